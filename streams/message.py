@@ -1,0 +1,19 @@
+"""What a row carries on its way: the envelope beside the contract's own fields.
+
+One MQTT message holds one row or several, one JSON object a line (newline-delimited JSON). Every object has
+the envelope's fields first, in this order, then the contract's fields in the contract's order.
+"""
+
+HEARTBEAT_SEQ = 0
+"""``seq`` of a heartbeat: it carries the low watermark alone; its contract fields hold fillers ("" and 0)."""
+
+END_SEQ = -1
+"""``seq`` of the mark behind a run's last row; its ``event_time`` is the last row's event time."""
+
+ENVELOPE = {
+    "run": "text",  # the run's id
+    "category": "text",
+    "seq": "integer",  # 1, 2, 3 … within the run and category; HEARTBEAT_SEQ or END_SEQ for a mark
+    "event_time": "integer",  # milliseconds since the epoch: when the row is due
+    "low_watermark": "integer",  # milliseconds since the epoch: no unconfirmed row has an event time up to this
+}

@@ -1,0 +1,27 @@
+"""The stream's Kafka topics: made where they are missing, left alone where they exist."""
+
+from confluent_kafka import KafkaError, KafkaException
+from confluent_kafka.admin import AdminClient, NewTopic
+
+from streams.contract import Contract
+from streams.errors import StreamproofError
+from streams.settings import KafkaSettings
+
+
+def ensure_topics(contract: Contract, kafka: KafkaSettings) -> list[str]:
+    """Create the stream's three topics where they are missing; return the names of those made.
+
+    Raises:
+        StreamproofError: Kafka cannot be reached or refuses.
+    """
+    topics = contract.topics
+    wanted = [NewTopic(t, kafka.partitions, kafka.replication) for t in (topics.rows, topics.dead_letters, topics.windows)]
+    made = []
+    for name, result in AdminClient({"bootstrap.servers": kafka.servers}).create_topics(wanted, request_timeout=20).items():
+        try:
+            result.result()
+            made.append(name)
+        except KafkaException as error:
+            if error.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:
+                raise StreamproofError(f"Kafka at {kafka.servers}: topic {name} cannot be made: {error.args[0].str()}") from error
+    return made
