@@ -34,6 +34,7 @@ class CsvFormat(_Strict):
         header: whether the first line names the columns; ``auto`` looks for the fields' names and aliases there.
         columns: the order of the columns in a file without a header; further columns are ignored.
         delimiter: the character between two columns.
+
     """
 
     header: Literal["auto", True, False] = "auto"
@@ -49,6 +50,7 @@ class ContractField(_Strict):
         aliases: other names that the column has in files with a header.
         scale: of a decimal, the greatest number of digits behind the point.
         unit: of a time, ``s`` or ``ms`` since the epoch.
+
     """
 
     type: Literal["text", "integer", "decimal", "time"]
@@ -104,6 +106,7 @@ class Contract(_Strict):
         event_time: the time field that holds the file's own time of a row.
         topics: the Kafka topics; by default NAME, NAME.dead-letter and NAME.averages.
         fields: the row's fields, in the order in which they are sent.
+
     """
 
     name: Annotated[str, Field(pattern=_NAME)]
@@ -124,12 +127,18 @@ class Contract(_Strict):
 
     @model_validator(mode="after")
     def _names_fit_together(self) -> Self:
-        for what, types in (("key", ("text",)), ("measure", ("integer", "decimal")), ("event_time", ("time",))):
+        for what, types in (
+            ("key", ("text",)),
+            ("measure", ("integer", "decimal")),
+            ("event_time", ("time",)),
+        ):
             field = self.fields.get(getattr(self, what))
             if field is None or field.type not in types:
                 raise ValueError(f"{what} = {getattr(self, what)!r} must name a field of type {' or '.join(types)}")
         if taken := (set(ENVELOPE) | _WINDOW_COLUMNS) & set(self.fields):
-            raise ValueError(f"fields: the name {min(taken)!r} is taken by streamproof itself; choose another and make it an alias")
+            raise ValueError(
+                f"fields: the name {min(taken)!r} is taken by streamproof itself; choose another and make it an alias"
+            )
         names = [n for field, spec in self.fields.items() for n in (field, *spec.aliases)]
         if twice := {n for n in names if names.count(n) > 1}:
             raise ValueError(f"fields: the column name {min(twice)!r} is given twice")
@@ -148,6 +157,7 @@ class Contract(_Strict):
 
         Raises:
             UsageError: the header lacks a field, or names it twice, or the file has no header and none is described.
+
         """
         cells = [cell.strip() for cell in first_line]
         found = {
@@ -166,7 +176,8 @@ class Contract(_Strict):
             if len(places) != 1:
                 raise UsageError(
                     f"{file}: the header {','.join(cells)!r} has {'no column' if not places else 'several columns'} "
-                    f"for the field {name} (names: {', '.join((name, *self.fields[name].aliases))}): mend the contract's aliases"
+                    f"for the field {name} (names: {', '.join((name, *self.fields[name].aliases))}): "
+                    "mend the contract's aliases"
                 )
         return True, {name: places[0] for name, places in found.items()}
 
@@ -189,13 +200,16 @@ def load_contract(name_or_path: str) -> Contract:
 
     Raises:
         UsageError: there is no such contract, or it is wrong; the text names file, key and what was expected.
+
     """
     path = Path(name_or_path)
     if path.suffix != ".toml":
         path = CONTRACTS / f"{name_or_path}.toml"
         if not re.fullmatch(_NAME, name_or_path) or not path.is_file():
             known = ", ".join(sorted(p.stem for p in CONTRACTS.glob("*.toml")))
-            raise UsageError(f"there is no stream {name_or_path!r}: name one of {known}, or the path of a contract (.toml)")
+            raise UsageError(
+                f"there is no stream {name_or_path!r}: name one of {known}, or the path of a contract (.toml)"
+            )
     try:
         data = tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
@@ -208,6 +222,7 @@ def parse_contract(data: Mapping[str, object], source: str) -> Contract:
 
     Raises:
         UsageError: the content is wrong; the text has a line for each key and what was expected.
+
     """
     try:
         return Contract.model_validate(data)

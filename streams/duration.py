@@ -14,11 +14,14 @@ def parse_duration(text: str) -> Fraction:
 
     Raises:
         UsageError: the text is not a positive number followed by ms, s, min, h or d.
+
     """
     match = _DURATION.fullmatch(text.strip())
     milliseconds = Fraction(match[1]) * _MILLISECONDS[match[2]] if match else Fraction(0)
     if milliseconds <= 0:
-        raise UsageError(f"{text!r} is not a duration: write a number above 0 and a unit, like 30s, 1.003s, 250ms, 5min, 1h, 1d")
+        raise UsageError(
+            f"{text!r} is not a duration: write a number above 0 and a unit, like 30s, 1.003s, 250ms, 5min, 1h, 1d"
+        )
     return milliseconds
 
 
@@ -27,6 +30,7 @@ def parse_whole_milliseconds(text: str) -> int:
 
     Raises:
         UsageError: as ``parse_duration``, or the duration is not a whole number of milliseconds.
+
     """
     milliseconds = parse_duration(text)
     if milliseconds.denominator != 1:

@@ -6,7 +6,7 @@ The event time of the row with sequence number ``seq`` (1, 2, 3 …) is, in mill
 
 - pace ``interval``: ``start + floor((seq - 1) * interval)``, rows in file order;
 - pace ``file``, no start: the file's own time ``t``, rows ordered by (time, line);
-- pace ``file`` with a start: ``start + floor((t - t_first) / speed)``, ``t_first`` being the earliest of all categories.
+- pace ``file`` with a start: ``start + floor((t - t_first) / speed)``, ``t_first`` the earliest of all categories.
 
 With ``loop``, row ``seq`` is the file's accepted row ``(seq - 1) % rows + 1`` (pace ``interval`` only).
 """
@@ -23,7 +23,7 @@ from streams.contract import Contract
 from streams.errors import UsageError
 from streams.settings import HomeSettings
 
-ExactNumber = Annotated[Fraction, BeforeValidator(lambda v: Fraction(v)), PlainSerializer(str)]
+ExactNumber = Annotated[Fraction, BeforeValidator(Fraction), PlainSerializer(str)]
 """A fraction, kept in JSON as text like ``1003`` or ``1000/3``."""
 
 
@@ -45,6 +45,7 @@ class RowCounts(BaseModel):
         confirmed: rows of those that were confirmed.
         rejected: lines of the file that did not fit the contract.
         resent: rows sent again, each time counted.
+
     """
 
     sent: int = 0
@@ -67,6 +68,7 @@ class Run(BaseModel):
         sources: the file of each category.
         rows: the counts of each category.
         state: ``running`` until the replayer ends; ``stopped`` when it ended before the files did.
+
     """
 
     run: str
@@ -99,6 +101,7 @@ def manifest_path(run: str, home: HomeSettings) -> Path:
 
     Raises:
         UsageError: the id has characters that a run's id cannot have.
+
     """
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}", run):
         raise UsageError(f"{run!r} cannot be a run's id: use up to 64 letters, digits, and . _ -")
@@ -110,11 +113,14 @@ def load_run(run: str, home: HomeSettings) -> Run:
 
     Raises:
         UsageError: there is no such run, or its manifest is damaged.
+
     """
     path = manifest_path(run, home)
     if not path.is_file():
         known = sorted(home.runs.glob("*/manifest.json"), key=lambda p: p.stat().st_mtime)[-5:]
-        raise UsageError(f"there is no run {run!r} in {home.runs}; the newest: {', '.join(p.parent.name for p in known) or 'none'}")
+        raise UsageError(
+            f"there is no run {run!r} in {home.runs}; the newest: {', '.join(p.parent.name for p in known) or 'none'}"
+        )
     try:
         return Run.model_validate_json(path.read_bytes())
     except ValidationError as error:

@@ -13,15 +13,22 @@ def ensure_topics(contract: Contract, kafka: KafkaSettings) -> list[str]:
 
     Raises:
         StreamproofError: Kafka cannot be reached or refuses.
+
     """
     topics = contract.topics
-    wanted = [NewTopic(t, kafka.partitions, kafka.replication) for t in (topics.rows, topics.dead_letters, topics.windows)]
+    wanted = [
+        NewTopic(t, kafka.partitions, kafka.replication) for t in (topics.rows, topics.dead_letters, topics.windows)
+    ]
     made = []
-    for name, result in AdminClient({"bootstrap.servers": kafka.servers}).create_topics(wanted, request_timeout=20).items():
+    for name, result in (
+        AdminClient({"bootstrap.servers": kafka.servers}).create_topics(wanted, request_timeout=20).items()
+    ):
         try:
             result.result()
             made.append(name)
         except KafkaException as error:
             if error.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:
-                raise StreamproofError(f"Kafka at {kafka.servers}: topic {name} cannot be made: {error.args[0].str()}") from error
+                raise StreamproofError(
+                    f"Kafka at {kafka.servers}: topic {name} cannot be made: {error.args[0].str()}"
+                ) from error
     return made

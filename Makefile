@@ -1,0 +1,38 @@
+# The two commands: `make demo` runs the main job, `make test` runs the tests; both set up what they need.
+VENV := .venv
+PYTHON ?= python3.11
+STAMP := $(VENV)/.installed
+
+.PHONY: demo test setup check lock down
+
+demo: setup
+	$(VENV)/bin/streamproof demo
+
+test: setup check
+	$(VENV)/bin/pytest
+
+check: $(STAMP)
+	$(VENV)/bin/ruff check
+	$(VENV)/bin/ruff format --check
+	$(VENV)/bin/mypy
+
+setup: $(STAMP)
+	$(VENV)/bin/streamproof setup
+
+down: $(STAMP)
+	$(VENV)/bin/streamproof down
+
+$(STAMP): requirements.lock pyproject.toml | $(VENV)/bin/uv
+	$(VENV)/bin/uv pip sync --python $(VENV)/bin/python --require-hashes requirements.lock
+	$(VENV)/bin/uv pip install --python $(VENV)/bin/python --quiet --no-deps --no-build-isolation --editable .
+	touch $@
+
+# uv, the installer, is itself installed from the lock, checksum and all.
+$(VENV)/bin/uv:
+	./create-venv $(PYTHON) $(VENV)
+	grep -A 99 '^uv==' requirements.lock | sed '1!{/^[a-z]/,$$d}' > $(VENV)/uv.lock
+	$(VENV)/bin/pip install --quiet --disable-pip-version-check --require-hashes --requirement $(VENV)/uv.lock
+
+lock: $(STAMP)
+	$(VENV)/bin/uv pip compile --quiet --upgrade --python-version 3.11 --generate-hashes --no-emit-index-url \
+	  --custom-compile-command "make lock" requirements.in --output-file requirements.lock

@@ -1,0 +1,5 @@
+"""Run the ``streamproof`` command as ``python -m streamproof``."""
+
+from streamproof.cli import main
+
+main()

@@ -1,0 +1,64 @@
+"""The ``streamproof`` command: every stage's commands, and those that need several stages."""
+
+from pathlib import Path
+from typing import Annotated
+
+import edge_replayer.cli
+import flink_jobs.cli
+import nifi_templates.cli
+import stack.cli
+import typer
+import validation.cli
+from nifi_templates.extensions import install_extensions
+from stack.servers import Stack
+
+from streamproof.demo import run_demo
+from streams.command import new_app, run_app
+from streams.settings import HomeSettings
+
+app = new_app("Replay a CSV through MQTT, NiFi, Kafka and Flink, and prove every window.")
+
+
+def _extensions() -> Path:
+    return HomeSettings().home / "nifi" / "python_extensions"
+
+
+@app.command()
+def setup() -> None:
+    """Fetch and check everything that the servers need; what is there is skipped."""
+    Stack.from_environment().setup()
+    install_extensions(_extensions())
+
+
+@app.command()
+def up() -> None:
+    """Start the servers on this machine and wait until each is healthy; running ones are left alone."""
+    install_extensions(_extensions())
+    Stack.from_environment().up(extensions=_extensions())
+
+
+for command in (stack.cli.down, stack.cli.status, stack.cli.logs, nifi_templates.cli.deploy):
+    app.command()(command)
+app.add_typer(nifi_templates.cli.flow, name="flow")
+app.command()(flink_jobs.cli.submit)
+app.command("list")(flink_jobs.cli.list_jobs)
+for command in (flink_jobs.cli.cancel, flink_jobs.cli.savepoint, edge_replayer.cli.replay):
+    app.command()(command)
+for command in (validation.cli.windows, validation.cli.validate):
+    app.command()(command)
+
+
+@app.command()
+def demo(
+    files: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[CATEGORY=FILE]...", help="Your own ratings; without any, two generated categories."),
+    ] = None,
+) -> None:
+    """Start the servers, replay ratings through the whole chain, and prove every window."""
+    run_demo(files or [], _extensions())
+
+
+def main() -> None:
+    """Run the command line."""
+    run_app(app)

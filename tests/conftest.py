@@ -1,0 +1,79 @@
+"""The servers that tests share: one stack, started once, on free ports and with data of its own."""
+
+import os
+import socket
+import tempfile
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from streams.settings import CHECKOUT, FlinkSettings, HomeSettings, KafkaSettings, MqttSettings, NifiSettings
+
+SHARED_DATA = CHECKOUT.parent / "shared" / "data"
+
+
+@dataclass(frozen=True)
+class Servers:
+    """Where the running stack is; the environment says the same, so commands in subprocesses find it too."""
+
+    home: HomeSettings
+    mqtt: MqttSettings
+    kafka: KafkaSettings
+    nifi: NifiSettings
+    flink: FlinkSettings
+
+
+def free_ports(count: int) -> list[int]:
+    with ExitStack() as held:
+        sockets = [held.enter_context(socket.socket()) for _ in range(count)]
+        for s in sockets:
+            s.bind(("127.0.0.1", 0))
+        return [s.getsockname()[1] for s in sockets]
+
+
+@pytest.fixture(scope="session")
+def servers() -> Iterator[Servers]:
+    """Start the whole stack; stop it and remove its data after the last test.
+
+    With STREAMPROOF_TEST_HOME set, the stack of that home is used (started if need be) and left running, so that
+    a developer need not wait for it at each run; its addresses then come from the environment as usual.
+    """
+    from nifi_templates.extensions import install_extensions
+    from stack.servers import Stack
+
+    kept = os.environ.get("STREAMPROOF_TEST_HOME")
+    with ExitStack() as cleanup:
+        environment = cleanup.enter_context(pytest.MonkeyPatch.context())
+        if kept:
+            environment.setenv("STREAMPROOF_HOME", kept)
+        else:
+            home = cleanup.enter_context(tempfile.TemporaryDirectory(prefix="streamproof-test-"))
+            mqtt, kafka, controller, nifi, flink, rpc = free_ports(6)
+            for name, value in {
+                "STREAMPROOF_HOME": home,
+                "STREAMPROOF_MQTT_PORT": mqtt,
+                "STREAMPROOF_KAFKA_SERVERS": f"127.0.0.1:{kafka}",
+                "STREAMPROOF_STACK_KAFKA_CONTROLLER_PORT": controller,
+                "NIFI_API_ENDPOINT": f"http://127.0.0.1:{nifi}/nifi-api",
+                "STREAMPROOF_FLINK_JOBMANAGER": f"127.0.0.1:{flink}",
+                "STREAMPROOF_STACK_FLINK_RPC_PORT": rpc,
+            }.items():
+                environment.setenv(name, str(value))
+        stack = Stack.from_environment()
+        if not kept:
+            cleanup.callback(stack.down)
+        extensions = HomeSettings().home / "nifi" / "python_extensions"
+        install_extensions(extensions)
+        stack.up(extensions=extensions)
+        yield Servers(HomeSettings(), MqttSettings(), KafkaSettings(), NifiSettings(), FlinkSettings())
+
+
+@pytest.fixture
+def shared_data(request: pytest.FixtureRequest) -> Path:
+    """The folder of real data files beside the checkout; tests that need one are skipped, by name, without it."""
+    if not SHARED_DATA.is_dir():
+        pytest.skip(f"{request.node.name} needs the real data files in {SHARED_DATA}")
+    return SHARED_DATA
