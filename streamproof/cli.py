@@ -13,6 +13,7 @@ from nifi_templates.extensions import install_extensions
 from stack.servers import Stack
 
 from streamproof.demo import run_demo
+from streamproof.late_rows import late_rows
 from streams.command import new_app, run_app
 from streams.settings import HomeSettings
 
@@ -39,11 +40,15 @@ def up() -> None:
 
 for command in (stack.cli.down, stack.cli.status, stack.cli.logs, nifi_templates.cli.deploy):
     app.command()(command)
-app.add_typer(nifi_templates.cli.flow, name="flow")
+flow = new_app("Look at a stream's NiFi flow, or take it away.")
+flow.command("status")(nifi_templates.cli.flow_status)
+flow.command("remove")(nifi_templates.cli.flow_remove)
+app.add_typer(flow, name="flow")
 app.command()(flink_jobs.cli.submit)
 app.command("list")(flink_jobs.cli.list_jobs)
 for command in (flink_jobs.cli.cancel, flink_jobs.cli.savepoint, edge_replayer.cli.replay):
     app.command()(command)
+validation.cli.late_rows = late_rows
 for command in (validation.cli.windows, validation.cli.validate):
     app.command()(command)
 

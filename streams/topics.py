@@ -19,10 +19,9 @@ def ensure_topics(contract: Contract, kafka: KafkaSettings) -> list[str]:
     wanted = [
         NewTopic(t, kafka.partitions, kafka.replication) for t in (topics.rows, topics.dead_letters, topics.windows)
     ]
+    admin = AdminClient({"bootstrap.servers": kafka.servers})  # kept: it takes its pending answers with it
     made = []
-    for name, result in (
-        AdminClient({"bootstrap.servers": kafka.servers}).create_topics(wanted, request_timeout=20).items()
-    ):
+    for name, result in admin.create_topics(wanted, request_timeout=20).items():
         try:
             result.result()
             made.append(name)

@@ -51,13 +51,14 @@ def servers() -> Iterator[Servers]:
             environment.setenv("STREAMPROOF_HOME", kept)
         else:
             home = cleanup.enter_context(tempfile.TemporaryDirectory(prefix="streamproof-test-"))
-            mqtt, kafka, controller, nifi, flink, rpc = free_ports(6)
+            mqtt, kafka, controller, nifi, management, flink, rpc = free_ports(7)
             for name, value in {
                 "STREAMPROOF_HOME": home,
                 "STREAMPROOF_MQTT_PORT": mqtt,
                 "STREAMPROOF_KAFKA_SERVERS": f"127.0.0.1:{kafka}",
                 "STREAMPROOF_STACK_KAFKA_CONTROLLER_PORT": controller,
                 "NIFI_API_ENDPOINT": f"http://127.0.0.1:{nifi}/nifi-api",
+                "STREAMPROOF_STACK_NIFI_MANAGEMENT_PORT": management,
                 "STREAMPROOF_FLINK_JOBMANAGER": f"127.0.0.1:{flink}",
                 "STREAMPROOF_STACK_FLINK_RPC_PORT": rpc,
             }.items():

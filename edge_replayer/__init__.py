@@ -1,0 +1,1 @@
+"""CSV rows to MQTT: read, schedule, publish."""

@@ -1,0 +1,155 @@
+"""The command line of the replayer."""
+
+import re
+import sys
+from collections.abc import Sequence
+from datetime import datetime
+from fractions import Fraction
+from pathlib import Path
+from typing import Annotated, Literal
+
+import msgspec
+import typer
+
+from edge_replayer.options import ReplayOptions
+from edge_replayer.replay import replay as run_replay
+from streams.command import INTERRUPTED, console, new_app
+from streams.contract import load_contract
+from streams.duration import parse_duration
+from streams.errors import UsageError
+
+Clock = Literal["wall", "virtual"]
+
+
+def replay(  # noqa: PLR0913, PLR0917 - each option of a command is a parameter
+    stream: Annotated[str, typer.Argument(help="A stream's name (ratings), or the path of a contract (.toml).")],
+    files: Annotated[list[str], typer.Argument(metavar="CATEGORY=FILE…", help="A .csv or .csv.gz for each category.")],
+    rate: Annotated[
+        str | None,
+        typer.Option(
+            metavar="N|max",
+            help="Rows a second of each category [the default pace: 1]. max: virtual clock, rows due 1 ms apart.",
+        ),
+    ] = None,
+    interval: Annotated[
+        str | None, typer.Option(metavar="DURATION", help="Time between two rows of a category, like 1.003s.")
+    ] = None,
+    speed: Annotated[
+        str | None,
+        typer.Option(metavar="X", help="Replay by the file's own time, X times as fast, ordered by (time, line)."),
+    ] = None,
+    clock: Annotated[
+        Clock | None,
+        typer.Option(help="wall: send each row when due [default]. virtual: as fast as the chain takes it."),
+    ] = None,
+    start: Annotated[
+        str | None,
+        typer.Option(
+            metavar="ISO-8601",
+            help="Event time of the first row, with a zone [default: now; with --speed the file's own time]. "
+            "The wall clock waits for a start ahead; one in the past only shifts the event times.",
+        ),
+    ] = None,
+    limit: Annotated[
+        int | None, typer.Option(help="Rows of each category, at most; with --speed the earliest ones.")
+    ] = None,
+    loop: Annotated[
+        bool, typer.Option("--loop", help="Begin the files anew for ever, or until --limit. Not with --speed.")
+    ] = False,
+    batch_rows: Annotated[int, typer.Option(help="Rows of one message, at most.")] = 500,
+    batch_ms: Annotated[int, typer.Option(help="Milliseconds that a row may wait for others.")] = 100,
+    in_flight: Annotated[int, typer.Option(help="Unconfirmed rows, at most; then the replay waits.")] = 50_000,
+    run: Annotated[str | None, typer.Option(help="The run's id [default: the UTC time].")] = None,
+    to: Annotated[
+        Literal["mqtt", "stdout"],
+        typer.Option(help="stdout: print the messages; no broker, no manifest, no reject files."),
+    ] = "mqtt",
+    strict: Annotated[
+        bool, typer.Option("--strict", help="End with an error at the first row that does not fit the contract.")
+    ] = False,
+    json: Annotated[bool, typer.Option("--json", help="Print the result as JSON on standard output.")] = False,
+) -> None:
+    """Replay CSV files as if devices were sending them, each category over its own MQTT connection."""
+    if json and to == "stdout":
+        raise UsageError("--json and --to stdout both want standard output: choose one")
+    if sum(pace is not None for pace in (rate, interval, speed)) > 1:
+        raise UsageError("one pace only: --rate, --interval or --speed")
+    if rate == "max" and clock == "wall":
+        raise UsageError(
+            "--rate max runs on the virtual clock: leave --clock wall out, or name a number of rows a second"
+        )
+    if speed is not None:
+        every = None
+    elif interval is not None:
+        every = parse_duration(interval)
+    else:
+        every = Fraction(1) if rate == "max" else 1000 / _positive("--rate", rate or "1")
+    options = ReplayOptions(
+        contract=load_contract(stream),
+        files=category_files(files),
+        interval=every,
+        speed=None if speed is None else _positive("--speed", speed),
+        clock=clock or ("virtual" if rate == "max" else "wall"),
+        start=None if start is None else _start(start),
+        limit=limit,
+        loop=loop,
+        batch_rows=batch_rows,
+        batch_ms=batch_ms,
+        in_flight=in_flight,
+        run=run,
+        to=to,
+        strict=strict,
+    )
+    try:
+        result = run_replay(options)
+    except BrokenPipeError:
+        # The reader of --to stdout (head, less) has seen enough.
+        sys.stderr.close()
+        raise typer.Exit from None
+    if json:
+        rows = {category: counts.model_dump() for category, counts in result.rows.items()}
+        document = {"run": result.run, "state": result.state, "rows": rows}
+        print(msgspec.json.format(msgspec.json.encode(document)).decode())
+    console.print(f"run {result.run} {result.state}", markup=False)
+    if result.state == "stopped":
+        raise typer.Exit(INTERRUPTED)
+
+
+def category_files(arguments: Sequence[str]) -> dict[str, Path]:
+    """Return the file of each category from ``CATEGORY=FILE`` arguments.
+
+    Raises:
+        UsageError: an argument is not of that form, or a category is named twice.
+
+    """
+    files: dict[str, Path] = {}
+    for argument in arguments:
+        category, equals, file = argument.partition("=")
+        if not equals or not file:
+            raise UsageError(f"{argument!r}: write CATEGORY=FILE")
+        if category in files:
+            raise UsageError(f"the category {category!r} is named twice: a category has one file")
+        files[category] = Path(file)
+    return files
+
+
+def _positive(option: str, text: str) -> Fraction:
+    number = Fraction(text) if re.fullmatch(r"[0-9]{1,18}(\.[0-9]{1,9})?", text) else Fraction(0)
+    if number <= 0:
+        raise UsageError(f"{option} {text}: expected a number above 0{', or max' if option == '--rate' else ''}")
+    return number
+
+
+def _start(text: str) -> int:
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError as error:
+        raise UsageError(f"--start {text}: expected a time like 2024-01-01T00:00:00Z") from error
+    if moment.tzinfo is None:
+        raise UsageError(f"--start {text}: the zone is missing; write {text}Z for UTC, or {text}+02:00")
+    epoch = datetime.fromisoformat("1970-01-01T00:00:00+00:00")
+    return (moment - epoch) // (datetime.resolution * 1000)
+
+
+app = new_app("Replay CSV files over MQTT.")
+app.command()(replay)

@@ -1,0 +1,91 @@
+"""What a replay can be told, and what is refused."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from typing import Literal
+
+from streams.contract import Contract
+from streams.errors import UsageError
+
+MAX_IN_FLIGHT = 60_000
+"""MQTT has 65,535 message ids, and a message may hold a single row."""
+
+_MAX_CATEGORY = 100
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReplayOptions:
+    """What is replayed, and how.
+
+    Attributes:
+        contract: what the stream is.
+        files: the CSV file of each category.
+        interval: milliseconds between two rows of a category; or
+        speed: how many times faster than the file's own time. Exactly one of the two.
+        clock: ``wall`` sends each row when it is due, ``virtual`` as fast as the chain takes it.
+        start: event time of the first row, milliseconds since the epoch. None: now, or with ``speed`` the file's
+            own time. On the wall clock a start that lies ahead is waited for; one that has passed only shifts the
+            event times: the first row goes at once, the others at their distance from it.
+        limit: the greatest number of rows of each category; with ``speed`` the earliest ones.
+        loop: begin the files anew for ever, or until ``limit`` (with ``interval`` only).
+        batch_rows, batch_ms: rows of one message, and the time (milliseconds) they may wait for one another.
+        in_flight: the greatest number of unconfirmed rows.
+        run: the run's id; None makes one.
+        strict: end with an error at the first row that does not fit the contract.
+        to: ``stdout`` prints the messages, needs no broker, and writes neither manifest nor reject files.
+
+    Raises:
+        UsageError: the options do not go together.
+
+    """
+
+    contract: Contract
+    files: Mapping[str, Path]
+    interval: Fraction | None = None
+    speed: Fraction | None = None
+    clock: Literal["wall", "virtual"] = "wall"
+    start: int | None = None
+    limit: int | None = None
+    loop: bool = False
+    batch_rows: int = 500
+    batch_ms: int = 100
+    in_flight: int = 50_000
+    run: str | None = None
+    strict: bool = False
+    to: Literal["mqtt", "stdout"] = "mqtt"
+
+    def __post_init__(self) -> None:
+        if (self.interval is None) == (self.speed is None):
+            raise UsageError("one pace is needed, and only one: --rate, --interval or --speed")
+        if (self.interval or self.speed or 0) <= 0:
+            raise UsageError("the pace must be above 0")
+        if self.loop and self.speed is not None:
+            raise UsageError("--loop goes with --rate or --interval only: the file's own time cannot begin anew")
+        if self.start is not None and self.start < 0:
+            raise UsageError("--start lies before 1970")
+        for name, value, least in (
+            ("limit", self.limit, 1),
+            ("batch-rows", self.batch_rows, 1),
+            ("batch-ms", self.batch_ms, 0),
+            ("in-flight", self.in_flight, 1),
+        ):
+            if value is not None and value < least:
+                raise UsageError(f"--{name} must be at least {least}")
+        if self.in_flight > MAX_IN_FLIGHT:
+            raise UsageError(f"--in-flight can be {MAX_IN_FLIGHT} at most")
+        if not self.files:
+            raise UsageError("nothing to replay: name at least one CATEGORY=FILE")
+        for category in self.files:
+            _check_category(category)
+
+
+def _check_category(category: str) -> None:
+    if not category or not category.isprintable() or set(category) & set("/+#"):
+        raise UsageError(
+            f"the category {category!r} cannot be part of an MQTT topic: "
+            "it must not be empty nor hold / + # or control characters"
+        )
+    if len(category.encode()) > _MAX_CATEGORY:
+        raise UsageError(f"the category {category[:20]!r}… is longer than {_MAX_CATEGORY} bytes")

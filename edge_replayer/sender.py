@@ -1,0 +1,160 @@
+"""The sending of a run's rows: batches, the clock, back-pressure, heartbeats and the end mark."""
+
+import threading
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+
+from edge_replayer.in_flight import InFlight, Message
+from edge_replayer.pace import DueRow
+from edge_replayer.payload import Payloads
+from edge_replayer.publisher import Publisher
+from streams.message import END_SEQ, HEARTBEAT_SEQ
+
+MAX_MESSAGE = 256 << 10
+"""Bytes of rows after which a message is sent, however few rows it holds."""
+
+_HEARTBEAT = 0.2
+_PATIENCE_AFTER_STOP = 10.0
+
+
+@dataclass
+class _Batch:
+    category: str
+    rows: list[tuple[int, int, str]] = field(default_factory=list)
+    size: int = 0
+    deadline: float = 0.0
+
+
+@dataclass(kw_only=True)
+class Sender:
+    """Sends rows in the order of their event times, each when the clock says so.
+
+    Attributes:
+        batch_rows, batch_ms: rows of one message, and how long (milliseconds) they may wait for one another.
+        moment: the moment (of ``time.monotonic``, in seconds) at which a row with this event time is sent.
+        stop: set from outside; no further row is sent then.
+        tick: called several times a second.
+
+    """
+
+    payloads: Payloads
+    publisher: Publisher
+    in_flight: InFlight
+    batch_rows: int
+    batch_ms: int
+    moment: Callable[[int], float]
+    stop: threading.Event
+    tick: Callable[[], None]
+
+    def __post_init__(self) -> None:
+        self._batches = [_Batch(category) for category in self.in_flight.sent]
+        self._next = 0  # the least event time of the rows that are not in a batch or sent
+        self._sent_until: int | None = None  # the greatest event time sent
+        self._heartbeat: tuple[int | None, float] = (None, 0.0)  # the last one's low watermark and moment
+        self._ticked = 0.0
+
+    def send(self, rows: Iterable[DueRow]) -> bool:
+        """Send rows that come ordered by event time; return whether all of them are sent (False: stopped)."""
+        service_at = 0.0
+        event_time = None
+        for event_time, place, seq, body in rows:
+            self._next = event_time
+            now, moment = time.monotonic(), self.moment(event_time)
+            if moment > now or now >= service_at:
+                if not self._wait_until(moment):
+                    return False
+                now = time.monotonic()
+                service_at = now + min(0.05, self.batch_ms / 1000)
+            batch = self._batches[place]
+            if not batch.rows:
+                batch.deadline = now + self.batch_ms / 1000
+            batch.rows.append((seq, event_time, body))
+            batch.size += len(body)
+            if (len(batch.rows) >= self.batch_rows or batch.size >= MAX_MESSAGE) and not self._flush(batch):
+                return False
+        if event_time is None:
+            return not self.stop.is_set()
+        self._next = event_time + 1
+        return all(self._flush(batch) for batch in self._batches)
+
+    def finish(self) -> bool:
+        """Wait until everything sent is confirmed, then send the end marks; return whether that was done.
+
+        After a stop the wait is bounded, and rows that were never sent are forgotten.
+        """
+        for batch in self._batches:
+            batch.rows.clear()
+        if self._sent_until is None:
+            return True
+        self._next = self._sent_until + 1
+        if not self._wait_for(lambda: not self.in_flight.rows):
+            return False
+        for category in self.in_flight.sent:
+            mark = self.payloads.mark(category, END_SEQ, self._sent_until)
+            self.publisher.send_mark(category, mark)
+        self._heartbeat = (self._sent_until, time.monotonic())  # nothing is to come behind the end mark
+        return self._wait_for(self.publisher.is_idle)
+
+    def _wait_until(self, moment: float) -> bool:
+        while not self.stop.is_set():
+            now = time.monotonic()
+            for batch in self._batches:
+                # Nothing can join a batch whose time is over before the next row is due.
+                if batch.rows and batch.deadline <= max(now, moment) and not self._flush(batch):
+                    return False
+            self._serve()
+            if moment <= (now := time.monotonic()):
+                return True
+            self.in_flight.wait(min(moment - now, _HEARTBEAT))
+        return False
+
+    def _wait_for(self, condition: Callable[[], bool]) -> bool:
+        give_up = None
+        while not condition():
+            self._serve()
+            now = time.monotonic()
+            if self.stop.is_set():
+                give_up = give_up or now + _PATIENCE_AFTER_STOP
+                if now >= give_up:
+                    return False
+            self.in_flight.wait(0.05)
+        return True
+
+    def _flush(self, batch: _Batch) -> bool:
+        """Send a batch as soon as there is room for it; return False when stopped before."""
+        rows = batch.rows
+        if not rows:
+            return True
+        while not self.stop.is_set() and not self.in_flight.has_room(len(rows), batch.size):
+            self._serve()
+            self.in_flight.wait(0.05)
+        if self.stop.is_set():
+            return False
+        payload = self.payloads.rows(batch.category, rows, self._low_watermark())
+        message = Message(batch.category, rows[0][0], rows[-1][0], rows[0][1], payload)
+        self._sent_until = max(rows[-1][1], self._sent_until or rows[-1][1])
+        self.in_flight.add(message)
+        batch.rows, batch.size = [], 0
+        self.publisher.send(message)
+        return True
+
+    def _low_watermark(self) -> int:
+        unsent = min([self._next, *(batch.rows[0][1] for batch in self._batches if batch.rows)])
+        return self.in_flight.low_watermark(unsent)
+
+    def _serve(self) -> None:
+        """Do what is to be done beside the rows: errors, heartbeats, progress."""
+        self.publisher.check()
+        now = time.monotonic()
+        low_watermark, (last, sent_at) = self._low_watermark(), self._heartbeat
+        is_quiet = not self.in_flight.rows and not any(batch.rows for batch in self._batches)
+        if low_watermark != last and (is_quiet or now >= sent_at + _HEARTBEAT):
+            # One category's topic is enough: the flow's sink hands it to every partition.
+            category = self._batches[0].category
+            mark = self.payloads.mark(category, HEARTBEAT_SEQ, low_watermark)
+            self.publisher.send_mark(category, mark)
+            self._heartbeat = (low_watermark, now)
+        if now >= self._ticked + _HEARTBEAT:
+            self._ticked = now
+            self.tick()

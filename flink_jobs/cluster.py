@@ -1,0 +1,208 @@
+"""A Flink cluster by its REST interface: its jobs, their late rows, cancelling, savepoints."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+import httpx
+from tenacity import RetryError, Retrying, retry_if_result, stop_after_delay, wait_fixed
+
+from streams.errors import StreamproofError, UsageError
+from streams.settings import FlinkSettings
+
+ENDED = {"FINISHED", "CANCELED", "FAILED"}
+_POLL_S = 0.2
+
+
+@dataclass(frozen=True)
+class Job:
+    """A job of the cluster.
+
+    Attributes:
+        id: 32 hexadecimal digits; the ``job`` of the windows that it writes.
+        name: job, stream, window and what it follows.
+        state: Flink's word: RUNNING, RESTARTING, FINISHED, CANCELED, FAILED …
+        since: when it was submitted.
+        late_rows: rows that came behind the watermark and are in no window (copies of counted rows among
+            them), since the last restart.
+        unreadable: messages of the topic that are not JSON, since the last restart.
+        restarts: how many times Flink has restarted it.
+        last_checkpoint: when the newest completed checkpoint was begun, or None.
+
+    """
+
+    id: str
+    name: str
+    state: str
+    since: datetime
+    late_rows: int
+    unreadable: int
+    restarts: int
+    last_checkpoint: datetime | None
+
+
+class Cluster:
+    """The cluster of a JobManager.
+
+    Args:
+        settings: where its REST interface is.
+
+    Raises:
+        StreamproofError: by every method, when the JobManager does not answer or refuses.
+        UsageError: by every method that takes a job, when the cluster knows no such job.
+
+    """
+
+    def __init__(self, settings: FlinkSettings | None = None) -> None:
+        self.address = (settings or FlinkSettings()).jobmanager
+        self._http = httpx.Client(base_url=f"http://{self.address}", timeout=20, trust_env=False)
+
+    def page(self, job: str) -> str:
+        """Return the address of a job's page in Flink's web interface."""
+        return f"http://{self.address}/#/job/running/{job}/overview"
+
+    def list(self) -> list[Job]:
+        """Return the jobs that the cluster remembers, the newest first."""
+        jobs = self._get("/jobs/overview")["jobs"]
+        return [self._describe(j) for j in sorted(jobs, key=lambda j: -j["start-time"])]
+
+    def free_slots(self) -> int:
+        """Return how many more tasks (at parallelism 1) would find a place."""
+        return int(self._get("/overview")["slots-available"])
+
+    def state(self, job: str) -> str:
+        """Return Flink's word for a job's state."""
+        return str(self._get(f"/jobs/{job}")["state"])
+
+    def late_rows(self, job: str) -> int:
+        """Return the rows that a running job has dropped as late, in all its operators, since its last restart."""
+        return sum(self._counters(job, "numLateRecordsDropped").values())
+
+    def unreadable(self, job: str) -> int:
+        """Return the messages that a running job skipped because they are not JSON, since its last restart."""
+        counters = self._counters(job, "_messages.numRecordsIn", "_messages.numRecordsOut")
+        return max(0, sum(-n if name.endswith("Out") else n for name, n in counters.items()))
+
+    def wait_until_running(self, job: str, timeout_s: float = 120) -> None:
+        """Wait until all tasks of a job run.
+
+        Raises:
+            StreamproofError: it ended, or did not run in time; the text holds Flink's reason.
+
+        """
+
+        def settled() -> bool:
+            answer = self._get(f"/jobs/{job}")
+            return answer["state"] in ENDED or all(v["status"] == "RUNNING" for v in answer["vertices"])
+
+        in_time = self._poll(settled, timeout_s)
+        if not in_time or self.state(job) in ENDED:
+            what = f"is {self.state(job)}" if in_time else f"does not run after {timeout_s:.0f} s"
+            raise StreamproofError(f"the job {job} {what}: {self._reason(job)} (see {self.page(job)})")
+
+    def cancel(self, job: str, timeout_s: float = 60) -> None:
+        """Cancel a job and wait until it has ended; its checkpoints are kept."""
+        self._ask("PATCH", f"/jobs/{job}", job=job)
+        if not self._poll(lambda: self.state(job) in ENDED, timeout_s):
+            raise StreamproofError(f"the job {job} does not end: it is {self.state(job)} (see {self.page(job)})")
+
+    def savepoint(self, job: str, *, stop: bool = False, timeout_s: float = 120) -> str:
+        """Write a savepoint, or stop the job with one, and return the savepoint's path as the cluster sees it."""
+        path, body = ("stop", {"drain": False}) if stop else ("savepoints", {"cancel-job": False})
+        trigger = self._ask("POST", f"/jobs/{job}/{path}", job=job, json=body)["request-id"]
+        done: dict[str, Any] = {}
+
+        def completed() -> bool:
+            done.update(self._get(f"/jobs/{job}/savepoints/{trigger}"))
+            return bool(done["status"]["id"] == "COMPLETED")
+
+        if not self._poll(completed, timeout_s):
+            raise StreamproofError(
+                f"the savepoint of {job} was not complete after {timeout_s:.0f} s (see {self.page(job)})"
+            )
+        if "location" not in done["operation"]:
+            raise StreamproofError(
+                f"the savepoint of {job} failed: {_cause(done['operation']['failure-cause']['stack-trace'])}"
+            )
+        return str(done["operation"]["location"])
+
+    def _describe(self, job: Mapping[str, Any]) -> Job:
+        id_ = job["jid"]
+        newest = (self._get(f"/jobs/{id_}/checkpoints").get("latest") or {}).get("completed")
+        restarts = {m["id"]: m["value"] for m in self._get(f"/jobs/{id_}/metrics?get=numRestarts")}
+        return Job(
+            id=id_,
+            name=job["name"],
+            state=job["state"],
+            since=_time(job["start-time"]),
+            late_rows=self.late_rows(id_),
+            unreadable=self.unreadable(id_),
+            restarts=int(restarts.get("numRestarts", 0)),
+            last_checkpoint=_time(newest["trigger_timestamp"]) if newest else None,
+        )
+
+    def _counters(self, job: str, *endings: str) -> dict[str, int]:
+        """Return the sum over subtasks of each counter whose name ends like that."""
+        found: dict[str, int] = {}
+        for vertex in self._get(f"/jobs/{job}")["vertices"]:
+            path = f"/jobs/{job}/vertices/{vertex['id']}/subtasks/metrics"
+            names = [m["id"] for m in self._get(path)]
+            wanted = [n for n in names if n.endswith(endings)]
+            if wanted:
+                values = self._ask("GET", path, params={"get": ",".join(wanted), "agg": "sum"})
+                found |= {f"{vertex['id']}.{m['id']}": int(m["sum"]) for m in values}
+        return found
+
+    def _reason(self, job: str) -> str:
+        entries = self._get(f"/jobs/{job}/exceptions")["exceptionHistory"]["entries"]
+        return _cause(entries[0]["stacktrace"]) if entries else "Flink names no reason"
+
+    def _poll(self, ready: Callable[[], bool], timeout_s: float) -> bool:
+        try:
+            waiting = Retrying(
+                retry=retry_if_result(lambda r: not r), wait=wait_fixed(_POLL_S), stop=stop_after_delay(timeout_s)
+            )
+            waiting(ready)
+        except RetryError:
+            return False
+        return True
+
+    def _get(self, path: str) -> Any:  # noqa: ANN401 (JSON)
+        return self._ask("GET", path, job=path.split("/")[2] if path.startswith("/jobs/") else None)
+
+    def _ask(self, method: str, path: str, *, job: str | None = None, **options: Any) -> Any:  # noqa: ANN401 (JSON)
+        try:
+            answer = self._http.request(method, path, **options)
+        except httpx.HTTPError as error:
+            raise StreamproofError(
+                f"Flink's JobManager at {self.address} does not answer ({error}): is it up? "
+                "(--jobmanager or STREAMPROOF_FLINK_JOBMANAGER says where it is)"
+            ) from error
+        if answer.is_success:
+            return answer.json() if answer.content else {}
+        if job and answer.status_code in (httpx.codes.NOT_FOUND, httpx.codes.BAD_REQUEST) and "ob" in answer.text:
+            known = ", ".join(j["jid"] for j in self._get("/jobs/overview")["jobs"]) or "none"
+            raise UsageError(
+                f"Flink's JobManager at {self.address} refuses {job!r}: {_said(answer)}; its jobs: {known}"
+            )
+        raise StreamproofError(
+            f"Flink's JobManager at {self.address}: {method} {path}: {answer.status_code} {_said(answer)}"
+        )
+
+
+def _said(answer: httpx.Response) -> str:
+    try:
+        return _cause("\n".join(answer.json()["errors"]))
+    except (ValueError, KeyError, TypeError):
+        return answer.text[:200]
+
+
+def _cause(trace: str) -> str:
+    """Return the innermost cause of a Java stack trace, in one line."""
+    causes = [line for line in trace.splitlines() if "Caused by: " in line] or trace.splitlines() or [trace]
+    return causes[-1 if "Caused by: " in trace else 0].split("Caused by: ")[-1].strip()
+
+
+def _time(milliseconds: int) -> datetime:
+    return datetime.fromtimestamp(milliseconds / 1000, UTC)

@@ -1,0 +1,63 @@
+"""Where in the rows topic a job starts to read: found out when it is submitted, not when it has started."""
+
+from typing import Literal
+
+from confluent_kafka import KafkaError, KafkaException, TopicPartition
+from confluent_kafka.admin import AdminClient, OffsetSpec
+from tenacity import retry, retry_if_exception, stop_after_delay, wait_fixed
+
+from streams.contract import Contract
+from streams.errors import StreamproofError
+from streams.settings import KafkaSettings
+from streams.topics import ensure_topics
+
+Start = Literal["earliest", "latest"] | int
+"""The oldest row there is, the next one to come, or the first that Kafka got at that time (ms since the epoch)."""
+
+_TIMEOUT_S = 10
+_NEW_TOPIC = {KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError.LEADER_NOT_AVAILABLE, KafkaError.NOT_LEADER_FOR_PARTITION}
+
+
+def start_offsets(contract: Contract, kafka: KafkaSettings, start: Start) -> dict[int, int]:
+    """Return the offset in each partition of the rows topic, which is made where it is missing.
+
+    With fixed offsets a row that is sent while the job still starts is read, which "latest" in Flink would miss.
+
+    Raises:
+        StreamproofError: Kafka cannot be reached or refuses.
+
+    """
+    admin = AdminClient({"bootstrap.servers": kafka.servers, "log_level": 0})
+    try:
+        admin.list_topics(timeout=_TIMEOUT_S)
+        ensure_topics(contract, kafka)
+        return _offsets(admin, contract.topics.rows, start)
+    except KafkaException as error:
+        raise StreamproofError(
+            f"Kafka at {kafka.servers}: {error.args[0].str()}: is it up? (STREAMPROOF_KAFKA_SERVERS says where it is)"
+        ) from error
+
+
+def _is_of_a_new_topic(error: BaseException) -> bool:
+    return isinstance(error, KafkaException) and error.args[0].code() in _NEW_TOPIC
+
+
+@retry(retry=retry_if_exception(_is_of_a_new_topic), wait=wait_fixed(0.2), stop=stop_after_delay(15), reraise=True)
+def _offsets(admin: AdminClient, topic: str, start: Start) -> dict[int, int]:
+    metadata = admin.list_topics(topic, timeout=_TIMEOUT_S).topics[topic]
+    if metadata.error:
+        raise KafkaException(metadata.error)
+
+    def ask(spec: OffsetSpec) -> dict[int, int]:
+        asked = {TopicPartition(topic, partition): spec for partition in metadata.partitions}
+        answers = admin.list_offsets(asked, request_timeout=_TIMEOUT_S)
+        return {place.partition: answer.result().offset for place, answer in answers.items()}
+
+    ends = ask(OffsetSpec.latest())  # type: ignore[no-untyped-call]
+    if start == "latest":
+        return ends
+    if start == "earliest":
+        return ask(OffsetSpec.earliest())  # type: ignore[no-untyped-call]
+    found = ask(OffsetSpec.for_timestamp(start))
+    # Kafka answers -1 where no row is that young.
+    return {partition: offset if offset >= 0 else ends[partition] for partition, offset in found.items()}

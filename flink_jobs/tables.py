@@ -1,0 +1,121 @@
+"""The SQL around a job's query: the tables of messages and windows, made from the stream's contract."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from string import Template
+
+from flink_jobs.window import Window, interval
+from streams.contract import Contract
+from streams.message import END_SEQ
+
+JOBS = {"rating_averages": "ratings"}
+"""Each job (its query is NAME.sql beside this module) and the stream that it is for when none is named."""
+
+_TRANSACTION_TIMEOUT_MS = 900_000
+"""Kafka's greatest by default: a job that is away for longer loses what it had not yet committed."""
+
+
+def job_statements(  # noqa: PLR0913 (all but two by name)
+    job: str,
+    contract: Contract,
+    window: Window,
+    *,
+    job_id: str,
+    run: str | None,
+    kafka_servers: str,
+    source_options: Mapping[str, str],
+) -> list[str]:
+    """Return all SQL statements of a job; the last one is its INSERT.
+
+    Args:
+        job: a name in ``JOBS``.
+        contract: the stream.
+        window: the window's shape.
+        job_id: what marks the job's results and its Kafka transactions; unique for each submission.
+        run: the run to follow, or None for all runs as they come.
+        kafka_servers: the brokers as Flink sees them.
+        source_options: further options of the source table, such as where to start.
+
+    """
+    query = (Path(__file__).parent / f"{job}.sql").read_text(encoding="utf-8")
+    filled = Template(query).substitute(
+        job=job_id,
+        key=contract.key,
+        measure=contract.measure,
+        size=interval(window.size),
+        slide=interval(window.slide),
+        size_ms=window.size,
+        slide_ms=window.slide,
+    )
+    common = {"connector": "kafka", "properties.bootstrap.servers": kafka_servers, "format": "json"}
+    source = (
+        common | {"topic": contract.topics.rows, "properties.group.id": f"streamproof-{job_id}"} | dict(source_options)
+    )
+    sink = common | {"topic": contract.topics.windows, "sink.transactional-id-prefix": f"streamproof-{job_id}"}
+    tables = [
+        _messages_table(contract, window, run, source),
+        _rows_view(run),
+        _windows_table(contract, sink),
+    ]
+    return tables + [s.strip() for s in filled.split(";\n") if s.strip()]
+
+
+def _messages_table(contract: Contract, window: Window, run: str | None, options: Mapping[str, str]) -> str:
+    columns = ", ".join(f"`{name}` {_sql_type(contract, name)}" for name in contract.message_fields())
+    # The edge's own low watermark, not a bound on lateness that somebody guessed. Behind a run's last row the end
+    # mark moves it on by a window, which closes the last ones. NULL, for other runs' rows, leaves it where it is.
+    watermark = f"""CASE
+        {"WHEN run <> " + _text(run) + " THEN NULL" if run is not None else ""}
+        WHEN seq = {END_SEQ} THEN TO_TIMESTAMP_LTZ(event_time + {window.size}, 3)
+        ELSE TO_TIMESTAMP_LTZ(low_watermark, 3) END"""
+    defaults = {
+        "json.ignore-parse-errors": "true",  # one broken line in the topic must not end the job
+        "scan.watermark.emit.strategy": "on-event",  # so that no later message hides the end mark
+    }
+    return f"""CREATE TEMPORARY TABLE messages (
+    {columns},
+    event_ts AS TO_TIMESTAMP_LTZ(event_time, 3),
+    WATERMARK FOR event_ts AS {watermark}
+) WITH ({_with(defaults | dict(options))})"""
+
+
+def _rows_view(run: str | None) -> str:
+    # Heartbeats and end marks have done their work when the watermark is taken.
+    followed = f" AND run = {_text(run)}" if run is not None else ""
+    return (
+        f"CREATE TEMPORARY VIEW stream_rows AS SELECT * FROM messages WHERE seq > 0 AND event_ts IS NOT NULL{followed}"
+    )
+
+
+def _windows_table(contract: Contract, options: Mapping[str, str]) -> str:
+    measure, scale = contract.measure, contract.fields[contract.measure].scale
+    single = _sql_type(contract, measure)
+    total = "BIGINT" if scale is None else f"DECIMAL(38, {scale})"
+    delivery = {
+        "sink.delivery-guarantee": "exactly-once",
+        "sink.transaction-naming-strategy": "pooling",
+        "properties.transaction.timeout.ms": str(_TRANSACTION_TIMEOUT_MS),
+        "json.timestamp-format.standard": "ISO-8601",
+        "json.encode.decimal-as-plain-number": "true",
+    }
+    return f"""CREATE TEMPORARY TABLE windows (
+    job STRING, run STRING, category STRING, `{contract.key}` STRING,
+    window_start TIMESTAMP_LTZ(3), window_end TIMESTAMP_LTZ(3), window_size BIGINT, window_slide BIGINT,
+    `{measure}_count` BIGINT, `{measure}_sum` {total}, `{measure}_avg` DOUBLE,
+    `{measure}_min` {single}, `{measure}_max` {single}
+) WITH ({_with(delivery | dict(options))})"""
+
+
+def _sql_type(contract: Contract, name: str) -> str:
+    kind = contract.message_fields()[name]
+    if kind == "decimal":
+        return f"DECIMAL(18, {contract.fields[name].scale})"
+    return "STRING" if kind == "text" else "BIGINT"
+
+
+def _with(options: Mapping[str, str]) -> str:
+    return ", ".join(f"{_text(name)} = {_text(value)}" for name, value in options.items())
+
+
+def _text(value: str) -> str:
+    return "'" + value.replace("'", "''") + "'"

@@ -1,0 +1,1 @@
+"""The NiFi flow: its definition, its processors, and its deployment."""

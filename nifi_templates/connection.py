@@ -1,0 +1,53 @@
+"""The connection to NiFi, by the names that nipyapi knows, and NiFi's refusals as this project's errors."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import nipyapi
+import urllib3.exceptions
+from nipyapi.nifi.rest import ApiException
+
+from streams.errors import StreamproofError
+from streams.settings import NifiSettings
+
+
+@contextmanager
+def nifi_connection(nifi: NifiSettings) -> Iterator[None]:
+    """Let nipyapi speak with a NiFi; log in where a user name is set.
+
+    nipyapi reads ``NIFI_VERIFY_SSL``, ``NIFI_CA_CERT_PATH`` and the rest of its names from the environment itself.
+
+    Raises:
+        StreamproofError: NiFi cannot be reached, does not let us in, or refuses what is asked.
+
+    """
+    where = f"NiFi at {nifi.api_endpoint}"
+    try:
+        _connect(nifi)
+        yield
+    except ApiException as error:
+        if error.status in (401, 403):
+            raise StreamproofError(f"{where} does not let us in: set NIFI_USERNAME and NIFI_PASSWORD") from error
+        raise StreamproofError(f"{where} refuses: {error.body or error.reason}") from error
+    except (urllib3.exceptions.HTTPError, ConnectionError) as error:
+        raise StreamproofError(
+            f"{where} cannot be reached: start it (`streamproof up`), or set NIFI_API_ENDPOINT to one that runs; "
+            f"for a certificate of its own set NIFI_CA_CERT_PATH ({error})"
+        ) from error
+    except ValueError as error:  # what nipyapi makes of some refusals
+        raise StreamproofError(f"{where} refuses: {error}") from error
+
+
+def _connect(nifi: NifiSettings) -> None:
+    if nifi.username:
+        os.environ |= {
+            "NIFI_API_ENDPOINT": nifi.api_endpoint,
+            "NIFI_USERNAME": nifi.username,
+            "NIFI_PASSWORD": nifi.password.get_secret_value(),
+        }
+        nipyapi.profiles.switch("env")
+    else:
+        nipyapi.security.reset_service_connections()
+        nipyapi.config.nifi_config.host = nifi.api_endpoint.rstrip("/")
+    nipyapi.nifi.FlowApi().get_flow_config()

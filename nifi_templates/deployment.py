@@ -1,0 +1,305 @@
+"""Deploy a stream's flow to a running NiFi, look after it, remove it; the flow lives in a group named by the stream.
+
+Nothing that is queued is lost: before a group goes, its source stops, and its queues drain into Kafka. What comes
+meanwhile the MQTT broker keeps, in the session of the stream's client id.
+"""
+
+import hashlib
+import json
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import nipyapi
+from nipyapi import canvas
+from tenacity import RetryError, Retrying, retry_if_result, stop_after_delay, wait_fixed
+
+from nifi_templates.connection import nifi_connection
+from nifi_templates.definition import (
+    CONSUME,
+    FLOW_FILE,
+    PASSWORD,
+    PUBLISH,
+    client_id,
+    context_name,
+    stream_definition,
+    stream_parameters,
+)
+from nifi_templates.session import keep_session
+from streams.contract import Contract
+from streams.errors import StreamproofError
+from streams.settings import KafkaSettings, MqttSettings, NifiSettings
+from streams.topics import ensure_topics
+
+VALID_SECONDS = 180.0
+"""The official image installs the processors' packages on their first use."""
+
+STOP_SECONDS = 60.0
+_DIGEST = "definition sha256:"
+
+
+@dataclass(frozen=True)
+class Deployed:
+    """What a deployment did: ``created``, ``replaced`` or ``unchanged``, and the topics that were made."""
+
+    stream: str
+    action: str
+    topics_made: list[str]
+
+
+@dataclass(frozen=True)
+class ProcessorStatus:
+    """A processor: its state in NiFi's words, FlowFiles in and out within five minutes, why it is invalid."""
+
+    name: str
+    state: str
+    flowfiles_in: int
+    flowfiles_out: int
+    problems: list[str]
+
+
+@dataclass(frozen=True)
+class FlowStatus:
+    """A stream's flow.
+
+    Attributes:
+        deployed: whether NiFi has the stream's group.
+        running: whether every processor runs and is valid.
+        queued: FlowFiles in all queues.
+        queued_bytes: their size.
+        processors: each processor's status.
+        bulletins: NiFi's warnings and errors of the last five minutes, the newest last.
+
+    """
+
+    stream: str
+    deployed: bool
+    running: bool = False
+    queued: int = 0
+    queued_bytes: int = 0
+    processors: list[ProcessorStatus] = field(default_factory=list)
+    bulletins: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Removed:
+    """What a removal did: whether there was a flow, and how many FlowFiles were dropped (only when forced)."""
+
+    stream: str
+    existed: bool
+    dropped: int
+
+
+def deploy(  # noqa: PLR0913 - one for each server
+    contract: Contract,
+    *,
+    mqtt: MqttSettings | None = None,
+    kafka: KafkaSettings | None = None,
+    nifi: NifiSettings | None = None,
+    drain_seconds: float = 120.0,
+    force: bool = False,
+) -> Deployed:
+    """Bring a stream's flow to what the definition, the contract and the settings say, and start it.
+
+    A flow that is so already is only started. The MQTT session exists when this returns: rows that are published
+    from then on reach Kafka, or the dead letters, even when NiFi is away at that moment.
+
+    Raises:
+        StreamproofError: a server is away, the processors are not installed in NiFi, something stays invalid, or
+            the old flow's queues do not drain (then the old flow goes on, unless ``force`` drops them).
+
+    """
+    mqtt, kafka, nifi = mqtt or MqttSettings(), kafka or KafkaSettings(), nifi or NifiSettings()
+    template = json.loads(FLOW_FILE.read_text(encoding="utf-8"))
+    parameters = stream_parameters(contract, mqtt, kafka)
+    definition = stream_definition(template, contract.name, parameters)
+    digest = _digest(template, parameters)
+    with nifi_connection(nifi):
+        _require_processors()
+        topics_made = ensure_topics(contract, kafka)
+        old = _group(contract.name)
+        if old is not None and digest in (old.component.comments or ""):
+            _start(contract.name, old.id)
+            return Deployed(contract.name, "unchanged", topics_made)
+        if old is not None:
+            _take_away(contract.name, old.id, drain_seconds, force=force)
+        keep_session(client_id(contract), f"{contract.name}/+", mqtt)
+        definition["flowContents"]["comments"] = f"Made by streamproof; do not edit. {_DIGEST}{digest}"
+        group = nipyapi.versioning.import_process_group_definition(
+            canvas.get_root_pg_id(), flow_definition=json.dumps(definition), position=_free_position()
+        )
+        if parameters[PASSWORD]:
+            secret = nipyapi.parameters.prepare_parameter(PASSWORD, parameters[PASSWORD], sensitive=True)
+            context = nipyapi.parameters.get_parameter_context(context_name(contract.name), greedy=False)
+            nipyapi.parameters.upsert_parameter_to_context(context, secret)
+        _start(contract.name, group.id)
+    return Deployed(contract.name, "created" if old is None else "replaced", topics_made)
+
+
+def status(stream: str, *, nifi: NifiSettings | None = None) -> FlowStatus:
+    """Return how a stream's flow does.
+
+    Raises:
+        StreamproofError: NiFi is away or does not let us in.
+
+    """
+    with nifi_connection(nifi or NifiSettings()):
+        group = _group(stream)
+        if group is None:
+            return FlowStatus(stream, deployed=False)
+        processors = [
+            ProcessorStatus(
+                name=p.component.name,
+                state=p.status.run_status,
+                flowfiles_in=p.status.aggregate_snapshot.flow_files_in,
+                flowfiles_out=p.status.aggregate_snapshot.flow_files_out,
+                problems=p.component.validation_errors or [],
+            )
+            for p in canvas.list_all_processors(group.id)
+        ]
+        snapshot = group.status.aggregate_snapshot
+        return FlowStatus(
+            stream,
+            deployed=True,
+            running=all(p.state == "Running" for p in processors),
+            queued=snapshot.flow_files_queued,
+            queued_bytes=snapshot.bytes_queued,
+            processors=sorted(processors, key=lambda p: p.name),
+            bulletins=_bulletins(group.id),
+        )
+
+
+def remove(
+    stream: str, *, nifi: NifiSettings | None = None, drain_seconds: float = 120.0, force: bool = False
+) -> Removed:
+    """Take a stream's flow out of NiFi, after what is queued went to Kafka; its topics and MQTT session stay.
+
+    Raises:
+        StreamproofError: NiFi is away, or the queues do not drain (then the flow goes on, unless ``force``).
+
+    """
+    with nifi_connection(nifi or NifiSettings()):
+        group = _group(stream)
+        if group is None:
+            return Removed(stream, existed=False, dropped=0)
+        return Removed(stream, existed=True, dropped=_take_away(stream, group.id, drain_seconds, force=force))
+
+
+def _digest(template: dict[str, Any], parameters: dict[str, str]) -> str:
+    """Return what tells one deployment from another; the password slowly hashed, as NiFi shows the digest."""
+    secret = hashlib.scrypt(
+        parameters[PASSWORD].encode(), salt=parameters["mqtt.client.id"].encode(), n=2**14, r=8, p=1
+    )
+    whole = json.dumps([template, parameters | {PASSWORD: secret.hex()}], sort_keys=True)
+    return hashlib.sha256(whole.encode()).hexdigest()
+
+
+def _require_processors() -> None:
+    known = {t.type for t in canvas.list_all_processor_types().processor_types}
+    if missing := {CONSUME, PUBLISH} - known:
+        raise StreamproofError(
+            f"NiFi does not have the processors {', '.join(sorted(missing))}: copy or mount the folder "
+            "nifi_templates/processors as `streamproof` into its python_extensions folder "
+            "(nifi.python.extensions.source.directory.default), and start NiFi again"
+        )
+
+
+def _group(stream: str) -> Any:  # noqa: ANN401 - nipyapi has no types
+    root = canvas.get_root_pg_id()
+    groups = nipyapi.nifi.ProcessGroupsApi().get_process_groups(root).process_groups
+    return next((g for g in groups if g.component.name == stream), None)
+
+
+def _free_position() -> tuple[int, int]:
+    groups = nipyapi.nifi.ProcessGroupsApi().get_process_groups(canvas.get_root_pg_id()).process_groups
+    return 0, int(max((g.position.y for g in groups), default=-250)) + 250
+
+
+def _start(stream: str, group: str) -> None:
+    def invalid() -> list[str]:
+        components = [*canvas.list_all_processors(group), *canvas.list_all_controllers(group)]
+        return [
+            f"{c.component.name}: {', '.join(c.component.validation_errors or [c.component.validation_status])}"
+            for c in components
+            if c.component.validation_status != "VALID"
+        ]
+
+    canvas.schedule_all_controllers(group, True)
+    if left := _until(lambda: not invalid(), VALID_SECONDS, invalid):
+        raise StreamproofError(f"the flow of {stream} stays invalid in NiFi:\n" + "\n".join(left))
+    canvas.schedule_process_group(group, True)
+
+    def idle() -> list[str]:
+        return [p.component.name for p in canvas.list_all_processors(group) if p.status.run_status != "Running"]
+
+    if left := _until(lambda: not idle(), STOP_SECONDS, idle):
+        raise StreamproofError(f"in the flow of {stream}, NiFi does not start: {', '.join(left)}; {_last_words(group)}")
+
+
+def _take_away(stream: str, group: str, drain_seconds: float, *, force: bool) -> int:
+    """Stop the source, let the queues drain, delete the group and its parameters; return what was dropped."""
+    processors = canvas.list_all_processors(group)
+    for processor in processors:
+        if processor.component.type == CONSUME:
+            canvas.schedule_processor(processor, False)
+            _stopped(stream, processor.id)
+    queued = _queued(group)
+    if queued and not force:
+        for processor in processors:
+            if processor.component.type != CONSUME and processor.component.state == "STOPPED":
+                canvas.schedule_processor(processor, True)
+        _until(lambda: not _queued(group), drain_seconds, list)
+        queued = _queued(group)
+        if queued:
+            words = _last_words(group)
+            canvas.schedule_process_group(group, True)
+            raise StreamproofError(
+                f"{queued} FlowFiles of {stream} are still queued in NiFi after {drain_seconds:g} s, so its flow stays "
+                f"as it was and goes on; is Kafka there? ({words}) --force drops them"
+            )
+    canvas.schedule_components(group, False)  # nipyapi's own wait is shorter than the sink's patience
+    for processor in processors:
+        _stopped(stream, processor.id)
+    if _queued(group):
+        canvas.purge_process_group(canvas.get_process_group(group, "id"))
+    canvas.schedule_all_controllers(group, False)
+    canvas.delete_process_group(canvas.get_process_group(group, "id"))
+    context = nipyapi.parameters.get_parameter_context(context_name(stream), greedy=False)
+    if context is not None:
+        nipyapi.parameters.delete_parameter_context(context)
+    return queued
+
+
+def _stopped(stream: str, processor: str) -> None:
+    def busy() -> list[str]:
+        p = canvas.get_processor(processor, "id")
+        done = p.status.run_status != "Running" and not p.status.aggregate_snapshot.active_thread_count
+        return [] if done else [p.component.name]
+
+    if left := _until(lambda: not busy(), STOP_SECONDS, busy):
+        raise StreamproofError(f"in the flow of {stream}, {left[0]} does not stop within {STOP_SECONDS:g} s")
+
+
+def _queued(group: str) -> int:
+    return int(canvas.get_process_group(group, "id").status.aggregate_snapshot.flow_files_queued)
+
+
+def _bulletins(group: str) -> list[str]:
+    found = [b for b in canvas.get_bulletin_board(pg_id=group) if b.message]
+    return [f"{b.timestamp} {b.level} {b.source_name}: {b.message}" for b in found]
+
+
+def _last_words(group: str) -> str:
+    return next(iter(_bulletins(group)[-1:]), "NiFi says nothing about it")
+
+
+def _until(done: Callable[[], bool], seconds: float, left: Callable[[], list[str]]) -> list[str]:
+    """Wait until something is done; return what is left when the time is over."""
+    look = Retrying(
+        stop=stop_after_delay(seconds), wait=wait_fixed(0.2), retry=retry_if_result(lambda is_done: not is_done)
+    )
+    try:
+        look(done)
+    except RetryError:
+        return left()
+    return []

@@ -1,0 +1,272 @@
+"""NiFi source: MQTT messages in, FlowFiles of JSON lines out; acknowledged only after the commit.
+
+Delivery guarantee: at least once. A message is acknowledged to the broker when every FlowFile made of it is
+committed; whatever ends before that (this process, NiFi, the connection) makes the broker send it again.
+"""
+
+import threading
+import time
+from collections import deque
+from typing import Any, NamedTuple
+
+from dead_letters import dead_letter  # type: ignore[import-not-found]
+from nifiapi.flowfilesource import FlowFileSource, FlowFileSourceResult
+from nifiapi.properties import PropertyDescriptor, StandardValidators
+from nifiapi.relationship import Relationship
+from paho.mqtt.client import Client, ConnectFlags, DisconnectFlags, MQTTMessage
+from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
+from paho.mqtt.packettypes import PacketTypes
+from paho.mqtt.properties import Properties
+from paho.mqtt.reasoncodes import ReasonCode
+from python_process import end_with_parent  # type: ignore[import-not-found]
+from received_lines import check_message  # type: ignore[import-not-found]
+
+FOR_EVER = 0xFFFFFFFF
+WAIT_SECONDS = 0.25
+QOS = 1
+
+
+class Received(NamedTuple):
+    """A message and how to acknowledge it: a packet id is good for one connection only."""
+
+    connection: int
+    packet_id: int
+    qos: int
+    topic: str
+    payload: bytes
+    received_at: int
+
+
+class ConsumeMqttAfterCommit(FlowFileSource):  # type: ignore[misc]
+    """One connection with a fixed client id; messages wait in memory until NiFi's thread takes a batch."""
+
+    class Java:
+        """What NiFi knows it as."""
+
+        implements = ["org.apache.nifi.python.processor.FlowFileSource"]  # noqa: RUF012
+
+    class ProcessorDetails:
+        """Read by NiFi from the source text: literals only."""
+
+        version = "0.1.0"
+        description = (
+            "Consumes MQTT 5 messages of JSON lines and acknowledges each only after the FlowFile is committed."
+        )
+        tags = ["mqtt", "subscribe", "at-least-once", "json"]  # noqa: RUF012
+        dependencies = ["paho-mqtt==2.2.0", "msgspec==0.22.0"]  # noqa: RUF012
+
+    BROKER = PropertyDescriptor(
+        name="Broker",
+        description="Address of the MQTT broker, host:port.",
+        required=True,
+        validators=[StandardValidators.NON_EMPTY_VALIDATOR],
+    )
+    TOPIC_FILTER = PropertyDescriptor(
+        name="Topic Filter",
+        description="What to subscribe to, with QoS 1.",
+        required=True,
+        validators=[StandardValidators.NON_EMPTY_VALIDATOR],
+    )
+    CLIENT_ID = PropertyDescriptor(
+        name="Client ID",
+        description="Names the session that the broker keeps while this processor is away: one for each flow.",
+        required=True,
+        validators=[StandardValidators.NON_EMPTY_VALIDATOR],
+    )
+    USERNAME = PropertyDescriptor(name="Username", description="For brokers that ask for one.", required=False)
+    PASSWORD = PropertyDescriptor(
+        name="Password", description="For brokers that ask for one.", required=False, sensitive=True
+    )
+    RECEIVE_MAXIMUM = PropertyDescriptor(
+        name="Receive Maximum",
+        description="Messages that the broker may send ahead of their acknowledgement.",
+        required=True,
+        default_value="4000",
+        validators=[StandardValidators.POSITIVE_INTEGER_VALIDATOR],
+    )
+    BATCH_MESSAGES = PropertyDescriptor(
+        name="Batch Messages",
+        description="Messages in one FlowFile, at most.",
+        required=True,
+        default_value="2000",
+        validators=[StandardValidators.POSITIVE_INTEGER_VALIDATOR],
+    )
+    BATCH_BYTES = PropertyDescriptor(
+        name="Batch Bytes",
+        description="No message is added to a FlowFile that has this many bytes.",
+        required=True,
+        default_value="4000000",
+        validators=[StandardValidators.POSITIVE_INTEGER_VALIDATOR],
+    )
+    LINGER = PropertyDescriptor(
+        name="Linger Milliseconds",
+        description="How long the first message of a FlowFile waits for more.",
+        required=True,
+        default_value="10",
+        validators=[StandardValidators.NON_NEGATIVE_INTEGER_VALIDATOR],
+    )
+    descriptors = (
+        BROKER,
+        TOPIC_FILTER,
+        CLIENT_ID,
+        USERNAME,
+        PASSWORD,
+        RECEIVE_MAXIMUM,
+        BATCH_MESSAGES,
+        BATCH_BYTES,
+        LINGER,
+    )
+    SUCCESS = Relationship(name="success", description="JSON objects, one a line, in the order of their arrival")
+    DEAD_LETTER = Relationship(name="dead_letter", description="Dead letters, one a line, for what is no JSON object")
+
+    def __init__(self, **_: object) -> None:
+        end_with_parent()
+        self.client: Client | None = None
+        self.arrival = threading.Condition()
+        self.buffer: deque[Received] = deque()
+        self.committed: list[Received] = []  # all of their FlowFiles are committed at the next call
+        self.parts: list[Received] = []  # some of their FlowFiles are still to be made
+        self.letters: list[bytes] = []
+        self.topics: list[str] = []
+        self.connection, self.priority, self.first_received_at = 0, 0, 0
+
+    def getPropertyDescriptors(self) -> list[object]:  # noqa: N802
+        """Return the properties; NiFi calls this."""
+        return list(self.descriptors)
+
+    def getRelationships(self) -> list[object]:  # noqa: N802
+        """Return the ways out; NiFi calls this."""
+        return [self.SUCCESS, self.DEAD_LETTER]
+
+    def onScheduled(self, context: Any) -> None:  # noqa: ANN401, ARG002, N802
+        """Begin anew; NiFi calls this at each start, but not for a process that it had to start again."""
+        self._disconnect()
+
+    def onStopped(self, context: Any) -> None:  # noqa: ANN401, ARG002, N802
+        """Acknowledge the last FlowFile, which is committed when NiFi calls this, and leave; the session stays."""
+        self._acknowledge_committed()
+        self._disconnect()
+
+    def create(self, context: Any) -> Any:  # noqa: ANN401
+        """Return the next FlowFile, or None; that it is called again means that the former one is committed."""
+        if self.client is None:
+            self._connect(context)
+        self._acknowledge_committed()
+        if self.letters:
+            letters, self.letters, self.committed, self.parts = self.letters, [], self.parts, []
+            return FlowFileSourceResult("dead_letter", self._attributes(), b"\n".join(letters) + b"\n")
+        batch = self._take()
+        if not batch:
+            return None
+        rows: list[bytes] = []
+        for message in batch:
+            good, bad = check_message(message.payload)
+            rows += good
+            self.letters += [
+                dead_letter(line, reason, "message", message.topic, message.received_at) for line, reason in bad
+            ]
+        self.topics = sorted({message.topic for message in batch})
+        self.first_received_at = batch[0].received_at
+        self.parts = batch
+        if not rows:
+            return self.create(context)
+        if not self.letters:  # else the batch is whole only with its dead letters, the next FlowFile
+            self.committed, self.parts = batch, []
+        return FlowFileSourceResult("success", self._attributes(), b"\n".join(rows) + b"\n")
+
+    def _attributes(self) -> dict[str, str]:
+        self.priority = max(self.priority + 1, time.time_ns())
+        return {
+            "mime.type": "application/x-ndjson",
+            "mqtt.topics": "\n".join(self.topics),
+            "mqtt.received_at": str(self.first_received_at),
+            "priority": str(self.priority),  # queues are sorted by it: a FlowFile that is tried again stays first
+        }
+
+    def _take(self) -> list[Received]:
+        """Wait for a message, then a little for more; return them in the order of their arrival."""
+        with self.arrival:
+            if not self.arrival.wait_for(lambda: self.buffer, WAIT_SECONDS):
+                return []
+            deadline = time.monotonic() + self.linger
+            seen = 0
+            while seen < len(self.buffer) < self.batch_messages and (left := deadline - time.monotonic()) > 0:
+                seen = len(self.buffer)
+                self.arrival.wait(left)
+            batch: list[Received] = []
+            size = 0
+            while self.buffer and len(batch) < self.batch_messages and size < self.batch_bytes:
+                batch.append(self.buffer.popleft())
+                size += len(batch[-1].payload)
+            return batch
+
+    def _acknowledge_committed(self) -> None:
+        committed, self.committed = self.committed, []
+        if self.client is not None and committed:
+            with self.arrival:  # the connection cannot change between the look and the acknowledgement
+                for message in committed:
+                    if message.connection == self.connection:
+                        self.client.ack(message.packet_id, message.qos)
+
+    def _connect(self, context: Any) -> None:  # noqa: ANN401
+        def value(descriptor: Any) -> str:  # noqa: ANN401
+            return context.getProperty(descriptor).getValue() or ""
+
+        self._forget()
+        self.topic_filter = value(self.TOPIC_FILTER)
+        self.linger = int(value(self.LINGER)) / 1000
+        self.batch_messages, self.batch_bytes = int(value(self.BATCH_MESSAGES)), int(value(self.BATCH_BYTES))
+        client = Client(
+            CallbackAPIVersion.VERSION2, value(self.CLIENT_ID), protocol=MQTTProtocolVersion.MQTTv5, manual_ack=True
+        )
+        if username := value(self.USERNAME):
+            client.username_pw_set(username, value(self.PASSWORD) or None)
+        # Set before the connection is made: the broker sends what it kept at once.
+        client.on_connect, client.on_disconnect = self._on_connect, self._on_disconnect
+        client.on_message = self._on_message
+        client.reconnect_delay_set(1, 5)
+        properties = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]
+        properties.SessionExpiryInterval = FOR_EVER
+        properties.ReceiveMaximum = min(int(value(self.RECEIVE_MAXIMUM)), 65535)
+        host, _, port = value(self.BROKER).rpartition(":")
+        client.connect_async(host, int(port), keepalive=30, clean_start=False, properties=properties)
+        client.loop_start()
+        self.client = client
+
+    def _disconnect(self) -> None:
+        client, self.client = self.client, None
+        if client is not None:
+            client.disconnect()  # goes out behind the acknowledgements
+            client.loop_stop()
+        self._forget()
+
+    def _forget(self) -> None:
+        """Drop what is not acknowledged: the broker has it and sends it again."""
+        self.buffer, self.committed, self.parts, self.letters = deque(), [], [], []
+
+    def _on_connect(
+        self, client: Client, _data: object, _flags: ConnectFlags, reason: ReasonCode, _properties: Properties | None
+    ) -> None:
+        if reason.is_failure:
+            self.logger.error(f"The MQTT broker refuses the connection: {reason}")
+            return
+        with self.arrival:
+            self.connection += 1
+        client.subscribe(self.topic_filter, qos=QOS)
+
+    def _on_disconnect(
+        self, _client: Client, _data: object, _flags: DisconnectFlags, reason: ReasonCode, _: Properties | None
+    ) -> None:
+        # The buffer stays: a broker that was killed may not send it again, and twice is better than never.
+        with self.arrival:
+            self.connection += 1
+        if reason.is_failure and self.client is not None:
+            self.logger.warn(f"The MQTT connection is gone: {reason}; it will be made again")
+
+    def _on_message(self, _client: Client, _data: object, message: MQTTMessage) -> None:
+        received_at = time.time_ns() // 1_000_000
+        with self.arrival:
+            self.buffer.append(
+                Received(self.connection, message.mid, message.qos, message.topic, bytes(message.payload), received_at)
+            )
+            self.arrival.notify()

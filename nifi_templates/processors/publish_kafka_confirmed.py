@@ -1,0 +1,198 @@
+"""NiFi sink: FlowFiles of JSON lines into a Kafka topic; done when Kafka has confirmed every record.
+
+Delivery guarantee: at least once, in order within each partition. What is tried again is sent again from the
+FlowFile's first line, so a partition may hold a line twice, but never a later line without the earlier ones.
+"""
+
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import py4j.protocol  # type: ignore[import-untyped]
+from confluent_kafka import KafkaError, KafkaException, Message, Producer
+from dead_letters import dead_letter, topic_of  # type: ignore[import-not-found]
+from kafka_rows import is_mark, key_reader  # type: ignore[import-not-found]
+from nifiapi.flowfiletransform import FlowFileTransform, FlowFileTransformResult
+from nifiapi.properties import PropertyDescriptor, StandardValidators
+from python_process import end_with_parent, read_bytes_fast  # type: ignore[import-not-found]
+
+ROWS, DEAD_LETTERS, REJECTED_ROWS = "rows", "dead letters", "rejected rows"
+DETAILS_BEGIN = "Records in this FlowFile were invalid for the following reasons:"
+METADATA_SECONDS = 30.0
+POLL_EVERY = 10_000
+
+Record = tuple[bytes, bytes | None, bool]
+
+
+class PublishKafkaConfirmed(FlowFileTransform):  # type: ignore[misc]
+    """One idempotent producer, made when the first FlowFile comes and again after each failure."""
+
+    class Java:
+        """What NiFi knows it as."""
+
+        implements = ["org.apache.nifi.python.processor.FlowFileTransform"]  # noqa: RUF012
+
+    class ProcessorDetails:
+        """Read by NiFi from the source text: literals only."""
+
+        version = "0.1.0"
+        description = "Publishes each line as a Kafka record and succeeds when Kafka has confirmed all of them."
+        tags = ["kafka", "publish", "at-least-once", "json"]  # noqa: RUF012
+        dependencies = ["confluent-kafka==2.16.1"]  # noqa: RUF012
+
+    SERVERS = PropertyDescriptor(
+        name="Bootstrap Servers",
+        description="Addresses of Kafka brokers, host:port,…",
+        required=True,
+        validators=[StandardValidators.NON_EMPTY_VALIDATOR],
+    )
+    TOPIC = PropertyDescriptor(
+        name="Topic",
+        description="The topic to publish to; it must exist.",
+        required=True,
+        validators=[StandardValidators.NON_EMPTY_VALIDATOR],
+    )
+    CONTENT = PropertyDescriptor(
+        name="Content",
+        description="rows: each line gets its key, and a line with a seq of 0 or less goes to every partition. "
+        "dead letters: each line is published as it is. "
+        "rejected rows: each line is published as a dead letter, with the FlowFile's reason.",
+        required=True,
+        default_value="rows",
+        allowable_values=["rows", "dead letters", "rejected rows"],
+    )
+    KEY_FIELD = PropertyDescriptor(
+        name="Key Field", description="The text field that becomes a row's key.", required=False
+    )
+    PATIENCE = PropertyDescriptor(
+        name="Confirmation Seconds",
+        description="How long to wait for Kafka's confirmation before the FlowFile is tried again.",
+        required=True,
+        default_value="10",
+        validators=[StandardValidators.POSITIVE_INTEGER_VALIDATOR],
+    )
+    descriptors = (SERVERS, TOPIC, CONTENT, KEY_FIELD, PATIENCE)
+
+    def __init__(self, **_: object) -> None:
+        end_with_parent()
+        read_bytes_fast(py4j.protocol)
+        self.producer: Producer | None = None
+
+    def getPropertyDescriptors(self) -> list[object]:  # noqa: N802
+        """Return the properties; NiFi calls this."""
+        return list(self.descriptors)
+
+    def onScheduled(self, context: Any) -> None:  # noqa: ANN401, ARG002, N802
+        """Begin anew; NiFi calls this at each start, but not for a process that it had to start again."""
+        self.producer = None
+
+    def onStopped(self, context: Any) -> None:  # noqa: ANN401, ARG002, N802
+        """Leave Kafka; nothing is under way, as every FlowFile waits for its confirmations."""
+        self.producer = None
+
+    def transform(self, context: Any, flowfile: Any) -> Any:  # noqa: ANN401
+        """Publish a FlowFile; ``success`` only when each of its records is confirmed, else ``failure``."""
+        try:
+            producer = self.producer or self._connect(context)
+            published = self._publish(producer, flowfile)
+        except (KafkaException, BufferError) as error:
+            reason = str(error.args[0] if error.args else error)
+            if self.producer is not None:
+                # What still waits must not follow later, behind what is then sent in its place.
+                self.producer.purge()
+                self.producer = None
+            where = context.getProperty(self.SERVERS).getValue()
+            self.logger.error(f"Kafka at {where}: {reason}; will be tried again")  # noqa: TRY400
+            return FlowFileTransformResult("failure", {"kafka.error": reason[:1000]})
+        return FlowFileTransformResult("success", {"kafka.records": str(published)})
+
+    def _connect(self, context: Any) -> Producer:  # noqa: ANN401
+        def value(descriptor: Any) -> str:  # noqa: ANN401
+            return context.getProperty(descriptor).getValue() or ""
+
+        self.topic, self.content = value(self.TOPIC), value(self.CONTENT)
+        self.key_of = key_reader(value(self.KEY_FIELD))
+        self.patience = int(value(self.PATIENCE))
+        self.partitions: tuple[float, int] = (0.0, 0)
+        self.producer = Producer(
+            {
+                "bootstrap.servers": value(self.SERVERS),
+                "enable.idempotence": True,
+                "acks": "all",
+                # Never give up on a single record: the ones behind it would then overtake it.
+                "message.timeout.ms": 0,
+                "partitioner": "murmur2_random",  # as Kafka's own Java producer
+                "compression.type": "lz4",
+                "linger.ms": 5,
+                "delivery.report.only.error": True,
+                "queue.buffering.max.messages": 1_000_000,
+                "queue.buffering.max.kbytes": 1_048_576,
+            },
+        )
+        self._partition_count(self.producer)
+        return self.producer
+
+    def _publish(self, producer: Producer, flowfile: Any) -> int:  # noqa: ANN401
+        """Publish all and wait; return how many records were confirmed.
+
+        Raises:
+            KafkaException: a record was refused, or not confirmed in time.
+
+        """
+        errors: list[KafkaError] = []
+
+        def note(error: KafkaError | None, _: Message) -> None:
+            if error is not None:
+                errors.append(error)
+
+        deadline = time.monotonic() + self.patience
+        count = 0
+        for value, key, everywhere in self._records(flowfile):
+            for target in range(self._partition_count(producer)) if everywhere else (-1,):
+                while True:
+                    try:
+                        producer.produce(self.topic, value, key, target, on_delivery=note)
+                        break
+                    except BufferError:
+                        if time.monotonic() > deadline:
+                            raise
+                        producer.poll(0.1)
+                count += 1
+                if count % POLL_EVERY == 0:
+                    producer.poll(0)
+        waiting = producer.flush(max(1.0, deadline - time.monotonic()))
+        if errors:
+            raise KafkaException(errors[0])
+        if waiting:
+            raise KafkaException(f"{waiting} of {count} records were not confirmed in {self.patience} s")
+        return count
+
+    def _records(self, flowfile: Any) -> Iterator[Record]:  # noqa: ANN401
+        """Yield each record's value, its key, and whether it belongs into every partition."""
+        lines = [line for line in bytes(flowfile.getContentsAsBytes()).split(b"\n") if line]
+        if self.content == ROWS:
+            key_of = self.key_of
+            for line in lines:
+                yield line, key_of(line), is_mark(line)
+        elif self.content == DEAD_LETTERS:
+            for line in lines:
+                yield line, None, False
+        else:
+            attributes = flowfile.getAttributes()
+            topics = (attributes.get("mqtt.topics") or "").split("\n")
+            received_at = int(attributes.get("mqtt.received_at") or 0)
+            details = attributes.get("validation.details") or "ValidateRecord cannot read it"
+            reason = details.removeprefix(DETAILS_BEGIN).lstrip("; ")
+            for line in lines:
+                yield dead_letter(line, reason, "schema", topic_of(line, topics), received_at), None, False
+
+    def _partition_count(self, producer: Producer) -> int:
+        """Return the topic's number of partitions, asked for anew from time to time: it can grow."""
+        asked_at, count = self.partitions
+        if not count or time.monotonic() - asked_at > METADATA_SECONDS:
+            topic = producer.list_topics(self.topic, timeout=self.patience).topics[self.topic]
+            if topic.error is not None:
+                raise KafkaException(topic.error)
+            count = len(topic.partitions)
+            self.partitions = (time.monotonic(), count)
+        return count

@@ -1,0 +1,99 @@
+"""The main job, once: servers up, flow deployed, window job submitted, ratings replayed, every window judged."""
+
+from collections.abc import Sequence
+from contextlib import ExitStack
+from datetime import UTC, datetime
+from pathlib import Path
+
+from edge_replayer.cli import category_files
+from edge_replayer.options import ReplayOptions
+from edge_replayer.replay import replay
+from flink_jobs.cluster import Cluster
+from flink_jobs.submission import JobOptions, submit
+from flink_jobs.window import Window
+from nifi_templates.deployment import deploy
+from stack.servers import Stack
+from streamproof.late_rows import late_rows
+from streamproof.sample_ratings import write_sample
+from streams.command import console
+from streams.contract import load_contract
+from streams.errors import StreamproofError
+from streams.run import new_run_id
+from streams.settings import HomeSettings, KafkaSettings, NifiSettings
+from validation.report import print_verdict, write_report
+from validation.verdict import validate
+
+SAMPLES = {"Movies_and_TV": 20_000, "Home_and_Kitchen": 20_000}
+"""The generated categories, and how many ratings each has."""
+
+_WINDOW = Window(size=30_000, slide=5_000)
+_ONE_SECOND = 1000
+_START = datetime(2024, 1, 1, tzinfo=UTC)
+_WAIT_SECONDS = 60
+
+
+def run_demo(files: Sequence[str], extensions: Path) -> None:
+    """Replay ``CATEGORY=FILE …`` (or generated ratings), one row a second on the virtual clock, and judge the windows.
+
+    The servers are left running for a look around; when the demo fails or is interrupted, those that it started are
+    stopped.
+
+    Raises:
+        StreamproofError: a step fails, or the windows are not proven.
+
+    """
+    home, contract, run = HomeSettings(), load_contract("ratings"), new_run_id()
+    sources = category_files(files) if files else _samples(home)
+    stack = Stack.from_environment()
+    with ExitStack() as on_failure:
+        _step("1/5 starting Mosquitto, Kafka, NiFi and Flink")
+        stopped = [part.name for part in stack.status() if part.pid is None]
+        stack.up(extensions=extensions)
+        on_failure.callback(stack.down, parts=stopped)
+
+        _step("2/5 deploying the NiFi flow")
+        deploy(contract)
+
+        _step(f"3/5 submitting the window job: averages over {_WINDOW}")
+        job = submit("rating_averages", JobOptions(window=_WINDOW, run=run))
+        on_failure.callback(Cluster().cancel, job.job)
+        console.print(f"job {job.name}", markup=False)
+
+        _step("4/5 replaying: one row a second and category, on the virtual clock")
+        replay(
+            ReplayOptions(
+                contract=contract,
+                files=sources,
+                interval=_ONE_SECOND,
+                clock="virtual",
+                start=int(_START.timestamp() * 1000),
+                run=run,
+            )
+        )
+
+        _step("5/5 computing the windows again from the CSV files alone, and comparing")
+        verdict = validate(run, home, KafkaSettings(), wait=_WAIT_SECONDS, late=late_rows)
+        print_verdict(verdict)
+        page = write_report(verdict, home.runs / run)
+        if not verdict.proven:
+            raise StreamproofError(f"run {run} is not proven")
+        on_failure.pop_all()
+    # A job that follows a finished run has nothing more to do, and would keep its slots.
+    Cluster().cancel(job.job)
+    nifi = NifiSettings().api_endpoint.removesuffix("-api")
+    console.print(
+        f"\nNiFi's canvas   {nifi}/\nFlink's page    {job.page}\nthe report      {page}\n"
+        "The servers are still running. Stop them: .venv/bin/streamproof down   (or: make down)",
+        markup=False,
+    )
+
+
+def _samples(home: HomeSettings) -> dict[str, Path]:
+    files = {category: home.home / "samples" / f"{category}.csv" for category in SAMPLES}
+    for category, file in files.items():
+        write_sample(file, SAMPLES[category], seed=category)
+    return files
+
+
+def _step(text: str) -> None:
+    console.rule(text, align="left", style="dim")

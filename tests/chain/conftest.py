@@ -1,0 +1,106 @@
+"""The whole chain, deployed once, and what the tests do with it."""
+
+import json
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import pytest
+from confluent_kafka import Consumer
+
+from edge_replayer.options import ReplayOptions
+from edge_replayer.replay import replay
+from flink_jobs.cluster import Cluster
+from flink_jobs.submission import JobOptions, submit
+from flink_jobs.window import Window
+from nifi_templates.deployment import deploy
+from streamproof.late_rows import late_rows
+from streamproof.sample_ratings import write_sample
+from streams.contract import Contract, load_contract
+from streams.duration import parse_whole_milliseconds
+from streams.run import Run
+from validation.jobs import Wanted
+from validation.verdict import Verdict, validate
+
+WAIT_SECONDS = 90
+
+
+@dataclass
+class Chain:
+    """Runs through the real servers; every job that a test submits is cancelled behind it."""
+
+    servers: Any
+    folder: Path
+    jobs: list[str] = field(default_factory=list)
+
+    def sample(self, name: str, rows: int) -> Path:
+        write_sample(self.folder / f"{name}.csv", rows, seed=name)
+        return self.folder / f"{name}.csv"
+
+    def file(self, name: str, rows: list[tuple[str, float, int]]) -> Path:
+        """Write a file without a header from (product, rating, seconds since the epoch)."""
+        lines = (f"A{n},{product},{rating},{seconds}\n" for n, (product, rating, seconds) in enumerate(rows))
+        (self.folder / f"{name}.csv").write_text("".join(lines))
+        return self.folder / f"{name}.csv"
+
+    def new_run(self, name: str) -> str:
+        return f"{name}-{uuid4().hex[:8]}"
+
+    def submit(self, shape: str, run: str | None, contract: Contract | None = None) -> str:
+        size, slide = (parse_whole_milliseconds(part) for part in shape.split("/"))
+        job = submit("rating_averages", JobOptions(window=Window(size, slide), run=run, contract=contract)).job
+        self.jobs.append(job)
+        return job
+
+    def replay(self, run: str, files: Mapping[str, Path], contract: Contract | None = None, **options: Any) -> Run:
+        options = {"clock": "virtual"} | options
+        return replay(ReplayOptions(contract=contract or load_contract("ratings"), files=files, run=run, **options))
+
+    def windows_of(self, run: str, category: str) -> Iterator[dict[str, Any]]:
+        """Yield a category's windows as they become readable; give up after WAIT_SECONDS without one."""
+        consumer = Consumer(
+            {
+                "bootstrap.servers": self.servers.kafka.servers,
+                "group.id": f"test-{uuid4()}",
+                "isolation.level": "read_committed",
+                "auto.offset.reset": "earliest",
+            }
+        )
+        try:
+            consumer.subscribe([load_contract("ratings").topics.windows])
+            deadline = time.monotonic() + WAIT_SECONDS
+            while time.monotonic() < deadline:
+                message = consumer.poll(1)
+                window = json.loads(message.value()) if message and not message.error() else {}
+                if (window.get("run"), window.get("category")) == (run, category):
+                    yield window
+        finally:
+            consumer.close()
+
+    def verdict(self, run: str, job: str) -> Verdict:
+        return validate(
+            run, self.servers.home, self.servers.kafka, wanted=Wanted(job=job), wait=WAIT_SECONDS, late=late_rows
+        )
+
+    def assert_proven(self, run: str, job: str) -> Verdict:
+        verdict = self.verdict(run, job)
+        assert verdict.proven, verdict.model_dump_json(indent=2)
+        assert verdict.windows.late == 0
+        return verdict
+
+
+@pytest.fixture(scope="session")
+def deployed_servers(servers):
+    deploy(load_contract("ratings"))
+    return servers
+
+
+@pytest.fixture
+def chain(deployed_servers, tmp_path) -> Iterator[Chain]:
+    chain = Chain(deployed_servers, tmp_path)
+    yield chain
+    for job in chain.jobs:
+        Cluster().cancel(job)

@@ -1,0 +1,254 @@
+# ruff: noqa: S311, PLR0913, PLR0917 (chance for test data; a test takes what it is about)
+"""The job's windows over real Kafka and Flink, against a calculation in plain Python."""
+
+import json
+import random
+import zlib
+from collections import defaultdict
+from datetime import UTC, datetime
+from decimal import Decimal
+
+import pytest
+from confluent_kafka import OFFSET_BEGINNING, Consumer, Producer, TopicPartition
+from tenacity import Retrying, retry_if_result, stop_after_delay, wait_fixed
+
+from flink_jobs.cluster import Cluster
+from flink_jobs.submission import JobOptions, submit
+from flink_jobs.window import Window
+from streams.contract import parse_contract
+from streams.message import END_SEQ, HEARTBEAT_SEQ
+from streams.topics import ensure_topics
+
+PARTITIONS = 4
+KEYS = ["0000143502", "000107461X", "B00004TX71", "143502", "7"]
+FIELDS = {
+    "product_id": {"type": "text"},
+    "rating": {"type": "decimal", "scale": 1},
+    "taken": {"type": "time", "unit": "ms"},
+}
+
+
+def contract(name, **changes):
+    base = {"name": name, "key": "product_id", "measure": "rating", "event_time": "taken", "fields": FIELDS}
+    return parse_contract(base | changes, "test")
+
+
+class Topic:
+    """A stream's topics as the chain fills them and a reader of windows sees them."""
+
+    def __init__(self, servers, stream):
+        self.servers, self.contract = servers, stream
+        ensure_topics(stream, servers.kafka.model_copy(update={"partitions": PARTITIONS}))
+        self.producer = Producer({"bootstrap.servers": servers.kafka.servers, "enable.idempotence": True})
+
+    def send(self, row, low, *, run):
+        fields = {"product_id": row["key"], "rating": row["rating"], "taken": row["event_time"]}
+        self._put(row["key"], run, row["category"], row["seq"], row["event_time"], low, fields)
+
+    def mark(self, seq, low, *, run, category="Books"):
+        fields = {"product_id": "", "rating": 0.0, "taken": 0}
+        for partition in range(PARTITIONS):
+            self._put(None, run, category, seq, low, low, fields, partition)
+
+    def send_text(self, text, partition=0):
+        self.producer.produce(self.contract.topics.rows, text, partition=partition)
+
+    def _put(self, key, run, category, seq, event_time, low, fields, partition=None):
+        head = {"run": run, "category": category, "seq": seq, "event_time": event_time, "low_watermark": low}
+        place = zlib.crc32(key.encode()) % PARTITIONS if partition is None else partition
+        self.producer.produce(self.contract.topics.rows, json.dumps(head | fields), key, partition=place)
+
+    def windows(self, *jobs):
+        """Read all committed windows of the jobs."""
+        consumer = Consumer({
+            "bootstrap.servers": self.servers.kafka.servers, "group.id": "test", "enable.partition.eof": True,
+            "isolation.level": "read_committed", "enable.auto.commit": False,
+        })  # fmt: skip
+        consumer.assign([TopicPartition(self.contract.topics.windows, p, OFFSET_BEGINNING) for p in range(PARTITIONS)])
+        found, ended = [], set()
+        while len(ended) < PARTITIONS:
+            for message in consumer.consume(1000, 1):
+                if message.error():
+                    ended.add(message.partition())
+                else:
+                    found.append(json.loads(message.value(), parse_float=Decimal))
+        consumer.close()
+        return [w for w in found if w["job"] in jobs]
+
+    def wait_for_windows(self, expected, *jobs):
+        """Return the jobs' windows once all expected are there and a further checkpoint has brought no more."""
+        poll = Retrying(retry=retry_if_result(bool), wait=wait_fixed(0.3), stop=stop_after_delay(60),
+                        retry_error_callback=lambda _: None)  # fmt: skip
+        poll(lambda: len(self.windows(*jobs)) < len(expected))
+        now = datetime.now(UTC)
+        cluster = Cluster(self.servers.flink)
+        poll(lambda: not any(j.last_checkpoint and j.last_checkpoint > now for j in cluster.list() if j.id == jobs[-1]))
+        return sorted(as_result(w) for w in self.windows(*jobs))
+
+
+def as_result(w):
+    numbers = (Decimal(w[f"rating_{name}"]) for name in ("sum", "min", "max"))
+    names = (w[n] for n in ("category", "product_id", "window_start", "window_end", "rating_count"))
+    return (*names, *numbers, float(w["rating_avg"]))
+
+
+def iso(milliseconds):
+    return datetime.fromtimestamp(milliseconds / 1000, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def true_windows(rows, size, slide):
+    groups = defaultdict(list)
+    for row in rows:
+        start = row["event_time"] // slide * slide
+        while start > row["event_time"] - size:
+            groups[row["category"], row["key"], start].append(Decimal(str(row["rating"])))
+            start -= slide
+    return sorted(
+        (category, key, iso(start), iso(start + size), len(r), sum(r), min(r), max(r), float(sum(r)) / len(r))
+        for (category, key, start), r in groups.items()
+    )
+
+
+def rows_of(seed, start, count):
+    """Rows 1.003 s apart, some at a window's very edge; one category falls silent for most of the time."""
+    chance, seqs, rows = random.Random(seed), defaultdict(int), []
+    for i in range(count):
+        event_time = start + i * 1003
+        if i % 20 < 2:
+            event_time = event_time // 5000 * 5000 - i % 2  # the first of a window, the last of one
+        silent = count * 0.2 < i < count * 0.9
+        category = "Books" if silent or chance.random() < 0.5 else "Home_and_Kitchen"
+        seqs[category] += 1
+        rows.append({"category": category, "seq": seqs[category], "event_time": event_time,
+                     "key": chance.choice(KEYS), "rating": chance.randint(2, 10) / 2})  # fmt: skip
+    return rows
+
+
+def replay(topic, run, rows, *, ahead=0, seed=1):
+    """Send rows as a bad network would: shuffled, a tenth lost and sent again later, some doubled.
+
+    The low watermark is what the rows still under way allow, plus ``ahead`` milliseconds of mistake. Yields
+    now and then, so that two runs can take turns.
+    """
+    chance, waiting, under_way, lost = random.Random(seed), list(reversed(rows)), [], []
+    while waiting or under_way or lost:
+        while waiting and len(under_way) + len(lost) < 400:
+            under_way.append(waiting.pop())
+        low = min(r["event_time"] for r in under_way + lost + waiting[-1:]) - 1 + ahead
+        chance.shuffle(under_way)
+        batch, under_way = under_way[:100], under_way[100:]
+        if chance.random() < 0.3 or not batch:
+            batch, lost = batch + lost, []
+        for row in batch:
+            if chance.random() < 0.1:
+                lost.append(row)
+                continue
+            for _ in range(1 + (chance.random() < 0.05)):
+                topic.send(row, low, run=run)
+        topic.mark(HEARTBEAT_SEQ, low, run=run)
+        topic.producer.flush()
+        yield
+    topic.mark(END_SEQ, max(r["event_time"] for r in rows), run=run)
+    topic.producer.flush()
+
+
+RUNS = {"A": rows_of(1, 1_700_000_000_000, 2500), "B": rows_of(2, 1_600_000_000_000, 2500)}
+BAD_RUN = rows_of(3, 1_650_000_000_000, 1500)
+
+
+@pytest.fixture(scope="module")
+def topic(servers):
+    """One topic with two runs years apart, taking turns, a broken line, and a run whose low watermark is too high."""
+    topic = Topic(servers, contract(f"averages_{random.randrange(10**9)}"))
+    chance, live = random.Random(5), [replay(topic, run, rows) for run, rows in RUNS.items()]
+    topic.send_text('{"run": "A", "category": ')
+    while live:
+        turn = chance.choice(live)
+        if next(turn, "ended") == "ended":
+            live.remove(turn)
+    for _ in replay(topic, "too-high", BAD_RUN, ahead=120_000):
+        pass
+    return topic
+
+
+@pytest.fixture
+def run_job(servers):
+    """Submit jobs, and cancel at the end of the test what still runs."""
+    cluster, jobs = Cluster(servers.flink), []
+
+    def run(stream, size, slide, **options):
+        options = JobOptions(Window(size, slide), contract=stream, **options)
+        jobs.append(submit("rating_averages", options, servers.flink, servers.kafka).job)
+        return jobs[-1]
+
+    yield run
+    for job in jobs:
+        if cluster.state(job) == "RUNNING":
+            cluster.cancel(job)
+
+
+@pytest.mark.parametrize(
+    ("run", "size", "slide", "parallelism"),
+    [
+        pytest.param("A", 30_000, 5_000, 2, id="30s/5s"),
+        pytest.param("B", 30_000, 5_000, 1, id="30s/5s, the other run, one slot for all partitions"),
+        pytest.param("A", 600_000, 60_000, 2, id="10min/1min"),
+        pytest.param("A", 5_000, 5_000, PARTITIONS + 1, id="tumbling, more slots than partitions"),
+    ],
+)
+def test_windows_of_a_run_are_exact_beside_another_run_years_away(topic, run_job, run, size, slide, parallelism):
+    slots = Cluster(topic.servers.flink).free_slots()
+    job = run_job(topic.contract, size, slide, run=run, parallelism=min(parallelism, slots))
+    expected = true_windows(RUNS[run], size, slide)
+    assert topic.wait_for_windows(expected, job) == expected
+
+
+def test_a_low_watermark_that_is_too_high_shows_as_late_rows_and_wrong_windows(topic, run_job):
+    job = run_job(topic.contract, 30_000, 5_000, run="too-high")
+    expected = true_windows(BAD_RUN, 30_000, 5_000)
+    cluster = Cluster(topic.servers.flink)
+    late = Retrying(retry=retry_if_result(lambda n: n == 0), wait=wait_fixed(0.3), stop=stop_after_delay(60))
+    assert late(lambda: cluster.late_rows(job)) > 0
+    assert not set(expected) <= {as_result(w) for w in topic.windows(job)}
+
+
+def test_the_live_stream_from_its_first_row_through_a_savepoint_to_its_last_window(servers, run_job):
+    stream = contract(f"live_{random.randrange(10**9)}",
+                      fields=FIELDS | {"rating": {"type": "integer"}})  # fmt: skip
+    topic, cluster, t = Topic(servers, stream), Cluster(servers.flink), 1_700_000_000_000
+
+    def row(category, seq, after, key, rating):
+        return {"category": category, "seq": seq, "event_time": t + after, "key": key, "rating": rating}
+
+    before = row("Books", 1, 0, "1", 5)
+    topic.send(before, t - 1, run="before")
+    topic.producer.flush()
+
+    job = run_job(stream, 30_000, 5_000)
+    first = [row("Books", 1, 0, "007", 1), row("Books", 2, 10, "007", 2), row("Home", 1, 4_999, "7", 4)]
+    books = [row("Books", 3 + i, 20_000 * i, "007", i % 5) for i in range(1, 10)]
+    for r in first + books:
+        topic.send(r, t - 1, run="live")
+    topic.mark(HEARTBEAT_SEQ, t + 180_000 - 1, run="live")
+    topic.producer.flush()
+    # Home has been silent for three minutes of event time; no end mark yet.
+    closed = [w for w in true_windows(first + books, 30_000, 5_000) if w[3] <= iso(t + 180_000)]
+    assert topic.wait_for_windows(closed, job) == closed
+    assert ("Books", "007", iso(t), iso(t + 30_000), 3, 4, 1, 2, 4 / 3) in closed
+    assert cluster.late_rows(job) == 0
+
+    topic.send(row("Books", 99, 1, "007", 5), t + 180_000 - 1, run="live")
+    topic.send_text("not JSON")
+    topic.producer.flush()
+    wait = Retrying(retry=retry_if_result(lambda n: not n), wait=wait_fixed(0.3), stop=stop_after_delay(60))
+    assert wait(lambda: cluster.late_rows(job)) == 1
+    assert wait(lambda: cluster.unreadable(job)) == 1
+
+    path = cluster.savepoint(job, stop=True)
+    resumed = run_job(stream, 30_000, 5_000, savepoint=path)
+    last = [row("Books", 100, 200_000, "007", 3)]
+    topic.send(last[0], t + 180_000 - 1, run="live")
+    topic.mark(END_SEQ, t + 200_000, run="live")
+    topic.producer.flush()
+    expected = true_windows(first + books + last, 30_000, 5_000)
+    assert topic.wait_for_windows(expected, job, resumed) == expected

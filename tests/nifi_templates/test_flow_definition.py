@@ -1,0 +1,73 @@
+"""The flow's definition file, the processors' folder, and what makes a deployment differ from another."""
+
+import ast
+import json
+import re
+import types
+
+import pytest
+
+from nifi_templates.definition import FLOW_FILE, PARAMETERS, build_definition, stream_definition, stream_parameters
+from nifi_templates.extensions import PROCESSORS, install_extensions, locked_requirements
+from nifi_templates.processors.python_process import read_bytes_fast
+from streams.contract import load_contract
+from streams.errors import StreamproofError
+from streams.settings import CHECKOUT, KafkaSettings, MqttSettings
+
+
+def test_the_file_is_what_the_code_builds():
+    assert json.loads(FLOW_FILE.read_text(encoding="utf-8")) == build_definition()
+
+
+def test_every_parameter_that_the_flow_names_has_a_value_from_contract_or_settings():
+    named = set(re.findall(r"#\{([^}]+)\}", FLOW_FILE.read_text(encoding="utf-8")))
+    assert named == set(PARAMETERS) == set(stream_parameters(load_contract("ratings"), MqttSettings(), KafkaSettings()))
+
+
+def test_a_stream_gets_a_group_and_a_parameter_context_of_its_own():
+    values = stream_parameters(load_contract("ratings"), MqttSettings(), KafkaSettings())
+    made = stream_definition(build_definition(), "ratings", values)
+    (context,) = made["parameterContexts"].values()
+    assert made["flowContents"]["name"] == "ratings"
+    assert made["flowContents"]["parameterContextName"] == context["name"] == "streamproof ratings"
+    assert {p["name"]: p["value"] or "" for p in context["parameters"]} == values
+
+
+def test_installing_the_extensions_twice_changes_nothing(tmp_path):
+    install_extensions(tmp_path / "x")
+    before = {p: p.stat().st_mtime_ns for p in (tmp_path / "x").rglob("*.py")}
+    (tmp_path / "x" / "streamproof" / "old.py").touch()
+    install_extensions(tmp_path / "x")
+    assert {p: p.stat().st_mtime_ns for p in (tmp_path / "x").rglob("*.py")} == before
+    assert (tmp_path / "x" / "NAR-INF" / "bundled-dependencies" / "paho" / "mqtt" / "client.py") in before
+
+
+def test_a_package_that_is_not_locked_is_named():
+    with pytest.raises(StreamproofError, match="confluent-kafka is missing"):
+        locked_requirements("paho-mqtt==1\n")
+
+
+def test_the_processors_name_the_same_versions_as_the_lock():
+    lock = (CHECKOUT / "requirements.lock").read_text(encoding="utf-8")
+    named = {
+        element.value
+        for path in PROCESSORS.glob("*.py")
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Assign) and getattr(node.targets[0], "id", "") == "dependencies"
+        for element in node.value.elts
+    }
+    assert {name.partition("==")[0] for name in named} == {"paho-mqtt", "msgspec", "confluent-kafka"}
+    assert all(f"\n{pin} " in lock for pin in named)
+
+
+def test_py4js_decoding_is_replaced_only_where_it_gives_the_same():
+    import base64
+
+    same = types.SimpleNamespace(decode_bytearray=lambda text: bytes(list(base64.b64decode(text))))
+    other = types.SimpleNamespace(decode_bytearray=lambda text: bytearray(base64.b64decode(text)))
+    kept = other.decode_bytearray
+    assert read_bytes_fast(same)
+    assert same.decode_bytearray is base64.standard_b64decode
+    assert not read_bytes_fast(other)
+    assert other.decode_bytearray is kept
+    assert not read_bytes_fast(types.SimpleNamespace())

@@ -1,0 +1,280 @@
+"""The flow on real servers: MQTT messages in, Kafka records and dead letters out, and its deployment."""
+
+import json
+import time
+import uuid
+
+import nipyapi
+import pytest
+from confluent_kafka import Consumer, TopicPartition
+from nipyapi import canvas
+from paho.mqtt.client import Client
+from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
+from tenacity import retry, retry_if_exception_type, stop_after_delay, wait_fixed
+
+from nifi_templates import deployment
+from nifi_templates.definition import build_definition
+from streams.contract import load_contract, parse_contract
+from streams.errors import StreamproofError
+from streams.settings import NifiSettings
+
+CATEGORY = "Books"
+eventually = retry(
+    stop=stop_after_delay(60), wait=wait_fixed(0.2), retry=retry_if_exception_type(AssertionError), reraise=True
+)
+
+
+class Stream:
+    """A stream of its own for a test: contract, publisher and the records that came out."""
+
+    def __init__(self, servers):
+        self.servers = servers
+        data = load_contract("ratings").model_dump(exclude_none=True, exclude={"topics"})
+        self.contract = parse_contract(data | {"name": f"t{uuid.uuid4().hex[:10]}"}, "test")
+        self.name = self.contract.name
+        self.client = Client(CallbackAPIVersion.VERSION2, protocol=MQTTProtocolVersion.MQTTv5)
+        self.client.connect(servers.mqtt.host, servers.mqtt.port)
+        self.client.loop_start()
+
+    def deploy(self, kafka=None, **options):
+        s = self.servers
+        return deployment.deploy(self.contract, mqtt=s.mqtt, kafka=kafka or s.kafka, nifi=s.nifi, **options)
+
+    def status(self):
+        return deployment.status(self.name, nifi=self.servers.nifi)
+
+    def remove(self, **options):
+        return deployment.remove(self.name, nifi=self.servers.nifi, **options)
+
+    def publish(self, *payloads, category=CATEGORY):
+        for payload in payloads:
+            sent = self.client.publish(f"{self.name}/{category}", payload, qos=1)
+        sent.wait_for_publish(30)
+
+    def row(self, seq, /, **changes):
+        row = {"run": "r", "category": CATEGORY, "seq": seq, "event_time": seq, "low_watermark": 0}
+        row |= {"user_id": "u", "product_id": f"{seq % 5:010d}", "rating": 4.5, "timestamp": 1000}
+        return json.dumps({k: v for k, v in (row | changes).items() if v is not ...}, separators=(",", ":"))
+
+    def records(self, topic):
+        """Return (partition, key, value) of all records of a topic, in order within each partition."""
+        consumer = Consumer({"bootstrap.servers": self.servers.kafka.servers, "group.id": "none"})
+        try:
+            partitions = [TopicPartition(topic, p, 0) for p in consumer.list_topics(topic, 10).topics[topic].partitions]
+            left = sum(consumer.get_watermark_offsets(p, timeout=10)[1] for p in partitions)
+            consumer.assign(partitions)
+            found = []
+            while len(found) < left:
+                message = consumer.poll(10)
+                assert message is not None
+                assert message.error() is None
+                found.append((message.partition(), message.key(), json.loads(message.value())))
+            return found
+        finally:
+            consumer.close()
+
+    def rows(self):
+        return self.records(self.contract.topics.rows)
+
+    def letters(self):
+        return [value for _, _, value in self.records(self.contract.topics.dead_letters)]
+
+    def close(self):
+        self.remove(force=True)
+        self.client.disconnect()
+        self.client.loop_stop()
+        # A clean start ends the session that the flow left with the broker.
+        last = Client(CallbackAPIVersion.VERSION2, f"streamproof-nifi-{self.name}", protocol=MQTTProtocolVersion.MQTTv5)
+        last.connect(self.servers.mqtt.host, self.servers.mqtt.port, clean_start=True)
+        last.disconnect()
+
+
+@pytest.fixture
+def stream(servers):
+    it = Stream(servers)
+    yield it
+    it.close()
+
+
+@pytest.fixture(scope="module")
+def deployed(servers):
+    it = Stream(servers)
+    it.deploy()
+    yield it
+    it.close()
+
+
+def processor(name, stream_name):
+    group = canvas.get_process_group(stream_name, greedy=False)
+    return next(p for p in canvas.list_all_processors(group.id) if p.component.name == name)
+
+
+def test_rows_come_through_in_order_with_their_keys(deployed):
+    deployed.publish("\n".join(deployed.row(i, run="order") for i in range(1, 101)))
+    deployed.publish(*(deployed.row(i, run="order") for i in range(101, 301)))
+
+    @eventually
+    def all_there():
+        found = [(p, k, v) for p, k, v in deployed.rows() if v["run"] == "order"]
+        assert {v["seq"] for _, _, v in found} == set(range(1, 301))
+        return found
+
+    found = all_there()
+    assert all(key == v["product_id"].encode() == f"{v['seq'] % 5:010d}".encode() for _, key, v in found)
+    for partition in {p for p, _, _ in found}:
+        seqs = [v["seq"] for p, _, v in found if p == partition]
+        assert seqs == sorted(seqs)
+    assert list(found[0][2]) == list(deployed.contract.message_fields())
+
+
+@pytest.mark.parametrize("seq", [0, -1])
+def test_a_mark_is_in_every_partition_behind_the_rows_before_it(deployed, seq):
+    run = f"mark{seq}"
+    filler = {"user_id": "", "product_id": "", "rating": 0.0, "timestamp": 0}
+    deployed.publish(*(deployed.row(i, run=run) for i in range(1, 21)), deployed.row(seq, run=run, **filler))
+
+    @eventually
+    def marks():
+        found = [(p, v["seq"]) for p, _, v in deployed.rows() if v["run"] == run]
+        assert len({p for p, s in found if s == seq}) == deployed.servers.kafka.partitions
+        return found
+
+    for partition in range(deployed.servers.kafka.partitions):
+        assert [s for p, s in marks() if p == partition][-1] == seq
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"rating": "abc"}, "[/rating]"),
+        ({"rating": "4.5"}, "[/rating]"),
+        ({"seq": "7"}, "[/seq]"),
+        ({"seq": 7.5}, "[/seq]"),
+        ({"product_id": 107461}, "[/product_id]"),
+        ({"user_id": None}, "missing: [/user_id]"),
+        ({"user_id": ...}, "missing: [/user_id]"),
+        ({"user_id": {"a": [1]}}, "[/user_id]"),
+        ({"timestamp": 123456789012345678901234567890}, "[/timestamp]"),
+        ({"extra": 1}, "[/extra]"),
+    ],
+)
+def test_a_row_that_does_not_fit_is_a_dead_letter_and_its_neighbours_come_through(deployed, changes, reason):
+    run = uuid.uuid4().hex
+    bad = deployed.row(2, run=run, **changes)
+    deployed.publish("\n".join([deployed.row(1, run=run), bad, deployed.row(3, run=run)]))
+
+    @eventually
+    def outcome():
+        letters = [letter for letter in deployed.letters() if letter["run"] == run]
+        rows = [v["seq"] for _, _, v in deployed.rows() if v["run"] == run]
+        assert len(letters) == 1
+        assert sorted(rows) == [1, 3]
+        return letters[0]
+
+    letter = outcome()
+    assert letter["stage"] == "schema"
+    assert reason in letter["reason"]
+    assert letter["mqtt_topic"] == f"{deployed.name}/{CATEGORY}"
+    assert json.loads(letter["payload"]) == json.loads(bad)
+    assert abs(letter["received_at"] / 1000 - time.time()) < 600
+
+
+@pytest.mark.parametrize(
+    ("payload", "reason"),
+    [
+        (b"", "the message is empty"),
+        (b"{broken", "not JSON"),
+        (b"[1,2]", "an array"),
+        (b"5", "a number"),
+        (b'{"a":1,"a":2}', "twice"),
+        (b'{"a":NaN}', "not JSON"),
+        (b"\xff\xfe", "not JSON"),
+    ],
+)
+def test_what_is_no_json_object_is_a_dead_letter_and_its_neighbours_come_through(deployed, payload, reason):
+    category = uuid.uuid4().hex
+    good = deployed.row(1, category=category)
+    deployed.publish(b"\n".join([good.encode(), payload]) if payload else payload, good, category=category)
+
+    @eventually
+    def outcome():
+        letters = [letter for letter in deployed.letters() if letter["mqtt_topic"].endswith(category)]
+        assert len(letters) == 1
+        assert sum(v["category"] == category for _, _, v in deployed.rows()) == (2 if payload else 1)
+        return letters[0]
+
+    letter = outcome()
+    assert letter["stage"] == "message"
+    assert reason in letter["reason"]
+    assert letter["payload"] == (None if payload == b"\xff\xfe" else payload.decode())
+
+
+def test_deploying_twice_gives_one_flow_and_starts_it_again(stream):
+    assert stream.deploy().action == "created"
+    canvas.schedule_processor(processor("check rows", stream.name), False)
+    assert not stream.status().running
+    assert stream.deploy().action == "unchanged"
+    assert stream.status().running
+    groups = nipyapi.nifi.ProcessGroupsApi().get_process_groups(canvas.get_root_pg_id()).process_groups
+    assert [g.component.name for g in groups].count(stream.name) == 1
+
+
+def test_a_changed_definition_replaces_the_old_one_and_loses_nothing_that_is_queued(stream, monkeypatch, tmp_path):
+    stream.deploy()
+    canvas.schedule_processor(processor("publish rows", stream.name), False)
+    stream.publish(*(stream.row(i) for i in range(1, 501)))
+
+    @eventually
+    def queued():
+        assert stream.status().queued > 0
+
+    queued()
+    changed = build_definition()
+    changed["flowContents"]["processors"][0]["properties"]["Batch Messages"] = "77"
+    (tmp_path / "flow.json").write_text(json.dumps(changed), encoding="utf-8")
+    monkeypatch.setattr(deployment, "FLOW_FILE", tmp_path / "flow.json")
+    assert stream.deploy().action == "replaced"
+    assert processor("consume MQTT", stream.name).component.config.properties["Batch Messages"] == "77"
+    stream.publish(*(stream.row(i) for i in range(501, 601)))
+
+    @eventually
+    def all_there():
+        assert {v["seq"] for _, _, v in stream.rows()} == set(range(1, 601))
+
+    all_there()
+
+
+def test_what_is_published_while_the_flow_is_away_comes_through_after_the_next_deployment(stream):
+    stream.deploy()
+    assert stream.remove().existed
+    assert not stream.status().deployed
+    stream.publish(*(stream.row(i) for i in range(1, 51)))
+    stream.deploy()
+
+    @eventually
+    def all_there():
+        assert {v["seq"] for _, _, v in stream.rows()} == set(range(1, 51))
+
+    all_there()
+
+
+def test_queues_that_cannot_drain_because_kafka_is_away_are_kept_unless_forced(stream):
+    stream.deploy(kafka=stream.servers.kafka.model_copy(update={"cluster_servers": "127.0.0.1:1"}))
+    stream.publish(stream.row(1))
+
+    @eventually
+    def queued():
+        assert stream.status().queued == 1
+        assert any("Kafka at 127.0.0.1:1" in text for text in stream.status().bulletins)
+
+    queued()
+    with pytest.raises(StreamproofError, match=r"1 FlowFiles .* still queued"):
+        stream.remove(drain_seconds=1)
+    assert stream.status().queued == 1
+    assert stream.remove(force=True).dropped == 1
+    assert not stream.remove().existed
+
+
+def test_a_nifi_that_is_away_is_named_with_what_to_try():
+    with pytest.raises(StreamproofError, match=r"http://127.0.0.1:1/nifi-api cannot be reached.*NIFI_API_ENDPOINT"):
+        deployment.status("ratings", nifi=NifiSettings(api_endpoint="http://127.0.0.1:1/nifi-api"))

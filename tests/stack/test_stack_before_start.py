@@ -1,0 +1,93 @@
+"""Before anything starts: addresses, ports, programs and memory are checked, and the message says what to change."""
+
+import os
+import socket
+from pathlib import Path
+from types import SimpleNamespace
+
+import psutil
+import pytest
+
+from stack.java import java_home
+from stack.mosquitto import install_mosquitto
+from stack.servers import Stack
+from stack.settings import StackSettings, loopback_address
+from streams.errors import StreamproofError, UsageError
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1:29092", "localhost:29092", "127.0.0.9:29092", "[::1]:29092"])
+def test_an_address_on_loopback_is_accepted(address):
+    assert loopback_address(address, "SETTING").port == 29092
+
+
+@pytest.mark.parametrize("address", ["0.0.0.0:29092", "10.0.0.7:29092", "kafka.example:29092"])
+def test_an_address_elsewhere_is_refused_with_its_setting(address):
+    with pytest.raises(UsageError, match=r"STREAMPROOF_KAFKA_SERVERS=.*loopback only"):
+        loopback_address(address, "STREAMPROOF_KAFKA_SERVERS")
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1", "127.0.0.1:x", "127.0.0.1:1,127.0.0.1:2", "127.0.0.1:99999"])
+def test_what_is_not_one_address_is_refused(address):
+    with pytest.raises(UsageError, match="write one host:port"):
+        loopback_address(address, "SETTING")
+
+
+@pytest.mark.parametrize(
+    ("setting", "value"),
+    [
+        ("STREAMPROOF_MQTT_HOST", "10.0.0.7"),
+        ("STREAMPROOF_KAFKA_SERVERS", "10.0.0.7:29092"),
+        ("NIFI_API_ENDPOINT", "http://10.0.0.7:28080/nifi-api"),
+        ("NIFI_API_ENDPOINT", "https://127.0.0.1:28443/nifi-api"),
+        ("STREAMPROOF_FLINK_JOBMANAGER", "10.0.0.7:28081"),
+    ],
+)
+def test_up_refuses_servers_elsewhere(own_environment, monkeypatch, setting, value):
+    monkeypatch.setenv(setting, value)
+    with pytest.raises(UsageError, match="leave `up` out"):
+        Stack.from_environment().up()
+    assert not list(own_environment.glob("stack/*.json"))
+
+
+def test_a_taken_port_is_named_with_its_owner_and_the_setting_that_changes_it(own_stack):
+    port = int(os.environ["STREAMPROOF_MQTT_PORT"])
+    with socket.create_server(("127.0.0.1", port)), pytest.raises(StreamproofError) as raised:
+        own_stack.up(parts=("mosquitto",))
+    text = str(raised.value)
+    assert f"port {port} on 127.0.0.1 is taken" in text
+    assert f"pid {os.getpid()}" in text
+    assert "STREAMPROOF_MQTT_PORT" in text
+    assert own_stack.processes.record("mosquitto") is None
+
+
+def test_one_port_for_two_parts_is_refused(own_environment, monkeypatch):
+    monkeypatch.setenv("STREAMPROOF_STACK_FLINK_RPC_PORT", os.environ["STREAMPROOF_MQTT_PORT"])
+    with pytest.raises(UsageError, match="STREAMPROOF_MQTT_PORT and STREAMPROOF_STACK_FLINK_RPC_PORT both name"):
+        Stack.from_environment().up()
+    assert own_environment.is_dir()
+
+
+def test_too_little_memory_is_told_before_anything_starts(own_stack, monkeypatch):
+    monkeypatch.setattr(psutil, "virtual_memory", lambda: SimpleNamespace(available=100 * 1024 * 1024))
+    with pytest.raises(
+        StreamproofError, match=r"too little memory: mosquitto, kafka need about .* 100 MB are available"
+    ):
+        own_stack.up(parts=("mosquitto", "kafka"))
+    assert not any(status.pid for status in own_stack.status())
+
+
+def test_a_java_home_without_java_is_refused(tmp_path):
+    with pytest.raises(UsageError, match="STREAMPROOF_STACK_JAVA_HOME"):
+        java_home(StackSettings(java_home=tmp_path))
+
+
+def test_without_mosquitto_and_without_apt_the_command_to_type_is_told(tmp_path: Path, monkeypatch):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setattr("stack.mosquitto._OUTSIDE_PATH", ())
+    with pytest.raises(UsageError, match="brew install mosquitto"):
+        install_mosquitto(tmp_path)
+
+
+def test_an_unknown_part_is_refused(own_stack):
+    with pytest.raises(UsageError, match="there is no part 'zookeeper': name one of mosquitto, kafka"):
+        own_stack.up(parts=("zookeeper",))

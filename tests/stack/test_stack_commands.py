@@ -1,0 +1,56 @@
+"""The commands ``status`` and ``logs``: what programs read, and what people see."""
+
+import json
+import subprocess
+import sys
+
+from stack.servers import PARTS
+
+
+def stack(*arguments):
+    return subprocess.run([sys.executable, "-m", "stack", *arguments], capture_output=True, text=True, check=False)
+
+
+def write_log(home, name, lines):
+    (home / "logs").mkdir(parents=True)
+    (home / "logs" / f"{name}.log").write_text("".join(f"line {number}\n" for number in range(1, lines + 1)))
+
+
+def test_status_of_a_stopped_stack_is_one_json_document(own_environment):
+    done = stack("status", "--json")
+    assert done.returncode == 0
+    assert json.loads(done.stdout) == {
+        "parts": [{"name": name, "pid": None, "healthy": False, "restarts": 0} for name in PARTS]
+    }
+    assert not (own_environment / "stack").exists()
+
+
+def test_status_for_people_has_a_line_for_each_part(own_environment):
+    done = stack("status")
+    assert [line.split()[0] for line in done.stdout.splitlines()] == ["part", *PARTS]
+    assert not own_environment.exists()
+
+
+def test_logs_prints_the_last_lines(own_environment):
+    write_log(own_environment, "kafka", 100)
+    assert stack("logs", "kafka", "-n", "2").stdout == "line 99\nline 100\n"
+
+
+def test_logs_of_a_part_that_never_ran_says_so(own_environment):
+    done = stack("logs", "kafka")
+    assert done.returncode == 2
+    assert "kafka has no log yet" in done.stderr
+    assert not own_environment.exists()
+
+
+def test_logs_of_an_unknown_part_names_the_parts(own_environment):
+    done = stack("logs", "zookeeper")
+    assert done.returncode == 2
+    assert all(name in done.stderr for name in PARTS)
+    assert not own_environment.exists()
+
+
+def test_down_of_a_stopped_stack_does_nothing(own_environment):
+    done = stack("down")
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    assert not (own_environment / "stack").exists()

@@ -1,0 +1,91 @@
+"""Only processes that the stack started are ever found or signalled."""
+
+import subprocess
+import sys
+
+import psutil
+import pytest
+
+from stack.process import MARK, Processes, Program, Record
+
+SLEEPER = [sys.executable, "-c", "print('awake', flush=True); import time; time.sleep(600)"]
+
+
+@pytest.fixture
+def processes(tmp_path):
+    processes = Processes(tmp_path)
+    yield processes
+    processes.stop("nifi", 5)
+
+
+@pytest.fixture
+def stranger():
+    """A process that belongs to somebody else."""
+    with subprocess.Popen(SLEEPER, stdout=subprocess.DEVNULL) as process:
+        yield process
+        process.kill()
+
+
+def remember(folder, record):
+    (folder / "stack").mkdir()
+    (folder / "stack" / "nifi.json").write_text(record.model_dump_json())
+
+
+def test_a_part_is_found_by_another_command_and_stopped(tmp_path, processes):
+    started = processes.start("nifi", Program(SLEEPER, tmp_path))
+    assert Processes(tmp_path).find("nifi") == started
+    processes.stop("nifi", 5)
+    assert processes.find("nifi") is None
+    assert not started.is_running()
+
+
+def test_a_part_that_ignores_the_polite_signal_is_killed(tmp_path, processes):
+    deaf = (
+        "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('deaf', flush=True); time.sleep(600)"
+    )
+    started = processes.start("nifi", Program([sys.executable, "-c", deaf], tmp_path))
+    while "deaf" not in processes.last_lines("nifi", 5):
+        assert started.is_running()
+    processes.stop("nifi", 0.2)
+    assert not started.is_running()
+
+
+def test_a_pid_file_from_before_a_reboot_counts_for_nothing(tmp_path, processes):
+    remember(tmp_path, Record(pid=2**22 + 1, create_time=1.0))
+    assert processes.find("nifi") is None
+
+
+def test_a_pid_that_another_process_was_given_later_is_not_signalled(tmp_path, processes, stranger):
+    remember(tmp_path, Record(pid=stranger.pid, create_time=psutil.Process(stranger.pid).create_time() - 3600))
+    processes.stop("nifi", 1)
+    assert stranger.poll() is None
+
+
+def test_a_process_without_the_mark_of_this_home_is_not_signalled(tmp_path, processes, stranger):
+    remember(tmp_path, Record(pid=stranger.pid, create_time=psutil.Process(stranger.pid).create_time()))
+    processes.stop("nifi", 1)
+    assert stranger.poll() is None
+
+
+def test_a_part_that_was_killed_is_gone_and_its_next_start_counts_as_a_restart(tmp_path, processes):
+    processes.start("nifi", Program(SLEEPER, tmp_path)).kill()
+    while processes.find("nifi"):
+        pass
+    assert processes.record("nifi").restarts == 0
+    processes.start("nifi", Program(SLEEPER, tmp_path))
+    assert processes.record("nifi").restarts == 1
+
+
+def test_leftovers_are_those_of_this_home_only(tmp_path, processes, stranger):
+    started = processes.start("nifi", Program([*SLEEPER, "framework/Controller.py"], tmp_path))
+    other = Processes(tmp_path / "other")
+    (tmp_path / "other").mkdir()
+    assert list(processes.leftovers("framework/Controller.py")) == [started]
+    assert not list(other.leftovers("framework/Controller.py"))
+    assert psutil.Process(stranger.pid).environ().get(MARK) is None
+
+
+def test_a_damaged_pid_file_is_as_good_as_none(tmp_path, processes):
+    (tmp_path / "stack").mkdir()
+    (tmp_path / "stack" / "nifi.json").write_text('{"pid": ')
+    assert processes.find("nifi") is None

@@ -1,0 +1,395 @@
+"""The verdict over a real Kafka: proven where all is there, and each kind of tampering is named."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from hashlib import sha256
+from pathlib import Path
+
+import duckdb
+import pytest
+from confluent_kafka import Producer
+from typer.testing import CliRunner
+
+import validation.cli
+from streams.contract import load_contract
+from streams.errors import StreamproofError
+from streams.run import RowCounts, Run, Source, new_run_id
+from streams.topics import ensure_topics
+from validation.jobs import Wanted
+from validation.verdict import Verdict, validate
+
+SIZE, SLIDE, INTERVAL = 30_000, 5_000, 1003
+START = 1_704_067_203_750  # 3.75 s past a window's start
+PRODUCTS = ("0000143502", "000107461X", "B00004Z5M1")
+
+
+@dataclass
+class Pipeline:
+    """Plays replayer, NiFi and Flink: what these would have written to Kafka, computed in plain Python."""
+
+    home: object
+    kafka: object
+    run: Run
+    rows: list[dict[str, object]] = field(default_factory=list)
+    windows: list[dict[str, object]] = field(default_factory=list)
+    dead_letters: list[dict[str, object]] = field(default_factory=list)
+
+    def write(self, *, windows_too: bool = True) -> None:
+        self.run.save(self.home)
+        topics = self.run.contract.topics
+        self._produce(topics.rows, self.rows, lambda row: row["product_id"])
+        self._produce(topics.dead_letters, self.dead_letters, lambda _: None)
+        if windows_too:
+            self.write_windows()
+
+    def write_windows(self) -> None:
+        self._produce(self.run.contract.topics.windows, self.windows, lambda _: None, transactional=True)
+
+    def _produce(
+        self, topic: str, values: list[dict[str, object]], key: Callable, *, transactional: bool = False
+    ) -> None:
+        options = {"transactional.id": f"test-{self.run.run}"} if transactional else {}
+        producer = Producer({"bootstrap.servers": self.kafka.servers, **options})
+        if transactional:
+            producer.init_transactions(20)
+            producer.begin_transaction()
+        for value in values:
+            producer.produce(topic, json.dumps(value, separators=(",", ":")), key(value))
+        if transactional:
+            producer.commit_transaction(20)
+        assert producer.flush(20) == 0
+
+    def validate(self, **options) -> Verdict:
+        return validate(self.run.run, self.home, self.kafka, **options)
+
+
+def row(run: str, seq: int, product: str, rating: float) -> dict[str, object]:
+    event_time = START + (seq - 1) * INTERVAL
+    envelope = {"run": run, "category": "Books", "seq": seq, "event_time": event_time, "low_watermark": START - 1}
+    return envelope | {"user_id": "u", "product_id": product, "rating": rating, "timestamp": seq * 1000}
+
+
+def windows_of(rows: list[dict[str, object]], job: str, size: int, slide: int) -> list[dict[str, object]]:
+    ratings: dict[tuple[object, int], list[float]] = {}
+    for r in rows:
+        first = r["event_time"] // slide * slide - size + slide
+        for start in range(first, first + size, slide):
+            ratings.setdefault((r["product_id"], start), []).append(r["rating"])
+    return [
+        {
+            "job": job,
+            "run": rows[0]["run"],
+            "category": "Books",
+            "product_id": product,
+            "window_start": datetime.fromtimestamp(start // 1000, UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+            "window_end": datetime.fromtimestamp((start + size) // 1000, UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+            "window_size": size,
+            "window_slide": slide,
+            "rating_count": len(values),
+            "rating_sum": sum(values),
+            "rating_avg": sum(values) / len(values),
+            "rating_min": min(values),
+            "rating_max": max(values),
+        }
+        for (product, start), values in ratings.items()
+    ]
+
+
+@pytest.fixture
+def pipeline(servers, tmp_path: Path) -> Pipeline:
+    """A run of 250 rows whose records are ready to be written."""
+    contract, run = load_contract("ratings"), f"verdict-{new_run_id()}"
+    ensure_topics(contract, servers.kafka)
+    ratings = [(PRODUCTS[i * i % 3], float(i % 5 + 1)) for i in range(250)]
+    file = tmp_path / "Books.csv"
+    file.write_text("".join(f"u,{product},{rating},{i}\n" for i, (product, rating) in enumerate(ratings, 1)))
+    manifest = Run(
+        run=run,
+        contract=contract,
+        clock="virtual",
+        pace="interval",
+        interval=str(INTERVAL),
+        start=START,
+        batch_rows=1,
+        batch_ms=1,
+        sources={"Books": Source(file=file, sha256=sha256(file.read_bytes()).hexdigest(), size=file.stat().st_size)},
+        rows={"Books": RowCounts(sent=250, confirmed=250)},
+        state="finished",
+        created=datetime.now(UTC),
+    )
+    rows = [row(run, seq, product, rating) for seq, (product, rating) in enumerate(ratings, 1)]
+    mark = row(run, 1, "", 0.0) | {"seq": -1}
+    made = Pipeline(servers.home, servers.kafka, manifest, rows, windows_of(rows, f"job-{run}", SIZE, SLIDE))
+    made.rows = [*rows, mark, mark]
+    return made
+
+
+def test_a_run_whose_rows_and_windows_are_all_there_is_proven(pipeline):
+    pipeline.write()
+    verdict = pipeline.validate()
+    assert verdict.proven, verdict.reasons
+    assert verdict.rows.model_dump() == {"sent": 250, "kafka": 250, "dead_letters": 0, "lost": 0, "doubled": 0}
+    assert verdict.windows.model_dump() == {
+        "right": len(pipeline.windows), "wrong": 0, "missing": 0, "extra": 0, "late": None
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("rating_count", 99),
+        ("rating_sum", 3.1),
+        ("rating_min", 0.5),
+        ("rating_max", 5.5),
+        ("rating_avg", None),
+        ("rating_sum", None),
+    ],
+)
+def test_a_changed_window_is_wrong_and_shown_with_both_values(pipeline, name, value):
+    changed, true = pipeline.windows[7], pipeline.windows[7][name]
+    changed[name] = value
+    pipeline.write()
+    verdict = pipeline.validate()
+    assert not verdict.proven
+    assert (verdict.windows.wrong, verdict.windows.missing, verdict.windows.extra) == (1, 0, 0)
+    assert verdict.reasons == ["1 windows are wrong"]
+    (shown,) = verdict.not_right
+    assert (shown.verdict, shown.key, shown.window_start) == ("wrong", changed["product_id"], changed["window_start"])
+    short = name.removeprefix("rating_")
+    assert float(getattr(shown.expected, short)) == true
+    found = getattr(shown.found, short)
+    assert (found if found is None else float(found)) == value
+
+
+@pytest.mark.parametrize(("error", "wrong"), [(9e-13, 0), (2e-12, 1)])
+def test_an_average_may_differ_by_a_millionth_of_a_millionth(pipeline, error, wrong):
+    pipeline.windows[3]["rating_avg"] += error
+    pipeline.write()
+    assert pipeline.validate().windows.wrong == wrong
+
+
+def test_a_removed_window_is_missing(pipeline):
+    removed = pipeline.windows.pop(5)
+    pipeline.write()
+    verdict = pipeline.validate()
+    assert not verdict.proven
+    assert (verdict.windows.missing, verdict.windows.wrong, verdict.windows.extra) == (1, 0, 0)
+    assert [(w.verdict, w.key, w.window_start, w.found) for w in verdict.not_right] == [
+        ("missing", removed["product_id"], removed["window_start"], None)
+    ]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"product_id": "143502"},
+        {"category": "Toys"},
+        {"window_end": "2024-01-01T00:01:00Z"},
+        {"window_start": "soon"},
+    ],
+)
+def test_an_added_window_is_extra(pipeline, change):
+    pipeline.windows.append(pipeline.windows[0] | change)
+    pipeline.write()
+    verdict = pipeline.validate()
+    assert not verdict.proven
+    assert (verdict.windows.extra, verdict.windows.wrong, verdict.windows.missing) == (1, 0, 0)
+    assert [w.verdict for w in verdict.not_right] == ["extra"]
+
+
+def test_a_window_written_twice_is_extra(pipeline):
+    pipeline.windows.append(pipeline.windows[0])
+    pipeline.write()
+    verdict = pipeline.validate()
+    assert not verdict.proven
+    assert verdict.windows.extra == 1
+    assert [w.verdict for w in verdict.not_right] == ["doubled"]
+
+
+def test_windows_of_a_transaction_that_was_not_committed_do_not_count(pipeline):
+    pipeline.write(windows_too=False)
+    producer = Producer({"bootstrap.servers": pipeline.kafka.servers, "transactional.id": f"open-{pipeline.run.run}"})
+    producer.init_transactions(20)
+    producer.begin_transaction()
+    producer.produce(pipeline.run.contract.topics.windows, json.dumps(pipeline.windows[0] | {"rating_count": 99}))
+    producer.flush(20)
+    producer.abort_transaction(20)
+    pipeline.write_windows()
+    assert pipeline.validate().proven
+
+
+def test_removed_rows_are_lost_and_their_seq_named(pipeline):
+    pipeline.rows = [r for r in pipeline.rows if r["seq"] not in (17, 100, 101, 102)]
+    pipeline.write()
+    verdict = pipeline.validate()
+    assert not verdict.proven
+    assert verdict.rows.lost == 4
+    assert verdict.categories["Books"].lost_ranges == [(17, 17), (100, 102)]
+    assert verdict.reasons == ["Books: 4 rows are lost: seq 17, 100 to 102"]
+
+
+def test_a_doubled_row_is_counted_and_no_fault(pipeline):
+    pipeline.rows += [pipeline.rows[20]] * 2
+    pipeline.write()
+    verdict = pipeline.validate()
+    assert verdict.rows.doubled == 2
+    assert verdict.proven, verdict.reasons
+
+
+def test_a_row_in_the_dead_letters_instead_of_kafka_is_named(pipeline):
+    (dead,) = (r for r in pipeline.rows if r["seq"] == 33)
+    pipeline.rows.remove(dead)
+    letter = {"reason": "r", "stage": "schema", "mqtt_topic": "ratings/Books", "payload": "{}"}
+    pipeline.dead_letters = [letter | {"run": dead["run"], "category": "Books", "seq": 33}, letter | {"run": None}]
+    pipeline.write()
+    verdict = pipeline.validate()
+    assert not verdict.proven
+    assert (verdict.rows.dead_letters, verdict.rows.lost, verdict.rows.kafka) == (1, 0, 249)
+    assert verdict.reasons == ["Books: 1 rows went to the dead letters instead of Kafka"]
+
+
+def test_a_row_that_was_never_sent_is_named(pipeline):
+    pipeline.rows.append(pipeline.rows[0] | {"seq": 251})
+    pipeline.write()
+    assert pipeline.validate().reasons == ["Books: 1 rows in Kafka have a seq that was never sent"]
+
+
+def test_a_manifest_that_disagrees_with_its_file_is_not_proven(pipeline):
+    pipeline.run.rows["Books"].rejected = 3
+    pipeline.write()
+    assert pipeline.validate().reasons == ["Books: 3 records were rejected, but by the file it must be 0"]
+
+
+def test_a_run_that_still_runs_is_not_proven(pipeline):
+    pipeline.run.state = "running"
+    pipeline.write()
+    assert not pipeline.validate().proven
+
+
+def test_a_file_that_changed_since_the_run_is_refused(pipeline):
+    pipeline.write()
+    with pipeline.run.sources["Books"].file.open("a") as file:
+        file.write("u,1,1.0,1\n")
+    with pytest.raises(StreamproofError, match="has changed since it was replayed"):
+        pipeline.validate()
+
+
+def test_without_any_windows_the_message_says_what_to_do(pipeline):
+    pipeline.windows = []
+    pipeline.write()
+    with pytest.raises(StreamproofError, match=f"submit one that follows it .*--run {pipeline.run.run}"):
+        pipeline.validate()
+    verdict = pipeline.validate(wanted=Wanted(size=SIZE, slide=SLIDE))
+    assert verdict.windows.missing > 0
+    assert not verdict.proven
+
+
+def test_the_newest_job_is_judged_unless_another_is_wanted(pipeline):
+    rows = [r for r in pipeline.rows if r["seq"] > 0]
+    older = windows_of(rows, "older", 10_000, 10_000)
+    older[0]["rating_count"] += 1
+    newer, pipeline.windows = pipeline.windows, older
+    pipeline.write()
+    pipeline.windows = newer
+    pipeline.write_windows()
+    assert pipeline.validate().job == newer[0]["job"]
+    for wanted in (Wanted(job="older"), Wanted(size=10_000, slide=10_000)):
+        verdict = pipeline.validate(wanted=wanted)
+        assert (verdict.job, verdict.windows.wrong, verdict.windows.right) == ("older", 1, len(older) - 1)
+
+
+def test_waiting_takes_in_what_comes_after_the_first_look(pipeline):
+    late, pipeline.windows = pipeline.windows[100:], pipeline.windows[:100]
+    pipeline.write()
+    asked: list[float] = []
+
+    class Watched(validation.verdict.RunRecords):
+        def poll(self) -> bool:
+            if not asked:
+                pipeline.windows = late
+                pipeline.write_windows()
+            asked.append(1)
+            return super().poll()
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(validation.verdict, "RunRecords", Watched)
+        assert pipeline.validate(wait=30).proven
+    assert asked
+
+
+@pytest.mark.parametrize("late", [4, lambda _: 4])
+def test_late_rows_are_shown_and_do_not_speak_against_right_windows(pipeline, late):
+    pipeline.write()
+    verdict = pipeline.validate(late=late)
+    assert (verdict.windows.late, verdict.proven) == (4, True)
+
+
+def command(pipeline: Pipeline, *arguments: str) -> subprocess.CompletedProcess[str]:
+    settings = {"STREAMPROOF_HOME": str(pipeline.home.home), "STREAMPROOF_KAFKA_SERVERS": pipeline.kafka.servers}
+    return subprocess.run(
+        [sys.executable, "-m", "validation", *arguments],
+        check=False,
+        capture_output=True,
+        text=True,
+        env=os.environ | settings,
+    )
+
+
+def test_the_command_prints_one_json_document_and_leaves_a_report(pipeline):
+    pipeline.run.rows["<i>&"] = RowCounts()
+    pipeline.run.sources["<i>&"] = pipeline.run.sources["Books"]
+    pipeline.run.limit = 250
+    pipeline.write()
+    done = command(pipeline, "validate", pipeline.run.run, "--json", "--wait", "0")
+    printed = json.loads(done.stdout)
+    assert done.returncode == 1
+    assert printed["windows"]["right"] == len(pipeline.windows)
+    folder = pipeline.home.runs / pipeline.run.run
+    assert json.loads((folder / "validation.json").read_text()) == printed
+    page = (folder / "validation.html").read_text()
+    assert "NOT PROVEN" in page
+    assert "&lt;i&gt;&amp;" in page
+    assert "<i>" not in page
+
+
+def test_the_exit_code_is_0_only_when_proven(pipeline):
+    pipeline.write()
+    done = command(pipeline, "validate", pipeline.run.run)
+    assert done.returncode == 0, done.stderr
+    assert "PROVEN" in done.stdout
+    pipeline.windows = pipeline.windows[:1]
+    pipeline.write_windows()
+    done = command(pipeline, "validate", pipeline.run.run)
+    assert done.returncode == 1
+    assert "NOT PROVEN" in done.stdout
+    assert "doubled: Books" in done.stdout
+
+
+def test_windows_are_exported_as_csv_json_and_parquet(pipeline, tmp_path):
+    pipeline.write()
+    first = min(pipeline.windows, key=lambda w: (w["product_id"], w["window_start"]))
+    lines = command(pipeline, "windows", pipeline.run.run).stdout.splitlines()
+    names = ("count", "sum", "avg", "min", "max")
+    numbers = [first[f"rating_{name}"] for name in names]
+    assert lines[0] == "category,product_id,window_start,window_end," + ",".join(f"rating_{n}" for n in names)
+    assert lines[1] == ",".join(
+        map(str, ["Books", first["product_id"], first["window_start"], first["window_end"], *numbers])
+    )
+    assert len(lines) == 1 + len(pipeline.windows)
+    objects = json.loads(command(pipeline, "windows", pipeline.run.run, "--format", "json").stdout)
+    assert objects[0] == {k: v for k, v in first.items() if k not in ("job", "run", "window_size", "window_slide")}
+    file = tmp_path / "windows.parquet"
+    assert command(pipeline, "windows", pipeline.run.run, "--format", "parquet", "--output", str(file)).returncode == 0
+    types = duckdb.sql(f"SELECT typeof(product_id), typeof(window_start), typeof(rating_sum) FROM '{file}' LIMIT 1")
+    assert types.fetchall() == [("VARCHAR", "TIMESTAMP", "DECIMAL(38,1)")]
+    assert duckdb.sql(f"SELECT count(*) FROM '{file}'").fetchall() == [(len(pipeline.windows),)]
+
+
+def test_parquet_without_a_file_is_wrong_use(pipeline):
+    result = CliRunner().invoke(validation.cli.app, ["windows", pipeline.run.run, "--format", "parquet"])
+    assert "--output" in str(result.exception)

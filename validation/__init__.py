@@ -1,0 +1,1 @@
+"""The batch truth, the delivery audit, the comparison, and the verdict."""

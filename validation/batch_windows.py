@@ -1,0 +1,73 @@
+"""The batch truth: the windows that a run must give, computed from its manifest and its CSV files alone."""
+
+from fractions import Fraction
+from pathlib import Path
+from typing import cast
+
+import duckdb
+
+from streams.errors import StreamproofError
+from streams.run import Run
+from validation.csv_rows import FileCounts
+
+_WINDOWS = (Path(__file__).parent / "batch_windows.sql").read_text(encoding="utf-8")
+
+
+def number_rows(db: duckdb.DuckDBPyConnection, run: Run, files: dict[str, FileCounts]) -> None:
+    """Create the table ``sent`` (see batch_windows.sql) from ``accepted``: the rows that the manifest says were sent.
+
+    With ``loop``, the file is gone through as often as the count asks for.
+    """
+    order = "time, line" if run.pace == "file" else "line"
+    steps = f"time - {_first_time(db)}" if run.pace == "file" else "seq - 1"
+    sent = [(c, rows.sent, files[c].accepted) for c, rows in run.rows.items() if c in files and files[c].accepted]
+    db.execute("CREATE OR REPLACE TABLE sent_rows (category VARCHAR, sent BIGINT, accepted BIGINT, rounds BIGINT)")
+    for category, count, accepted in sent:
+        rounds = -(-count // accepted) if run.loop else 1
+        db.execute("INSERT INTO sent_rows VALUES (?, ?, ?, ?)", [category, count, accepted, rounds])
+    db.execute(
+        f"""
+        CREATE OR REPLACE TABLE sent AS
+        WITH numbered AS (
+            SELECT category, key, measure, time, row_number() OVER (PARTITION BY category ORDER BY {order}) AS row
+            FROM accepted
+        ),
+        looped AS (
+            SELECT category, key, measure, time, row + unnest(range(rounds)) * accepted AS seq, sent
+            FROM numbered JOIN sent_rows USING (category)
+        )
+        SELECT category, key, measure, {steps} AS steps FROM looped WHERE seq <= sent
+        """
+    )
+
+
+def compute_windows(db: duckdb.DuckDBPyConnection, run: Run, size: int, slide: int) -> None:
+    """Create the table ``truth`` (see batch_windows.sql) for a window size and slide in milliseconds.
+
+    Raises:
+        StreamproofError: the manifest lacks the start or the interval that its pace needs.
+
+    """
+    if run.pace == "interval":
+        factor, start = run.interval, run.start
+    elif run.start is None:
+        factor, start = Fraction(1), _first_time(db)
+    else:
+        factor, start = 1 / (run.speed or Fraction(1)), run.start
+    if factor is None or start is None:
+        raise StreamproofError(f"the manifest of run {run.run} has no start or no interval: it cannot be validated")
+    db.execute(
+        _WINDOWS,
+        {
+            "start": start,
+            "numerator": str(factor.numerator),
+            "denominator": str(factor.denominator),
+            "size": size,
+            "slide": slide,
+        },
+    )
+
+
+def _first_time(db: duckdb.DuckDBPyConnection) -> int:
+    row = db.execute("SELECT coalesce(min(time), 0) FROM accepted").fetchone()
+    return cast("tuple[int]", row)[0]

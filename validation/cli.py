@@ -1,0 +1,71 @@
+"""The commands of the validation: ``validate`` and ``windows``."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from streams.command import console, new_app
+from streams.duration import parse_duration
+from streams.errors import UsageError
+from streams.settings import HomeSettings, KafkaSettings
+from validation.export import Format, export_windows
+from validation.jobs import Wanted
+from validation.report import print_verdict, write_report
+from validation.verdict import LateRows
+from validation.verdict import validate as judge
+
+RunArgument = Annotated[str, typer.Argument(help="The run's id.", show_default=False)]
+JobOption = Annotated[
+    str | None, typer.Option(help="The job whose windows are meant. Default: the one that wrote last for this run.")
+]
+SizeOption = Annotated[str | None, typer.Option(help="Only windows of this size, like 30s.")]
+SlideOption = Annotated[str | None, typer.Option(help="Only windows with this slide, like 5s. Default: the size.")]
+
+late_rows: LateRows | None = None
+"""Who can tell how many rows a job dropped as late; the ``streamproof`` command puts the one of its Flink here."""
+
+
+def validate(  # noqa: PLR0913, PLR0917 - each option of a command is a parameter
+    run: RunArgument,
+    job: JobOption = None,
+    size: SizeOption = None,
+    slide: SlideOption = None,
+    wait: Annotated[
+        str, typer.Option(help="While anything is missing, read on until nothing new came for so long; 0 for not.")
+    ] = "30s",
+    json: Annotated[bool, typer.Option("--json", help="Print the verdict as JSON.")] = False,
+) -> None:
+    """Prove that a run lost no row and that every window is right; exit code 0 only when all is proven."""
+    seconds = 0.0 if wait == "0" else float(parse_duration(wait) / 1000)
+    home = HomeSettings()
+    verdict = judge(run, home, KafkaSettings(), wanted=Wanted.parse(job, size, slide), wait=seconds, late=late_rows)
+    page = write_report(verdict, home.runs / run)
+    if json:
+        typer.echo(verdict.model_dump_json(indent=2))
+    else:
+        print_verdict(verdict)
+    console.print(f"report: {page}", soft_wrap=True)
+    if not verdict.proven:
+        raise typer.Exit(1)
+
+
+def windows(  # noqa: PLR0913, PLR0917 - each option of a command is a parameter
+    run: RunArgument,
+    form: Annotated[Format, typer.Option("--format", help="The form; parquet needs --output.")] = "csv",
+    output: Annotated[Path | None, typer.Option(help="The file to write. Default: standard output.")] = None,
+    job: JobOption = None,
+    size: SizeOption = None,
+    slide: SlideOption = None,
+) -> None:
+    """Write the windows that a job wrote for a run, as CSV, JSON or Parquet."""
+    if form == "parquet" and output is None:
+        raise UsageError("--format parquet needs --output FILE")
+    export_windows(
+        run, HomeSettings(), KafkaSettings(), wanted=Wanted.parse(job, size, slide), form=form, output=output
+    )
+
+
+app = new_app("Prove a run: the batch truth, the delivery audit, the comparison.")
+app.command()(validate)
+app.command()(windows)

@@ -1,0 +1,79 @@
+"""Which job's windows are meant: a topic may hold those of several jobs and shapes for the same run."""
+
+from dataclasses import dataclass
+
+import duckdb
+
+from streams.duration import format_duration, parse_whole_milliseconds
+from streams.errors import StreamproofError, UsageError
+from streams.run import Run
+
+
+@dataclass(frozen=True)
+class Job:
+    """A job as its windows tell it: its name (None: it has written none), window size and slide in milliseconds."""
+
+    name: str | None
+    size: int
+    slide: int
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What the user asks for; None leaves it open. Size and slide are milliseconds."""
+
+    job: str | None = None
+    size: int | None = None
+    slide: int | None = None
+
+    @classmethod
+    def parse(cls, job: str | None, size: str | None, slide: str | None) -> "Wanted":
+        """Read the options; a size without a slide is a tumbling window.
+
+        Raises:
+            UsageError: a duration cannot be read, a slide stands alone, or does not divide the size.
+
+        """
+        if size is None:
+            if slide is not None:
+                raise UsageError("--slide needs --size")
+            return cls(job)
+        size_ms = parse_whole_milliseconds(size)
+        slide_ms = size_ms if slide is None else parse_whole_milliseconds(slide)
+        if size_ms % slide_ms:
+            raise UsageError(f"--slide {slide} does not divide --size {size}")
+        return cls(job, size_ms, slide_ms)
+
+
+def find_job(db: duckdb.DuckDBPyConnection, wanted: Wanted) -> Job | None:
+    """Return the wanted job that wrote into ``kafka_windows`` most recently, by Kafka's time.
+
+    Where there is none but the shape is wanted, every window of that shape is missing: a job without a name.
+    """
+    found = db.execute(
+        """
+        SELECT job, window_size, window_slide FROM kafka_windows
+        WHERE job = coalesce($job, job) AND window_size = coalesce($size, window_size)
+          AND window_slide = coalesce($slide, window_slide) AND window_size > 0 AND window_slide > 0
+        GROUP BY ALL ORDER BY max(written_at) DESC, max(arrival) DESC LIMIT 1
+        """,
+        {"job": wanted.job, "size": wanted.size, "slide": wanted.slide},
+    ).fetchone()
+    if found:
+        return Job(*found)
+    if wanted.size is not None and wanted.slide is not None and wanted.job is None:
+        return Job(None, wanted.size, wanted.slide)
+    return None
+
+
+def no_job(db: duckdb.DuckDBPyConnection, run: Run, wanted: Wanted) -> StreamproofError:
+    """Return the error that says that ``find_job`` found none, and which jobs there are."""
+    jobs = db.execute("SELECT DISTINCT job, window_size, window_slide FROM kafka_windows ORDER BY ALL").fetchall()
+    if not jobs:
+        return StreamproofError(
+            f"no job has written windows of run {run.run} to the topic {run.contract.topics.windows}: submit one that "
+            f"follows it (streamproof submit … --run {run.run}), or wait longer for one that runs (--wait 2min)"
+        )
+    known = "; ".join(f"{job}: {format_duration(size)} / {format_duration(slide)}" for job, size, slide in jobs)
+    asked = f"job {wanted.job}" if wanted.job else "the wanted job"
+    return StreamproofError(f"{asked} has written no such windows of run {run.run}; there are: {known}")

@@ -1,0 +1,248 @@
+"""What the pipeline wrote: a run's records in Kafka's topics, as DuckDB tables that grow with each read.
+
+Topics are read from shortly before the run began, without a consumer group, so reading leaves no trace in Kafka and
+does not disturb any other reader.
+"""
+
+import json
+import time
+from collections.abc import Callable, Iterator
+from datetime import datetime, timedelta
+from typing import Any, Self, cast
+
+import duckdb
+import msgspec
+import pyarrow as pa
+from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
+
+from streams.contract import Contract
+from streams.errors import StreamproofError
+from streams.message import END_SEQ, HEARTBEAT_SEQ
+from streams.run import Run
+from streams.settings import KafkaSettings
+
+_SLACK = timedelta(minutes=10)
+"""How far the clocks of this machine and of Kafka may lie apart."""
+
+_BATCH = 10_000
+_STALLED_SECONDS = 60
+
+
+class TopicReader:
+    """Reads a topic from a moment on: first up to its present end, then whatever comes.
+
+    Only committed records are read. Raises ``StreamproofError`` where Kafka or the topic cannot be read.
+    """
+
+    def __init__(self, topic: str, since: datetime, kafka: KafkaSettings) -> None:
+        self._topic, self._servers = topic, kafka.servers
+        self._consumer = Consumer(
+            {
+                "bootstrap.servers": kafka.servers,
+                "group.id": "streamproof-validation",  # required, yet unused: nothing is subscribed or committed
+                "enable.auto.commit": False,
+                "enable.partition.eof": True,
+                "auto.offset.reset": "earliest",
+                "isolation.level": "read_committed",
+                "queued.max.messages.kbytes": 16_384,
+                "log_level": 0,
+            }
+        )
+        try:
+            self._start(since)
+        except KafkaException as error:
+            self.close()
+            raise self._failure(error.args[0]) from error
+
+    def _start(self, since: datetime) -> None:
+        about = self._consumer.list_topics(self._topic, timeout=15).topics[self._topic]
+        if about.error:
+            raise KafkaException(about.error)
+        moment = int((since - _SLACK).timestamp() * 1000)
+        asked = [TopicPartition(self._topic, partition, moment) for partition in about.partitions]
+        self._unread = {}
+        starts = self._consumer.offsets_for_times(asked, timeout=15)
+        for start in starts:
+            _, end = self._consumer.get_watermark_offsets(start, timeout=15)
+            start.offset = start.offset if start.offset >= 0 else end
+            if start.offset < end:
+                self._unread[start.partition] = end
+        self._consumer.assign(starts)
+
+    def read(self) -> Iterator[list[Message]]:
+        """Yield the records up to the end that the topic had when the reader was made."""
+        heard = time.monotonic()
+        while self._unread:
+            if messages := self._consume(0.1):
+                heard = time.monotonic()
+                yield messages
+            elif time.monotonic() - heard > _STALLED_SECONDS:
+                raise StreamproofError(
+                    f"Kafka at {self._servers}: nothing more of topic {self._topic} within {_STALLED_SECONDS} s, "
+                    "though its end is not reached: see the broker's log"
+                )
+
+    def poll(self, seconds: float) -> list[Message]:
+        """Return records that came since; wait for up to ``seconds`` where there is none yet."""
+        return self._consume(seconds)
+
+    def _consume(self, seconds: float) -> list[Message]:
+        messages = []
+        for message in self._consumer.consume(_BATCH, seconds):
+            partition, error = cast("int", message.partition()), message.error()
+            if error is None:
+                messages.append(message)
+            elif error.code() != KafkaError._PARTITION_EOF:
+                raise self._failure(error)
+            # The last offsets of a topic can be marks of transactions, which are never delivered: the end event tells.
+            if error or cast("int", message.offset()) + 1 >= self._unread.get(partition, 0):
+                self._unread.pop(partition, None)
+        return messages
+
+    def _failure(self, error: KafkaError) -> StreamproofError:
+        return StreamproofError(
+            f"Kafka at {self._servers}: topic {self._topic} cannot be read: {error.str()}. "
+            "Are the servers up, and has the flow been deployed?"
+        )
+
+    def close(self) -> None:
+        """Leave Kafka."""
+        self._consumer.close()
+
+
+class _RowId(msgspec.Struct):
+    run: str | None
+    category: str | None
+    seq: int | None
+
+
+def _window_type(contract: Contract) -> type[Any]:
+    measure, number = contract.measure, msgspec.Raw
+    names = {"n": f"{measure}_count", "total": f"{measure}_sum", "average": f"{measure}_avg"}
+    names |= {"least": f"{measure}_min", "greatest": f"{measure}_max", "key": contract.key}
+    texts = [(name, str) for name in ("job", "run", "category", "key", "window_start", "window_end")]
+    shape = [("window_size", int), ("window_slide", int)]
+    values = [("n", int | None), ("total", number), ("average", float | None), ("least", number), ("greatest", number)]
+    return msgspec.defstruct("Window", [*texts, *shape, *values], rename=names)
+
+
+_EXACT = "DECIMAL(38, 15)"
+"""Wide enough for any sum; a contract's scale is at most 9, so nothing that was written is rounded away."""
+
+_TABLES = f"""
+CREATE TABLE kafka_rows (category VARCHAR, seq BIGINT);
+CREATE TABLE dead_letters (category VARCHAR, seq BIGINT);
+CREATE SEQUENCE arrivals;
+CREATE TABLE kafka_windows (
+    arrival BIGINT DEFAULT nextval('arrivals'), written_at BIGINT,
+    job VARCHAR, window_size BIGINT, window_slide BIGINT,
+    category VARCHAR, key VARCHAR, window_start BIGINT, window_end BIGINT,
+    n BIGINT, total {_EXACT}, average DOUBLE, least {_EXACT}, greatest {_EXACT}
+);
+"""
+_READ_WINDOW = f"""
+INSERT INTO kafka_windows BY NAME
+SELECT written_at, job, window_size, window_slide, category, key,
+       epoch_ms(TRY_CAST(window_start AS TIMESTAMP)) AS window_start,
+       epoch_ms(TRY_CAST(window_end AS TIMESTAMP)) AS window_end,
+       n, TRY_CAST(total AS {_EXACT}) AS total, average,
+       TRY_CAST(least AS {_EXACT}) AS least, TRY_CAST(greatest AS {_EXACT}) AS greatest
+FROM arrow
+"""
+_ARROW_ROW = pa.schema([("category", pa.string()), ("seq", pa.int64())])
+_ARROW_WINDOW = pa.schema(
+    [(name, pa.string()) for name in ("job", "category", "key", "window_start", "window_end")]
+    + [(name, pa.int64()) for name in ("window_size", "window_slide", "n")]
+    + [(name, pa.string()) for name in ("total", "least", "greatest")]
+    + [("average", pa.float64()), ("written_at", pa.int64())]
+)
+
+
+class RunRecords:
+    """A run's records, in tables that grow with each read.
+
+    ``kafka_rows`` and ``dead_letters`` have category and seq; the heartbeats and end marks are left out, and a dead
+    letter's may be NULL. ``kafka_windows`` has each window as it was written, from any job, with window_size,
+    window_slide and written_at (Kafka's timestamp); times are milliseconds, a value that could not be read is NULL.
+
+    Attributes:
+        unreadable: records that name the run but are not what their topic should hold.
+
+    """
+
+    def __init__(
+        self, db: duckdb.DuckDBPyConnection, run: Run, kafka: KafkaSettings, *, only_windows: bool = False
+    ) -> None:
+        db.execute(_TABLES)
+        self._db, self._run = db, run.run
+        self._named = json.dumps(run.run).encode()
+        self._row = msgspec.json.Decoder(_RowId)
+        self._window = msgspec.json.Decoder(_window_type(run.contract))
+        self.unreadable = 0
+        topics = run.contract.topics
+        wanted: dict[str, Callable[[list[Message]], None]] = {topics.windows: self._add_windows}
+        if not only_windows:
+            wanted = {topics.rows: self._add_rows, topics.dead_letters: self._add_dead_letters} | wanted
+        self._topics = [(TopicReader(topic, run.created, kafka), add) for topic, add in wanted.items()]
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        for reader, _ in self._topics:
+            reader.close()
+
+    def read(self) -> None:
+        """Read up to the end that each topic had when this object was made; the windows last."""
+        for reader, add in self._topics:
+            for messages in reader.read():
+                add(messages)
+
+    def poll(self) -> bool:
+        """Read what came since; return whether anything of this run did."""
+        before = self._size()
+        for reader, add in self._topics:
+            if messages := reader.poll(1 / len(self._topics)):
+                add(messages)
+        return self._size() > before
+
+    def _size(self) -> int:
+        tables = ("kafka_rows", "dead_letters", "kafka_windows")
+        found = self._db.execute("SELECT " + " + ".join(f"(SELECT count(*) FROM {table})" for table in tables))
+        return cast("tuple[int]", found.fetchone())[0]
+
+    def _decoded(self, messages: list[Message], decoder: msgspec.json.Decoder[Any]) -> Iterator[tuple[Message, Any]]:
+        for message in messages:
+            value = message.value()
+            if value and self._named in value:
+                try:
+                    record = decoder.decode(value)
+                except msgspec.DecodeError:
+                    self.unreadable += 1
+                    continue
+                if record.run == self._run:
+                    yield message, record
+
+    def _add_rows(self, messages: list[Message], table: str = "kafka_rows") -> None:
+        rows = [(row.category, row.seq) for _, row in self._decoded(messages, self._row) if not _is_mark(row.seq)]
+        if rows:
+            arrow = pa.table(list(zip(*rows, strict=True)), schema=_ARROW_ROW)  # noqa: F841 (found by its name)
+            self._db.execute(f"INSERT INTO {table} SELECT * FROM arrow")
+
+    def _add_dead_letters(self, messages: list[Message]) -> None:
+        self._add_rows(messages, "dead_letters")
+
+    def _add_windows(self, messages: list[Message]) -> None:
+        columns: dict[str, list[object]] = {name: [] for name in _ARROW_WINDOW.names}
+        for message, window in self._decoded(messages, self._window):
+            for name in _ARROW_WINDOW.names[:-1]:
+                value = getattr(window, name)
+                columns[name].append(bytes(value).decode() if isinstance(value, msgspec.Raw) else value)
+            columns["written_at"].append(message.timestamp()[1])
+        if columns["job"]:
+            arrow = pa.table(columns, schema=_ARROW_WINDOW)  # noqa: F841 (found by its name)
+            self._db.execute(_READ_WINDOW)
+
+
+def _is_mark(seq: int | None) -> bool:
+    return seq in (HEARTBEAT_SEQ, END_SEQ)

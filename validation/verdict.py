@@ -1,0 +1,211 @@
+"""The verdict on a run: were all rows delivered, and are all windows what the files say they must be."""
+
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Literal
+
+import duckdb
+from pydantic import BaseModel
+
+from streams.command import console
+from streams.run import Run, load_run
+from streams.settings import HomeSettings, KafkaSettings
+from validation.batch_windows import compute_windows, number_rows
+from validation.comparison import WindowCounts, WindowExample, compare_windows, first_not_right
+from validation.csv_rows import read_rows
+from validation.delivery import RANGES_SHOWN, CategoryRows, audit_rows
+from validation.jobs import Wanted, find_job, no_job
+from validation.kafka_records import RunRecords
+
+LateRows = Callable[[str], int | None]
+"""Tells how many rows a job (its name in the windows) dropped as late; None where that cannot be known."""
+
+_MEMORY = "1GB"
+_SETTLED_SECONDS = 5
+
+
+class RowTotals(BaseModel):
+    """The rows of all categories; see ``CategoryRows``."""
+
+    sent: int
+    kafka: int
+    dead_letters: int
+    lost: int
+    doubled: int
+
+
+class JudgedWindows(WindowCounts):
+    """The windows, and the rows that the job dropped as late (None: not known).
+
+    Late rows do not speak against a run by themselves: where every window is right, what came late were copies.
+    """
+
+    late: int | None = None
+
+
+class Verdict(BaseModel):
+    """What was found about a run.
+
+    Attributes:
+        proven: every row that the manifest says was sent is in Kafka, the manifest's counts are those of the files,
+            and the job wrote exactly the windows that the files give, at least one. Rows that are doubled in Kafka
+            are counted, and no fault: the job takes the first.
+        reasons: why it is not proven; empty where it is.
+        job: the job whose windows were judged; None where none has written any.
+        size: window size in milliseconds.
+        slide: window slide in milliseconds.
+        not_right: the earliest windows that are wrong, missing, extra or doubled.
+        unreadable: records in Kafka that name the run but are not what their topic should hold.
+
+    """
+
+    run: str
+    proven: bool
+    reasons: list[str]
+    state: Literal["running", "finished", "stopped"]
+    checked_at: datetime
+    job: str | None
+    size: int
+    slide: int
+    rows: RowTotals
+    windows: JudgedWindows
+    categories: dict[str, CategoryRows]
+    not_right: list[WindowExample]
+    unreadable: int
+
+
+def validate(  # noqa: PLR0913 - where from, what, and how long
+    run: str,
+    home: HomeSettings,
+    kafka: KafkaSettings,
+    *,
+    wanted: Wanted | None = None,
+    wait: float = 0,
+    late: LateRows | int | None = None,
+) -> Verdict:
+    """Judge a run by its manifest, its CSV files and what is in Kafka.
+
+    Args:
+        run: the run's id.
+        home: where the run's manifest is.
+        kafka: where its rows and windows are.
+        wanted: which job's windows; without it, those of the job that wrote for this run most recently.
+        wait: seconds: while rows or windows are missing, go on reading until nothing new came for so long.
+        late: the rows that the job dropped as late, or who can tell.
+
+    Raises:
+        StreamproofError: a file has changed since the run, Kafka cannot be read, or no job has written windows of
+            this run and ``wanted`` gives no shape.
+
+    """
+    manifest = load_run(run, home)
+    asked = wanted or Wanted()
+    with (
+        open_database(home.runs / run) as db,
+        console.status("reading the files") as status,
+        RunRecords(db, manifest, kafka) as records,
+    ):
+        files = read_rows(db, manifest)
+        number_rows(db, manifest, files)
+        status.update("reading Kafka")
+        records.read()
+        deadline = time.monotonic() + wait
+        shape = (0, 0)
+        while True:
+            status.update("comparing")
+            rows = audit_rows(db, manifest, files)
+            lost = sum(category.lost for category in rows.values())
+            job, windows = find_job(db, asked), None
+            if job:
+                if shape != (shape := (job.size, job.slide)):
+                    compute_windows(db, manifest, *shape)
+                windows = compare_windows(db, job)
+            if (windows and not windows.missing and not lost) or time.monotonic() >= deadline:
+                break
+            status.update(f"waiting: {windows.missing if windows else 'all'} windows and {lost} rows are missing")
+            if _something_new(records, deadline):
+                deadline = time.monotonic() + wait
+        if not job or not windows:
+            raise no_job(db, manifest, asked)
+        late_rows = late(job.name) if callable(late) and job.name else late
+        judged = JudgedWindows(**windows.model_dump(), late=late_rows if isinstance(late_rows, int) else None)
+        reasons = _doubts(manifest, rows, judged, records.unreadable)
+        return Verdict(
+            run=run,
+            proven=not reasons,
+            reasons=reasons,
+            state=manifest.state,
+            checked_at=datetime.now(UTC),
+            job=job.name,
+            size=job.size,
+            slide=job.slide,
+            rows=RowTotals(**{name: sum(getattr(r, name) for r in rows.values()) for name in RowTotals.model_fields}),
+            windows=judged,
+            categories=rows,
+            not_right=first_not_right(db),
+            unreadable=records.unreadable,
+        )
+
+
+@contextmanager
+def open_database(near: Path) -> Iterator[duckdb.DuckDBPyConnection]:
+    """Open a database for one use, in a folder in ``near``: what does not fit into memory goes there."""
+    with (
+        tempfile.TemporaryDirectory(prefix="validation-", dir=near) as folder,
+        duckdb.connect(str(Path(folder) / "validation.duckdb")) as db,
+    ):
+        db.execute(f"SET memory_limit = '{_MEMORY}'")
+        db.execute("SET preserve_insertion_order = false")  # every table carries its order in a column
+        yield db
+
+
+def _something_new(records: RunRecords, deadline: float) -> bool:
+    """Wait until something of the run comes, then until no more comes at once; False at the deadline."""
+    while time.monotonic() < deadline:
+        if records.poll():
+            settled = time.monotonic() + _SETTLED_SECONDS
+            while time.monotonic() < settled and records.poll():
+                pass
+            return True
+    return False
+
+
+def _doubts(run: Run, rows: dict[str, CategoryRows], windows: JudgedWindows, unreadable: int) -> list[str]:
+    doubts = []
+    if run.state == "running":
+        doubts.append("the run has not ended: its manifest says that it is running")
+    for category, r in rows.items():
+        doubts += [f"{category}: {doubt}" for doubt in _doubts_on_rows(run, category, r)]
+    if unreadable:
+        doubts.append(f"{unreadable} records in Kafka name the run but are not what their topic should hold")
+    late = f" (the job dropped {windows.late} rows as late)" if windows.late else ""
+    for count, what in ((windows.wrong, "wrong"), (windows.missing, "missing"), (windows.extra, "extra")):
+        if count:
+            doubts.append(f"{count} windows are {what}{late}")
+    if not windows.right:
+        doubts.append("not one window is right")
+    return doubts
+
+
+def _doubts_on_rows(run: Run, category: str, rows: CategoryRows) -> Iterator[str]:
+    counts = run.rows.get(category)
+    if counts is None:
+        yield "Kafka holds rows of this category, which the run does not have"
+        return
+    due = (run.limit or rows.sent) if run.loop else min(rows.accepted, run.limit or rows.accepted)
+    if rows.sent > due or (run.state == "finished" and rows.sent < due):
+        yield f"{rows.sent} rows were sent, but by the file it must be {due}"
+    whole_file_once = run.state == "finished" and not run.loop and (run.limit is None or run.pace == "file")
+    if whole_file_once and counts.rejected != rows.rejected:
+        yield f"{counts.rejected} records were rejected, but by the file it must be {rows.rejected}"
+    if rows.lost:
+        gaps = ", ".join(str(a) if a == b else f"{a} to {b}" for a, b in rows.lost_ranges)
+        yield f"{rows.lost} rows are lost: seq {gaps}{' …' if len(rows.lost_ranges) == RANGES_SHOWN else ''}"
+    if rows.only_dead_letters:
+        yield f"{rows.only_dead_letters} rows went to the dead letters instead of Kafka"
+    if rows.never_sent:
+        yield f"{rows.never_sent} rows in Kafka have a seq that was never sent"
