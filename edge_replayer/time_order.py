@@ -39,7 +39,11 @@ def sorted_by_time(rows: Iterator[CsvRow], limit: int | None, folder: Path, name
     chunks = (pa.record_batch(list(zip(*batch, strict=True)), schema=_SCHEMA) for batch in batches)
     file = folder / f"{name}.sorted"
     # One thread: two would each want their share of the little memory, and the reading is in Python anyway.
-    settings = {"memory_limit": _MEMORY, "temp_directory": str(folder / "spill"), "threads": 1}
+    settings: dict[str, str | bool | int | float | list[str]] = {
+        "memory_limit": _MEMORY,
+        "temp_directory": str(folder / "spill"),
+        "threads": 1,
+    }
     with duckdb.connect(config=settings) as database, file.open("w", encoding="utf-8", newline="\n") as out:
         database.register("unsorted", pa.RecordBatchReader.from_batches(_SCHEMA, chunks))
         first = f"LIMIT {limit}" if limit else ""

@@ -36,9 +36,15 @@ class ClientSettings(BaseSettings):
 
 @cache
 def connector_jar() -> Path:
-    """Return the Kafka connector's jar, fetched from Maven Central when it is not yet in Maven's cache."""
+    """Return the Kafka connector's jar: the one that the set-up fetched and verified, or fetched now."""
     group, name, version = CONNECTOR
-    return Path(MavenContext().project(group, name).at_version(version).artifact().resolve())
+    return Path(
+        MavenContext(repo_cache=HomeSettings().cache / "maven")
+        .project(group, name)
+        .at_version(version)
+        .artifact()
+        .resolve()
+    )
 
 
 def run_statements(statements: Sequence[str], configuration: Mapping[str, str]) -> None:

@@ -60,7 +60,7 @@ def submit(
     """
     if job not in JOBS:
         raise UsageError(f"there is no job {job!r}: name one of {', '.join(sorted(JOBS))}")
-    flink, kafka = flink or FlinkSettings(), kafka or KafkaSettings()  # type: ignore[call-arg]
+    flink, kafka = flink or FlinkSettings(), kafka or KafkaSettings()
     contract = options.contract or load_contract(JOBS[job])
     cluster = Cluster(flink)
     _check_slots(cluster, options.parallelism)

@@ -3,15 +3,15 @@
 from pathlib import Path
 from typing import Annotated
 
+import typer
+
 import edge_replayer.cli
 import flink_jobs.cli
 import nifi_templates.cli
 import stack.cli
-import typer
 import validation.cli
 from nifi_templates.extensions import install_extensions
 from stack.servers import Stack
-
 from streamproof.demo import run_demo
 from streamproof.late_rows import late_rows
 from streams.command import new_app, run_app
@@ -38,19 +38,22 @@ def up() -> None:
     Stack.from_environment().up(extensions=_extensions())
 
 
-for command in (stack.cli.down, stack.cli.status, stack.cli.logs, nifi_templates.cli.deploy):
-    app.command()(command)
+app.command()(stack.cli.down)
+app.command()(stack.cli.status)
+app.command()(stack.cli.logs)
+app.command()(nifi_templates.cli.deploy)
 flow = new_app("Look at a stream's NiFi flow, or take it away.")
 flow.command("status")(nifi_templates.cli.flow_status)
 flow.command("remove")(nifi_templates.cli.flow_remove)
 app.add_typer(flow, name="flow")
 app.command()(flink_jobs.cli.submit)
 app.command("list")(flink_jobs.cli.list_jobs)
-for command in (flink_jobs.cli.cancel, flink_jobs.cli.savepoint, edge_replayer.cli.replay):
-    app.command()(command)
+app.command()(flink_jobs.cli.cancel)
+app.command()(flink_jobs.cli.savepoint)
+app.command()(edge_replayer.cli.replay)
 validation.cli.late_rows = late_rows
-for command in (validation.cli.windows, validation.cli.validate):
-    app.command()(command)
+app.command()(validation.cli.validate)
+app.command()(validation.cli.windows)
 
 
 @app.command()

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from contextlib import ExitStack
 from datetime import UTC, datetime
+from fractions import Fraction
 from pathlib import Path
 
 from edge_replayer.cli import category_files
@@ -27,7 +28,7 @@ SAMPLES = {"Movies_and_TV": 20_000, "Home_and_Kitchen": 20_000}
 """The generated categories, and how many ratings each has."""
 
 _WINDOW = Window(size=30_000, slide=5_000)
-_ONE_SECOND = 1000
+_ONE_SECOND = Fraction(1000)
 _START = datetime(2024, 1, 1, tzinfo=UTC)
 _WAIT_SECONDS = 60
 

@@ -39,7 +39,7 @@ class CsvFormat(_Strict):
 
     header: Literal["auto", True, False] = "auto"
     columns: tuple[str, ...] = ()
-    delimiter: Annotated[str, Field(min_length=1, max_length=1)] = ","
+    delimiter: Literal[",", ";", "\t", "|"] = ","
 
 
 class ContractField(_Strict):

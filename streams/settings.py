@@ -51,8 +51,8 @@ class KafkaSettings(BaseSettings):
 
     servers: str = "127.0.0.1:29092"
     cluster_servers: str = ""
-    partitions: int = Field(4, ge=1)
-    replication: int = Field(1, ge=1)
+    partitions: int = Field(default=4, ge=1)
+    replication: int = Field(default=1, ge=1)
 
     @property
     def servers_for_cluster(self) -> str:

@@ -48,7 +48,7 @@ def changed(path, value):
         ("fields/user_id/aliases", ["rating"], r"the column name 'rating' is given twice"),
         ("fields/seq", {"type": "integer"}, r"the name 'seq' is taken"),
         ("csv/columns", ["user_id"], r"csv.columns: the field '\w+' is not among them"),
-        ("csv/delimiter", ";;", r"ratings.toml: csv.delimiter: String should have at most 1 character"),
+        ("csv/delimiter", "5", r"ratings.toml: csv.delimiter: Input should be ',', ';'"),
         ("topics", {"rows": "a b"}, r"ratings.toml: topics.rows: String should match pattern"),
         ("topics", {"windows": "ratings"}, r"three different topics"),
         ("colour", "red", r"ratings.toml: colour: Extra inputs are not permitted"),
