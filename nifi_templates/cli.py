@@ -24,7 +24,8 @@ def deploy(stream: Stream, *, force: Force = False, as_json: AsJson = False) -> 
         typer.echo(json.dumps(asdict(done)))
     console.print(
         f"{done.stream}: flow {done.action} and running"
-        + f"; topics made: {', '.join(done.topics_made)}" * bool(done.topics_made)
+        + f"; topics made: {', '.join(done.topics_made)}" * bool(done.topics_made),
+        soft_wrap=True,
     )
 
 

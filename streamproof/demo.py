@@ -58,7 +58,7 @@ def run_demo(files: Sequence[str], extensions: Path) -> None:
         _step(f"3/5 submitting the window job: averages over {_WINDOW}")
         job = submit("rating_averages", JobOptions(window=_WINDOW, run=run))
         on_failure.callback(Cluster().cancel, job.job)
-        console.print(f"job {job.name}", markup=False)
+        console.print(f"job {job.name}", markup=False, soft_wrap=True)
 
         _step("4/5 replaying: one row a second and category, on the virtual clock")
         replay(
@@ -83,9 +83,12 @@ def run_demo(files: Sequence[str], extensions: Path) -> None:
     Cluster().cancel(job.job)
     nifi = NifiSettings().api_endpoint.removesuffix("-api")
     console.print(
-        f"\nNiFi's canvas   {nifi}/\nFlink's page    {job.page}\nthe report      {page}\n"
+        f"\nNiFi's canvas   {nifi}/\n"
+        f"Flink's page    {job.page.replace('/running/', '/completed/')}\n"
+        f"the report      {page}\n"
         "The servers are still running. Stop them: .venv/bin/streamproof down   (or: make down)",
         markup=False,
+        soft_wrap=True,
     )
 
 
