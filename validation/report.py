@@ -3,8 +3,9 @@
 from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from rich.box import HORIZONTALS
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 from rich.text import Text
 
 from streams.duration import format_duration
@@ -12,7 +13,7 @@ from validation.comparison import WindowExample, WindowValues
 from validation.verdict import Verdict
 
 STAGES = {
-    "accepted": "fit the contract",
+    "accepted": "fitting",
     "rejected": "rejected",
     "sent": "sent",
     "confirmed": "confirmed",
@@ -21,23 +22,26 @@ STAGES = {
     "lost": "lost",
     "doubled": "doubled",
 }
-"""What becomes of rows, in the order of the chain, as ``CategoryRows`` counts it."""
+"""What becomes of rows (fitting: the contract), in the order of the chain, as ``CategoryRows`` counts it."""
+
+_WIDTH = 110
+"""Columns that the table takes even where the terminal, or a pipe, says it has fewer: a cut number says nothing."""
 
 
 def print_verdict(verdict: Verdict) -> None:
     """Print the verdict to standard output."""
     out = Console(highlight=False)
-    rows = Table(title=f"Rows of run {verdict.run}", title_justify="left")
-    rows.add_column("stage")
-    for category in verdict.categories:
-        rows.add_column(Text(category), justify="right", overflow="fold")
-    for stage, title in STAGES.items():
-        rows.add_row(title, *(f"{getattr(counts, stage):,}" for counts in verdict.categories.values()))
-    windows = Table(title=f"Windows {shape(verdict)} of job {verdict.job or 'unknown'}", title_justify="left")
-    for name in type(verdict.windows).model_fields:
-        windows.add_column(name, justify="right")
+    out.width = max(out.width, _WIDTH)
+    rows = Table(box=HORIZONTALS)
+    rows.add_column("category", overflow="fold")
+    for title in STAGES.values():
+        rows.add_column(title, justify="right")
+    for category, counts in verdict.categories.items():
+        rows.add_row(Text(category), *(f"{getattr(counts, stage):,}" for stage in STAGES))
+    windows = Table(*(Column(name, justify="right") for name in type(verdict.windows).model_fields), box=HORIZONTALS)
     windows.add_row(*(f"{n:,}" if n is not None else "unknown" for n in verdict.windows.model_dump().values()))
-    out.print(rows, windows, sep="\n")
+    out.print(Text(f"Rows of run {verdict.run}"), rows, sep="\n")
+    out.print(Text(f"Windows {shape(verdict)} of job {verdict.job or 'unknown'}"), windows, sep="\n")
     for example in verdict.not_right:
         out.print(Text(describe(example)), soft_wrap=True)
     for reason in verdict.reasons:
