@@ -26,7 +26,7 @@ def statements(contract=READINGS, run=None, window=Window(30_000, 5_000)):  # no
         "rating_averages",
         parse_contract(contract, "test"),
         window,
-        job_id="j1",
+        label="j1",
         run=run,
         kafka_servers="kafka:9092",
         source_options={"scan.startup.mode": "earliest-offset"},
