@@ -1,6 +1,7 @@
 """The commands ``submit``, ``list``, ``cancel`` and ``savepoint``."""
 
 import json
+import logging
 import signal
 import sys
 from dataclasses import asdict
@@ -77,6 +78,8 @@ def submit(  # noqa: PLR0913, PLR0917 (each is an option of the command line)
         savepoint=from_savepoint,
     )
     with console.status(f"submitting {job}"):
+        # Py4J logs, with a traceback, whatever it raises or is interrupted at.
+        logging.disable()
         # As Ctrl-C does: what was begun is taken back. By itself the signal would leave Flink's client behind.
         signal.signal(signal.SIGTERM, lambda *_: sys.exit(_TERMINATED))
         submitted = submit_job(job, options, _flink(jobmanager))

@@ -92,13 +92,15 @@ def _start_jvm() -> None:
 @atexit.register
 def end_jvm() -> None:
     """End the JVM at once, whatever it is at; this process cannot submit any more."""
-    # PyFlink's JVM ignores Ctrl-C and looks for its parent only every few seconds.
+    # PyFlink's JVM ignores Ctrl-C and looks for its parent only every few seconds. Py4J tells at length, through
+    # several loggers, of a call that is broken off and of a JVM that is gone.
+    if _jvms:
+        logging.disable()
     for process in _jvms:
         with suppress(psutil.NoSuchProcess):
             process.kill()
             process.wait(10)
     if _jvms and java_gateway._gateway is not None:
-        logging.getLogger("py4j").setLevel(logging.CRITICAL)  # it would tell at length that the JVM is gone
         with suppress(Py4JError, OSError):
             java_gateway._gateway.shutdown()
     _jvms.clear()
