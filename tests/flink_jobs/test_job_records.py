@@ -46,7 +46,8 @@ def test_a_savepoint_or_checkpoint_tells_the_job_that_wrote_it(record, path):
 
 
 @pytest.mark.parametrize("path", ["/s/savepoint-cccccc-12", "/s/somewhere", f"/c/{'c' * 32}/chk-1"])
-def test_a_savepoint_of_no_remembered_job_is_refused(record, path):
+@pytest.mark.usefixtures("record")
+def test_a_savepoint_of_no_remembered_job_is_refused(path):
     with pytest.raises(UsageError, match="by none of the jobs"):
         writer_of(path)
 
