@@ -1,6 +1,9 @@
 """The commands ``submit``, ``list``, ``cancel`` and ``savepoint``."""
 
 import json
+import logging
+import signal
+import sys
 from dataclasses import asdict
 from datetime import datetime
 from typing import Annotated, cast
@@ -11,7 +14,7 @@ from rich.console import Console
 from rich.table import Column, Table
 
 from flink_jobs.cluster import Cluster
-from flink_jobs.offsets import Start
+from flink_jobs.records import JobOptions, Start
 from flink_jobs.tables import JOBS
 from flink_jobs.window import Window
 from streams.command import console, new_app
@@ -20,10 +23,13 @@ from streams.duration import parse_whole_milliseconds
 from streams.errors import UsageError
 from streams.settings import FlinkSettings
 
+_TERMINATED = 128 + signal.SIGTERM
+"""The exit code after SIGTERM, as shells have it."""
+
 JobManager = Annotated[
     str, typer.Option(metavar="HOST:PORT", help="Flink's JobManager (default: STREAMPROOF_FLINK_JOBMANAGER).")
 ]
-JobId = Annotated[str, typer.Argument(metavar="JOB", help="The job's id, as `list` shows it.")]
+JobId = Annotated[str, typer.Argument(metavar="JOB", help="The job, as `list` shows it, or Flink's id of it.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on standard output.")]
 
 
@@ -50,14 +56,16 @@ def submit(  # noqa: PLR0913, PLR0917 (each is an option of the command line)
         str, typer.Option(help="How often windows are committed and so become visible.")
     ] = "1s",
     from_savepoint: Annotated[
-        str | None, typer.Option(metavar="PATH", help="Go on from this savepoint, as the cluster sees it.")
+        str | None,
+        typer.Option(
+            metavar="PATH", help="Let the job of this savepoint or checkpoint go on, with the same run and window."
+        ),
     ] = None,
     jobmanager: JobManager = "",
     as_json: Json = False,
 ) -> None:
     """Submit a job to the Flink cluster; returns as soon as the job runs."""
     # PyFlink is slow to import and the other commands do without it.
-    from flink_jobs.submission import JobOptions
     from flink_jobs.submission import submit as submit_job
 
     options = JobOptions(
@@ -70,6 +78,10 @@ def submit(  # noqa: PLR0913, PLR0917 (each is an option of the command line)
         savepoint=from_savepoint,
     )
     with console.status(f"submitting {job}"):
+        # Py4J logs, with a traceback, whatever it raises or is interrupted at.
+        logging.disable()
+        # As Ctrl-C does: what was begun is taken back. By itself the signal would leave Flink's client behind.
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit(_TERMINATED))
         submitted = submit_job(job, options, _flink(jobmanager))
     if as_json:
         typer.echo(json.dumps(asdict(submitted)))
@@ -98,7 +110,8 @@ def list_jobs(jobmanager: JobManager = "", as_json: Json = False) -> None:
     for job in jobs:
         times = [f"{t:%Y-%m-%d %H:%M:%S}Z" if t else "-" for t in (job.since, job.last_checkpoint)]
         counts = [str(n) for n in (job.late_rows, job.unreadable)]
-        table.add_row(job.id, job.name, job.state, times[0], *counts, times[1], str(job.restarts))
+        names = job.label if job.label == job.id else f"{job.label}\nas {job.id}"
+        table.add_row(names, job.name, job.state, times[0], *counts, times[1], str(job.restarts))
     Console().print(table if jobs else "no jobs")
 
 

@@ -1,6 +1,7 @@
 """Flink's client: the JVM in which PyFlink plans a job, started once a process and ended with it."""
 
 import atexit
+import logging
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -24,6 +25,8 @@ CONNECTOR = ("org.apache.flink", "flink-sql-connector-kafka", "5.0.0-2.2")
 
 _JVM = "-Xmx256m -XX:+UseSerialGC -XX:TieredStopAtLevel=1 -Xshare:auto"
 """It plans a few statements and ends: small, and no time spent on optimising its code."""
+
+_jvms: list[psutil.Process] = []
 
 
 class ClientSettings(BaseSettings):
@@ -83,18 +86,24 @@ def _start_jvm() -> None:
         with _environment({"JAVA_HOME": str(java), "JVM_ARGS": _JVM, "FLINK_LOG_DIR": str(log)}):
             java_gateway.get_gateway()
     finally:
-        for process in set(psutil.Process().children()) - before:
-            atexit.register(_end, process)
+        _jvms.extend(set(psutil.Process().children()) - before)
 
 
-def _end(process: psutil.Process) -> None:
-    # PyFlink's JVM ignores Ctrl-C and looks for its parent only every few seconds.
-    with suppress(Py4JError):
-        if java_gateway._gateway is not None:
+@atexit.register
+def end_jvm() -> None:
+    """End the JVM at once, whatever it is at; this process cannot submit any more."""
+    # PyFlink's JVM ignores Ctrl-C and looks for its parent only every few seconds. Py4J tells at length, through
+    # several loggers, of a call that is broken off and of a JVM that is gone.
+    if _jvms:
+        logging.disable()
+    for process in _jvms:
+        with suppress(psutil.NoSuchProcess):
+            process.kill()
+            process.wait(10)
+    if _jvms and java_gateway._gateway is not None:
+        with suppress(Py4JError, OSError):
             java_gateway._gateway.shutdown()
-    with suppress(psutil.NoSuchProcess):
-        process.kill()
-        process.wait(10)
+    _jvms.clear()
 
 
 @contextmanager

@@ -3,16 +3,18 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Literal
 
 import httpx
 from tenacity import RetryError, Retrying, retry_if_result, stop_after_delay, wait_fixed
 
+from flink_jobs.records import find_record, load_records, newest_id
 from streams.errors import StreamproofError, UsageError
 from streams.settings import FlinkSettings
 
 ENDED = {"FINISHED", "CANCELED", "FAILED"}
 _POLL_S = 0.2
+_CHECKPOINTS = "execution.checkpointing.dir"
 
 
 @dataclass(frozen=True)
@@ -20,7 +22,8 @@ class Job:
     """A job of the cluster.
 
     Attributes:
-        id: 32 hexadecimal digits; the ``job`` of the windows that it writes.
+        id: Flink's id, 32 hexadecimal digits; new with each submission of the same job.
+        label: the ``job`` of the windows that it writes, which stays; the id where no other is remembered.
         name: job, stream, window and what it follows.
         state: Flink's word: RUNNING, RESTARTING, FINISHED, CANCELED, FAILED …
         since: when it was submitted.
@@ -33,6 +36,7 @@ class Job:
     """
 
     id: str
+    label: str
     name: str
     state: str
     since: datetime
@@ -43,7 +47,7 @@ class Job:
 
 
 class Cluster:
-    """The cluster of a JobManager.
+    """The cluster of a JobManager. A job is named by its label or by Flink's id.
 
     Args:
         settings: where its REST interface is.
@@ -60,23 +64,41 @@ class Cluster:
 
     def page(self, job: str) -> str:
         """Return the address of a job's page in Flink's web interface."""
-        return f"http://{self.address}/#/job/running/{job}/overview"
+        return f"http://{self.address}/#/job/running/{newest_id(job)}/overview"
 
     def list(self) -> list[Job]:
         """Return the jobs that the cluster remembers, the newest first."""
         jobs = self._get("/jobs/overview")["jobs"]
-        return [self._describe(j) for j in sorted(jobs, key=lambda j: -j["start-time"])]
+        labels = {flink_id: record.label for record in load_records() for flink_id in record.flink_ids}
+        return [self._describe(j, labels.get(j["jid"], j["jid"])) for j in sorted(jobs, key=lambda j: -j["start-time"])]
+
+    def states(self) -> dict[str, str]:
+        """Return Flink's word for the state of each job that the cluster remembers, by Flink's id."""
+        return {j["jid"]: j["state"] for j in self._get("/jobs/overview")["jobs"]}
+
+    def checkpoints(self) -> str:
+        """Return the folder of the cluster's checkpoints as a URI that it can read; empty where it has none."""
+        return next((e["value"] for e in self._get("/jobmanager/config") if e["key"] == _CHECKPOINTS), "")
 
     def free_slots(self) -> int:
         """Return how many more tasks (at parallelism 1) would find a place."""
         return int(self._get("/overview")["slots-available"])
 
+    def wait_for_slots(self, slots: int, timeout_s: float = 0) -> bool:
+        """Wait until so many slots are free; False when they are not in time."""
+        return self._poll(lambda: self.free_slots() >= slots, timeout_s)
+
+    def wait_until_known(self, job: str, timeout_s: float = 0) -> bool:
+        """Wait until the cluster knows a job by Flink's id; False when it does not in time."""
+        return self._poll(lambda: job in self.states(), timeout_s)
+
     def state(self, job: str) -> str:
         """Return Flink's word for a job's state."""
-        return str(self._get(f"/jobs/{job}")["state"])
+        # A job's own page is up to three seconds old (web.refresh-interval), this is not.
+        return str(self._get(f"/jobs/{newest_id(job)}/status")["status"])
 
     def late_rows(self, job: str) -> int:
-        """Return the rows that a running job has dropped as late, in all its operators, since its last restart."""
+        """Return the rows that a running job dropped as late, in all its operators, since its last (re)start."""
         return sum(self._counters(job, "numLateRecordsDropped").values())
 
     def unreadable(self, job: str) -> int:
@@ -91,10 +113,11 @@ class Cluster:
             StreamproofError: it ended, or did not run in time; the text holds Flink's reason.
 
         """
+        flink_id = newest_id(job)
 
         def settled() -> bool:
-            answer = self._get(f"/jobs/{job}")
-            return answer["state"] in ENDED or all(v["status"] == "RUNNING" for v in answer["vertices"])
+            answer = next(j for j in self._get("/jobs/overview")["jobs"] if j["jid"] == flink_id)
+            return answer["state"] in ENDED or 0 < answer["tasks"]["total"] == answer["tasks"]["running"]
 
         in_time = self._poll(settled, timeout_s)
         if not in_time or self.state(job) in ENDED:
@@ -102,13 +125,16 @@ class Cluster:
             raise StreamproofError(f"the job {job} {what}: {self._reason(job)} (see {self.page(job)})")
 
     def cancel(self, job: str, timeout_s: float = 60) -> None:
-        """Cancel a job and wait until it has ended; its checkpoints are kept."""
+        """Cancel a job and wait until it has ended; its checkpoints are kept, and it is not submitted again."""
+        job = newest_id(job)
+        _mark(job, "cancelled")
         self._ask("PATCH", f"/jobs/{job}", job=job)
         if not self._poll(lambda: self.state(job) in ENDED, timeout_s):
             raise StreamproofError(f"the job {job} does not end: it is {self.state(job)} (see {self.page(job)})")
 
     def savepoint(self, job: str, *, stop: bool = False, timeout_s: float = 120) -> str:
         """Write a savepoint, or stop the job with one, and return the savepoint's path as the cluster sees it."""
+        job = newest_id(job)
         path, body = ("stop", {"drain": False}) if stop else ("savepoints", {"cancel-job": False})
         trigger = self._ask("POST", f"/jobs/{job}/{path}", job=job, json=body)["request-id"]
         done: dict[str, Any] = {}
@@ -125,14 +151,17 @@ class Cluster:
             raise StreamproofError(
                 f"the savepoint of {job} failed: {_cause(done['operation']['failure-cause']['stack-trace'])}"
             )
+        if stop:
+            _mark(job, "stopped")
         return str(done["operation"]["location"])
 
-    def _describe(self, job: Mapping[str, Any]) -> Job:
+    def _describe(self, job: Mapping[str, Any], label: str) -> Job:
         id_ = job["jid"]
         newest = (self._get(f"/jobs/{id_}/checkpoints").get("latest") or {}).get("completed")
         restarts = {m["id"]: m["value"] for m in self._get(f"/jobs/{id_}/metrics?get=numRestarts")}
         return Job(
             id=id_,
+            label=label,
             name=job["name"],
             state=job["state"],
             since=_time(job["start-time"]),
@@ -145,6 +174,7 @@ class Cluster:
     def _counters(self, job: str, *endings: str) -> dict[str, int]:
         """Return the sum over subtasks of each counter whose name ends like that."""
         found: dict[str, int] = {}
+        job = newest_id(job)
         for vertex in self._get(f"/jobs/{job}")["vertices"]:
             path = f"/jobs/{job}/vertices/{vertex['id']}/subtasks/metrics"
             names = [m["id"] for m in self._get(path)]
@@ -189,6 +219,11 @@ class Cluster:
         raise StreamproofError(
             f"Flink's JobManager at {self.address}: {method} {path}: {answer.status_code} {_said(answer)}"
         )
+
+
+def _mark(job: str, state: Literal["cancelled", "stopped"]) -> None:
+    if record := find_record(job):
+        record.model_copy(update={"state": state}).save()
 
 
 def _said(answer: httpx.Response) -> str:

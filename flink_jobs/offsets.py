@@ -1,18 +1,14 @@
 """Where in the rows topic a job starts to read: found out when it is submitted, not when it has started."""
 
-from typing import Literal
-
 from confluent_kafka import KafkaError, KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient, OffsetSpec
 from tenacity import retry, retry_if_exception, stop_after_delay, wait_fixed
 
+from flink_jobs.records import Start
 from streams.contract import Contract
 from streams.errors import StreamproofError
 from streams.settings import KafkaSettings
 from streams.topics import ensure_topics
-
-Start = Literal["earliest", "latest"] | int
-"""The oldest row there is, the next one to come, or the first that Kafka got at that time (ms since the epoch)."""
 
 _TIMEOUT_S = 10
 _NEW_TOPIC = {KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError.LEADER_NOT_AVAILABLE, KafkaError.NOT_LEADER_FOR_PARTITION}

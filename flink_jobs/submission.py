@@ -1,112 +1,205 @@
-"""A job on its way to the cluster: what the user may choose, what is checked first, and the submission."""
+"""A job on its way to the cluster: what is checked first, the submission, and the same job submitted again."""
 
 import uuid
-from dataclasses import dataclass
+from collections.abc import Collection
+from contextlib import suppress
+from dataclasses import dataclass, replace
 
-from flink_jobs.client import connector_jar, run_statements
-from flink_jobs.cluster import Cluster
-from flink_jobs.offsets import Start, start_offsets
+from flink_jobs.client import connector_jar, end_jvm, run_statements
+from flink_jobs.cluster import ENDED, Cluster
+from flink_jobs.offsets import start_offsets
+from flink_jobs.records import JobOptions, JobRecord, find_record, is_outdated, newest_checkpoint, writer_of
 from flink_jobs.tables import JOBS, job_statements
-from flink_jobs.window import Window
-from streams.contract import Contract, load_contract
+from streams.contract import load_contract
 from streams.errors import StreamproofError, UsageError
 from streams.settings import FlinkSettings, KafkaSettings
 
+_SLOTS_TIMEOUT_S = 60
+"""How long TaskManagers may take to come back to a JobManager that was started again."""
 
-@dataclass(frozen=True)
-class JobOptions:
-    """What a submission may choose.
-
-    Attributes:
-        window: the window's shape.
-        parallelism: how many slots of the cluster the job takes.
-        run: the run to follow, whose clock may lie anywhere; None follows all runs as they come, by one clock.
-        start: where in the rows topic to begin; None is ``earliest`` for a run, ``latest`` otherwise.
-        checkpoint_interval: milliseconds; windows become visible to ``read_committed`` readers at a checkpoint.
-        contract: the stream; None is the one that the job is made for.
-        savepoint: the path of a savepoint to go on from, as the cluster sees it; it then decides where to begin.
-
-    """
-
-    window: Window
-    parallelism: int = 2
-    run: str | None = None
-    start: Start | None = None
-    checkpoint_interval: int = 1000
-    contract: Contract | None = None
-    savepoint: str | None = None
+_ON_ITS_WAY_S = 5
+"""How long an interrupted submission may take to show at the JobManager."""
 
 
 @dataclass(frozen=True)
 class Submitted:
-    """A job that runs: its id (the ``job`` of its windows), its name, and its page in Flink's web interface."""
+    """A job that runs.
+
+    Attributes:
+        job: its label, the ``job`` of its windows; it stays when the job is submitted again.
+        name: job, stream, window and what it follows.
+        page: its page in Flink's web interface.
+        flink_id: its id there, new with each submission.
+
+    """
 
     job: str
     name: str
     page: str
+    flink_id: str
 
 
 def submit(
     job: str, options: JobOptions, flink: FlinkSettings | None = None, kafka: KafkaSettings | None = None
 ) -> Submitted:
-    """Submit a job and return as soon as all its tasks run.
+    """Submit a job and return as soon as all its tasks run. A job that does not get so far is cancelled again.
 
     Delivery: rows at least once in, windows exactly once out, in Kafka transactions that each checkpoint commits.
 
     Raises:
-        UsageError: there is no such job.
+        UsageError: there is no such job, or the savepoint is not one of the same job, run and window.
         StreamproofError: JobManager or Kafka cannot be reached, no slots are free, or Flink refuses the job.
 
     """
     if job not in JOBS:
         raise UsageError(f"there is no job {job!r}: name one of {', '.join(sorted(JOBS))}")
     flink, kafka = flink or FlinkSettings(), kafka or KafkaSettings()
-    contract = options.contract or load_contract(JOBS[job])
     cluster = Cluster(flink)
-    _check_slots(cluster, options.parallelism)
-    start = options.start if options.start is not None else "earliest" if options.run else "latest"
-    offsets = start_offsets(contract, kafka, start)
+    if options.savepoint:
+        record = _writer(job, options, options.savepoint)
+        _check_is_not_there(record, cluster)
+        _check_slots(cluster, options.parallelism)
+    else:
+        contract = options.contract or load_contract(JOBS[job])
+        _check_slots(cluster, options.parallelism)
+        start = options.start if options.start is not None else "earliest" if options.run else "latest"
+        record = JobRecord(
+            label=uuid.uuid4().hex,
+            job=job,
+            contract=contract,
+            options=options,
+            offsets=start_offsets(contract, kafka, start),
+            checkpoints=cluster.checkpoints(),
+            jobmanager=flink.jobmanager,
+            flink_ids=[],
+        )
+    return _launch(record, options, flink, kafka)
+
+
+def resubmit(label: str, flink: FlinkSettings | None = None, kafka: KafkaSettings | None = None) -> Submitted:
+    """Submit a job again that its JobManager has lost, and return as soon as all its tasks run.
+
+    It goes on from its newest checkpoint, or begins anew where it never completed one. Label and transactional ids
+    stay, so its windows are still written exactly once.
+
+    Raises:
+        UsageError: no such job is remembered, or it was cancelled or stopped.
+        StreamproofError: the job is not lost, its checkpoints cannot be seen, and as ``submit``.
+
+    """
+    record = find_record(label)
+    if record is None or record.state != "running":
+        raise UsageError(f"the job {label} {f'was {record.state}' if record else 'is not remembered'}: submit it anew")
+    flink, kafka = flink or FlinkSettings(jobmanager=record.jobmanager), kafka or KafkaSettings()
+    cluster = Cluster(flink)
+    _check_is_not_there(record, cluster, {"FAILED"})
+    options = replace(record.options, savepoint=newest_checkpoint(record))
+    _check_slots(cluster, options.parallelism, _SLOTS_TIMEOUT_S)
+    return _launch(record, options, flink, kafka)
+
+
+def _writer(job: str, options: JobOptions, savepoint: str) -> JobRecord:
+    record = writer_of(savepoint)
+    for what, asked, had in (
+        ("job", job, record.job),
+        ("window", options.window, record.options.window),
+        ("run", options.run, record.options.run),
+        ("stream", (options.contract or record.contract).name, record.contract.name),
+    ):
+        if asked != had:
+            raise UsageError(
+                f"{savepoint} is of a job with another {what}: {had or 'all of them'}, not {asked or 'all'}"
+            )
+    if options.contract not in (None, record.contract):
+        raise UsageError(f"{savepoint}: the contract of {record.contract.name} has changed since")
+    if is_outdated(savepoint, record):
+        raise UsageError(
+            f"after {savepoint} the job has committed windows, which would be written twice: go on from its newest "
+            f"checkpoint, {newest_checkpoint(record)}"
+        )
+    return record
+
+
+def _check_is_not_there(record: JobRecord, cluster: Cluster, gone: Collection[str] = ENDED) -> None:
+    # Two at once would end each other's transactions and write each window twice.
+    states = cluster.states()
+    for flink_id in record.flink_ids:
+        if (state := states.get(flink_id)) and state not in gone:
+            raise StreamproofError(f"the job {record.label} is {state} ({cluster.page(flink_id)}): cancel it first")
+
+
+def _check_slots(cluster: Cluster, parallelism: int, timeout_s: float = 0) -> None:
+    if parallelism < 1:
+        raise UsageError(f"a parallelism of {parallelism} makes no sense: at least 1")
+    if not cluster.wait_for_slots(parallelism, timeout_s):
+        raise StreamproofError(
+            f"Flink at {cluster.address} has {cluster.free_slots()} free slots, parallelism {parallelism} needs "
+            f"{parallelism}: cancel a job (`list` shows them), start another TaskManager, or choose a lower "
+            "--parallelism"
+        )
+
+
+def _launch(record: JobRecord, options: JobOptions, flink: FlinkSettings, kafka: KafkaSettings) -> Submitted:
+    flink_id = uuid.uuid4().hex if record.flink_ids else record.label
+    contract = record.contract
+    name = f"{record.job} {contract.name} {options.window} {f'run {options.run}' if options.run else 'live'}"
     source = {
         "scan.startup.mode": "specific-offsets",
-        "scan.startup.specific-offsets": ";".join(f"partition:{p},offset:{o}" for p, o in sorted(offsets.items())),
+        "scan.startup.specific-offsets": ";".join(f"partition:{p},offset:{o}" for p, o in record.offsets.items()),
     }
-    if options.parallelism > len(offsets):
+    if options.parallelism > len(record.offsets):
         # A source task without a partition never has a watermark and would hold back everybody's.
-        source["scan.parallelism"] = str(len(offsets))
-    job_id = uuid.uuid4().hex
-    name = f"{job} {contract.name} {options.window} {f'run {options.run}' if options.run else 'live'}"
+        source["scan.parallelism"] = str(len(record.offsets))
     statements = job_statements(
-        job,
+        record.job,
         contract,
         options.window,
-        job_id=job_id,
+        label=record.label,
         run=options.run,
         kafka_servers=kafka.servers_for_cluster,
         source_options=source,
     )
-    run_statements(statements, _configuration(options, flink, name, job_id))
-    cluster.wait_until_running(job_id)
-    return Submitted(job_id, name, cluster.page(job_id))
+    cluster = Cluster(flink)
+    launched = record.model_copy(
+        update={
+            "options": options,
+            "checkpoints": cluster.checkpoints(),
+            "jobmanager": flink.jobmanager,
+            "flink_ids": [*record.flink_ids, flink_id],
+            "state": "running",
+        }
+    )
+    launched.save()  # before the job runs: if this process is killed, the job is known all the same
+    try:
+        run_statements(statements, _configuration(options, flink, name, flink_id))
+        cluster.wait_until_running(flink_id)
+    except BaseException as error:
+        _take_back(cluster, flink_id, interrupted=not isinstance(error, Exception))
+        if record.flink_ids:
+            launched.model_copy(update={"state": record.state}).save()
+        else:
+            launched.remove()
+        raise
+    return Submitted(record.label, name, cluster.page(flink_id), flink_id)
 
 
-def _check_slots(cluster: Cluster, parallelism: int) -> None:
-    if parallelism < 1:
-        raise UsageError(f"a parallelism of {parallelism} makes no sense: at least 1")
-    if (free := cluster.free_slots()) < parallelism:
-        raise StreamproofError(
-            f"Flink at {cluster.address} has {free} free slots, parallelism {parallelism} needs {parallelism}: "
-            "cancel a job (`list` shows them), start another TaskManager, or choose a lower --parallelism"
-        )
+def _take_back(cluster: Cluster, flink_id: str, *, interrupted: bool) -> None:
+    """Cancel a job that may have reached the cluster, or be on its way to it."""
+    if interrupted:
+        end_jvm()  # it might be about to submit the job
+    with suppress(StreamproofError):
+        if cluster.wait_until_known(flink_id, _ON_ITS_WAY_S if interrupted else 0):
+            cluster.cancel(flink_id)
 
 
-def _configuration(options: JobOptions, flink: FlinkSettings, name: str, job_id: str) -> dict[str, str]:
+def _configuration(options: JobOptions, flink: FlinkSettings, name: str, flink_id: str) -> dict[str, str]:
     host, _, port = flink.jobmanager.rpartition(":")
     configuration = {
         "execution.target": "remote",
         "execution.attached": "false",
         "rest.address": host,
         "rest.port": port,
-        "$internal.pipeline.job-id": job_id,  # so that results, transactions and Flink's page name the same job
+        "$internal.pipeline.job-id": flink_id,  # known beforehand, so that it can be recorded and taken back
         "pipeline.name": name,
         "pipeline.jars": connector_jar().as_uri(),
         "pipeline.object-reuse": "true",

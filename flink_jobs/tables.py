@@ -20,7 +20,7 @@ def job_statements(  # noqa: PLR0913 (all but two by name)
     contract: Contract,
     window: Window,
     *,
-    job_id: str,
+    label: str,
     run: str | None,
     kafka_servers: str,
     source_options: Mapping[str, str],
@@ -31,7 +31,7 @@ def job_statements(  # noqa: PLR0913 (all but two by name)
         job: a name in ``JOBS``.
         contract: the stream.
         window: the window's shape.
-        job_id: what marks the job's results and its Kafka transactions; unique for each submission.
+        label: what marks the job's results and its Kafka transactions; the same when it is submitted again.
         run: the run to follow, or None for all runs as they come.
         kafka_servers: the brokers as Flink sees them.
         source_options: further options of the source table, such as where to start.
@@ -39,7 +39,7 @@ def job_statements(  # noqa: PLR0913 (all but two by name)
     """
     query = (Path(__file__).parent / f"{job}.sql").read_text(encoding="utf-8")
     filled = Template(query).substitute(
-        job=job_id,
+        job=label,
         key=contract.key,
         measure=contract.measure,
         size=interval(window.size),
@@ -49,12 +49,12 @@ def job_statements(  # noqa: PLR0913 (all but two by name)
     )
     common = {"connector": "kafka", "properties.bootstrap.servers": kafka_servers, "format": "json"}
     source = (
-        common | {"topic": contract.topics.rows, "properties.group.id": f"streamproof-{job_id}"} | dict(source_options)
+        common | {"topic": contract.topics.rows, "properties.group.id": f"streamproof-{label}"} | dict(source_options)
     )
-    sink = common | {"topic": contract.topics.windows, "sink.transactional-id-prefix": f"streamproof-{job_id}"}
+    sink = common | {"topic": contract.topics.windows, "sink.transactional-id-prefix": f"streamproof-{label}"}
     tables = [
         _messages_table(contract, window, run, source),
-        _rows_view(run),
+        _rows_view(contract, run),
         _windows_table(contract, sink),
     ]
     return tables + [s.strip() for s in filled.split(";\n") if s.strip()]
@@ -79,12 +79,14 @@ def _messages_table(contract: Contract, window: Window, run: str | None, options
 ) WITH ({_with(defaults | dict(options))})"""
 
 
-def _rows_view(run: str | None) -> str:
-    # Heartbeats and end marks have done their work when the watermark is taken.
+def _rows_view(contract: Contract, run: str | None) -> str:
+    # Heartbeats and end marks have done their work when the watermark is taken. A field that is absent, or that Flink
+    # cannot read as its type, is NULL: such a row is in no window, not even in its count. It does not count as
+    # unreadable, which Flink tells of whole messages alone; the validation, which reads the same topic, finds it.
+    needed = ("run", "category", "event_ts", contract.key, contract.measure)
+    whole = "".join(f" AND `{name}` IS NOT NULL" for name in needed)
     followed = f" AND run = {_text(run)}" if run is not None else ""
-    return (
-        f"CREATE TEMPORARY VIEW stream_rows AS SELECT * FROM messages WHERE seq > 0 AND event_ts IS NOT NULL{followed}"
-    )
+    return f"CREATE TEMPORARY VIEW stream_rows AS SELECT * FROM messages WHERE seq > 0{whole}{followed}"
 
 
 def _windows_table(contract: Contract, options: Mapping[str, str]) -> str:

@@ -26,7 +26,7 @@ def statements(contract=READINGS, run=None, window=Window(30_000, 5_000)):  # no
         "rating_averages",
         parse_contract(contract, "test"),
         window,
-        job_id="j1",
+        label="j1",
         run=run,
         kafka_servers="kafka:9092",
         source_options={"scan.startup.mode": "earliest-offset"},
@@ -88,7 +88,12 @@ def test_the_live_stream_counts_every_run():
     assert "run =" not in rows
 
 
-def test_results_and_transactions_carry_the_jobs_id():
+def test_rows_without_what_a_window_needs_are_left_out():
+    needed = ("run", "category", "event_ts", "sensor", "celsius")
+    assert all(f"`{name}` IS NOT NULL" in statements()[1] for name in needed)
+
+
+def test_results_and_transactions_carry_the_jobs_label():
     text = statements()
     assert "'j1', run" in text[-1]
     assert "'sink.transactional-id-prefix' = 'streamproof-j1'" in text[2]

@@ -9,13 +9,16 @@ from datetime import UTC, datetime
 from decimal import Decimal
 
 import pytest
-from confluent_kafka import OFFSET_BEGINNING, Consumer, Producer, TopicPartition
+from confluent_kafka import Consumer, Producer, TopicPartition
 from tenacity import Retrying, retry_if_result, stop_after_delay, wait_fixed
 
-from flink_jobs.cluster import Cluster
-from flink_jobs.submission import JobOptions, submit
+from flink_jobs.cluster import ENDED, Cluster
+from flink_jobs.records import JobOptions, find_record, newest_checkpoint
+from flink_jobs.submission import resubmit, submit
 from flink_jobs.window import Window
+from stack.servers import Stack
 from streams.contract import parse_contract
+from streams.errors import StreamproofError, UsageError
 from streams.message import END_SEQ, HEARTBEAT_SEQ
 from streams.topics import ensure_topics
 
@@ -40,6 +43,12 @@ class Topic:
         self.servers, self.contract = servers, stream
         ensure_topics(stream, servers.kafka.model_copy(update={"partitions": PARTITIONS}))
         self.producer = Producer({"bootstrap.servers": servers.kafka.servers, "enable.idempotence": True})
+        self.found = defaultdict(list)
+        self.reader = Consumer({
+            "bootstrap.servers": servers.kafka.servers, "group.id": "test", "enable.partition.eof": True,
+            "isolation.level": "read_committed", "enable.auto.commit": False,
+        })  # fmt: skip
+        self.places = dict.fromkeys(range(PARTITIONS), 0)
 
     def send(self, row, low, *, run):
         fields = {"product_id": row["key"], "rating": row["rating"], "taken": row["event_time"]}
@@ -58,32 +67,45 @@ class Topic:
         place = zlib.crc32(key.encode()) % PARTITIONS if partition is None else partition
         self.producer.produce(self.contract.topics.rows, json.dumps(head | fields), key, partition=place)
 
-    def windows(self, *jobs):
-        """Read all committed windows of the jobs."""
-        consumer = Consumer({
-            "bootstrap.servers": self.servers.kafka.servers, "group.id": "test", "enable.partition.eof": True,
-            "isolation.level": "read_committed", "enable.auto.commit": False,
-        })  # fmt: skip
-        consumer.assign([TopicPartition(self.contract.topics.windows, p, OFFSET_BEGINNING) for p in range(PARTITIONS)])
-        found, ended = [], set()
+    def windows(self, job):
+        """Return a job's windows that are committed by now, copies and all."""
+        ended, topic = set(), self.contract.topics.windows
+        # Assigned anew, it tells anew where each partition ends.
+        self.reader.assign([TopicPartition(topic, p, offset) for p, offset in self.places.items()])
         while len(ended) < PARTITIONS:
-            for message in consumer.consume(1000, 1):
+            for message in self.reader.consume(1000, 0.1):
                 if message.error():
                     ended.add(message.partition())
                 else:
-                    found.append(json.loads(message.value(), parse_float=Decimal))
-        consumer.close()
-        return [w for w in found if w["job"] in jobs]
+                    self.places[message.partition()] = message.offset() + 1
+                    window = json.loads(message.value(), parse_float=Decimal)
+                    self.found[window["job"]].append(as_result(window))
+        return self.found[job]
 
-    def wait_for_windows(self, expected, *jobs):
-        """Return the jobs' windows once all expected are there and a further checkpoint has brought no more."""
-        poll = Retrying(retry=retry_if_result(bool), wait=wait_fixed(0.3), stop=stop_after_delay(60),
-                        retry_error_callback=lambda _: None)  # fmt: skip
-        poll(lambda: len(self.windows(*jobs)) < len(expected))
-        now = datetime.now(UTC)
-        cluster = Cluster(self.servers.flink)
-        poll(lambda: not any(j.last_checkpoint and j.last_checkpoint > now for j in cluster.list() if j.id == jobs[-1]))
-        return sorted(as_result(w) for w in self.windows(*jobs))
+    def wait_for_windows(self, expected, job):
+        """Return the job's windows once all expected are there and later checkpoints have brought no more.
+
+        Of the checkpoints to come the first may have begun already, the second holds all that is in the job now,
+        and when the third is complete, the second is committed.
+        """
+        until(lambda: set(expected) <= set(self.windows(job)), or_fail=False)
+        wanted = completed_checkpoints(job) + 3
+        until(lambda: completed_checkpoints(job) >= wanted)
+        return sorted(self.windows(job))
+
+
+def until(reached, *, or_fail=True):
+    """Wait for something to become true (or different from 0), and return it; after a minute fail, or give up."""
+    waiting = Retrying(
+        retry=retry_if_result(lambda result: not result), wait=wait_fixed(0.2), stop=stop_after_delay(60),
+        retry_error_callback=None if or_fail else lambda _: None,
+    )  # fmt: skip
+    return waiting(reached)
+
+
+def completed_checkpoints(job):
+    checkpoint = newest_checkpoint(find_record(job))
+    return int(checkpoint.rpartition("-")[2]) if checkpoint else 0
 
 
 def as_result(w):
@@ -154,6 +176,8 @@ def replay(topic, run, rows, *, ahead=0, seed=1):
 
 RUNS = {"A": rows_of(1, 1_700_000_000_000, 2500), "B": rows_of(2, 1_600_000_000_000, 2500)}
 BAD_RUN = rows_of(3, 1_650_000_000_000, 1500)
+AFTER_BAD_RUN = {"category": "Books", "seq": 9999, "event_time": 1_650_010_000_000, "key": "last", "rating": 1.0}
+"""A row so far behind that no mistake makes it late: when its windows are there, those of all rows before it are."""
 
 
 @pytest.fixture(scope="module")
@@ -168,6 +192,9 @@ def topic(servers):
             live.remove(turn)
     for _ in replay(topic, "too-high", BAD_RUN, ahead=120_000):
         pass
+    topic.send(AFTER_BAD_RUN, AFTER_BAD_RUN["event_time"] - 1, run="too-high")
+    topic.mark(END_SEQ, AFTER_BAD_RUN["event_time"], run="too-high")
+    topic.producer.flush()
     return topic
 
 
@@ -177,13 +204,13 @@ def run_job(servers):
     cluster, jobs = Cluster(servers.flink), []
 
     def run(stream, size, slide, **options):
-        options = JobOptions(Window(size, slide), contract=stream, **options)
+        options = JobOptions(Window(size, slide), contract=stream, **{"checkpoint_interval": 200} | options)
         jobs.append(submit("rating_averages", options, servers.flink, servers.kafka).job)
         return jobs[-1]
 
     yield run
-    for job in jobs:
-        if cluster.state(job) == "RUNNING":
+    for job in set(jobs):
+        if cluster.state(job) not in ENDED:
             cluster.cancel(job)
 
 
@@ -197,19 +224,19 @@ def run_job(servers):
     ],
 )
 def test_windows_of_a_run_are_exact_beside_another_run_years_away(topic, run_job, run, size, slide, parallelism):
-    slots = Cluster(topic.servers.flink).free_slots()
-    job = run_job(topic.contract, size, slide, run=run, parallelism=min(parallelism, slots))
+    assert Cluster(topic.servers.flink).wait_for_slots(parallelism, 30), "other jobs hold the slots"
+    job = run_job(topic.contract, size, slide, run=run, parallelism=parallelism)
     expected = true_windows(RUNS[run], size, slide)
     assert topic.wait_for_windows(expected, job) == expected
 
 
 def test_a_low_watermark_that_is_too_high_shows_as_late_rows_and_wrong_windows(topic, run_job):
     job = run_job(topic.contract, 30_000, 5_000, run="too-high")
-    expected = true_windows(BAD_RUN, 30_000, 5_000)
-    cluster = Cluster(topic.servers.flink)
-    late = Retrying(retry=retry_if_result(lambda n: n == 0), wait=wait_fixed(0.3), stop=stop_after_delay(60))
-    assert late(lambda: cluster.late_rows(job)) > 0
-    assert not set(expected) <= {as_result(w) for w in topic.windows(job)}
+    found = topic.wait_for_windows(true_windows([AFTER_BAD_RUN], 30_000, 5_000), job)
+    expected = true_windows([*BAD_RUN, AFTER_BAD_RUN], 30_000, 5_000)
+    assert set(found) & set(expected) >= set(true_windows([AFTER_BAD_RUN], 30_000, 5_000))
+    assert set(expected) - set(found)
+    assert until(lambda: Cluster(topic.servers.flink).late_rows(job)) > 0
 
 
 def test_the_live_stream_from_its_first_row_through_a_savepoint_to_its_last_window(servers, run_job):
@@ -240,15 +267,76 @@ def test_the_live_stream_from_its_first_row_through_a_savepoint_to_its_last_wind
     topic.send(row("Books", 99, 1, "007", 5), t + 180_000 - 1, run="live")
     topic.send_text("not JSON")
     topic.producer.flush()
-    wait = Retrying(retry=retry_if_result(lambda n: not n), wait=wait_fixed(0.3), stop=stop_after_delay(60))
-    assert wait(lambda: cluster.late_rows(job)) == 1
-    assert wait(lambda: cluster.unreadable(job)) == 1
+    assert until(lambda: cluster.late_rows(job)) == 1
+    assert until(lambda: cluster.unreadable(job)) == 1
 
     path = cluster.savepoint(job, stop=True)
-    resumed = run_job(stream, 30_000, 5_000, savepoint=path)
+    with pytest.raises(UsageError, match="another window: 30s/5s, not 1min/5s"):
+        run_job(stream, 60_000, 5_000, savepoint=path)
+    with pytest.raises(UsageError, match="another run: all of them, not live"):
+        run_job(stream, 30_000, 5_000, savepoint=path, run="live")
+    assert run_job(stream, 30_000, 5_000, savepoint=path) == job
+    assert [(j.label, j.id == job, j.state) for j in cluster.list() if j.label == job] == [
+        (job, False, "RUNNING"), (job, True, "FINISHED")]  # fmt: skip
     last = [row("Books", 100, 200_000, "007", 3)]
     topic.send(last[0], t + 180_000 - 1, run="live")
     topic.mark(END_SEQ, t + 200_000, run="live")
     topic.producer.flush()
     expected = true_windows(first + books + last, 30_000, 5_000)
-    assert topic.wait_for_windows(expected, job, resumed) == expected
+    assert topic.wait_for_windows(expected, job) == expected
+    assert cluster.late_rows(job) == 0
+
+
+def test_rows_with_a_field_that_cannot_be_read_are_in_no_window(servers, run_job):
+    stream, t = contract(f"nulls_{random.randrange(10**9)}"), 1_700_000_000_000
+    topic = Topic(servers, stream)
+    row = {"category": "Books", "seq": 1, "event_time": t, "key": "007", "rating": 4.5}
+    for run in ("nulls", "live"):
+        topic.send(row, t - 1, run=run)
+        for seq, change in enumerate([{"rating": "good"}, {"rating": None}, {"key": None}, {"category": None}], 2):
+            bad = row | {"seq": seq} | change
+            fields = {"product_id": bad["key"], "rating": bad["rating"], "taken": t}
+            topic._put("007", run, bad["category"], bad["seq"], t, t - 1, fields)
+        topic.mark(END_SEQ, t, run=run)
+    topic.producer.flush()
+    expected = true_windows([row], 30_000, 5_000)
+    followed = run_job(stream, 30_000, 5_000, run="nulls")
+    live = run_job(stream, 30_000, 5_000, start="earliest")
+    assert topic.wait_for_windows(expected, followed) == expected
+    assert topic.wait_for_windows(expected * 2, live) == sorted(expected * 2)
+
+
+def test_a_job_that_the_jobmanager_lost_goes_on_under_its_label_exactly_once(servers, run_job):
+    name = f"lost_{random.randrange(10**9)}"
+    # A topic of its own for the job without checkpoints: readers of committed windows wait for an open transaction.
+    topic, other = (Topic(servers, contract(name, topics={"windows": f"{name}.{w}"})) for w in ("averages", "other"))
+    rows, cluster, stack = RUNS["A"], Cluster(servers.flink), Stack.from_environment()
+    job = run_job(topic.contract, 30_000, 5_000, run="A")
+    without_checkpoint = run_job(other.contract, 5_000, 5_000, run="A", checkpoint_interval=3_600_000)
+    with pytest.raises(StreamproofError, match="is RUNNING"):
+        resubmit(job, servers.flink, servers.kafka)
+    live = replay(topic, "A", rows)
+    for _ in range(17):
+        next(live)
+    until(lambda: topic.windows(job))  # some are committed, others are begun
+
+    jobmanager = stack.processes.find("jobmanager")
+    jobmanager.kill()
+    jobmanager.wait(10)
+    stack.up(parts=("jobmanager",))
+    assert not cluster.states()
+    for label in (job, without_checkpoint):
+        resumed = resubmit(label, servers.flink, servers.kafka)
+        assert (resumed.job, resumed.flink_id != label) == (label, True)
+    for _ in live:
+        pass
+    expected = true_windows(rows, 30_000, 5_000)
+    assert topic.wait_for_windows(expected, job) == expected
+    assert cluster.late_rows(job) == cluster.late_rows(without_checkpoint) == 0
+    assert set(topic.found) == {job}
+    cluster.savepoint(without_checkpoint, stop=True)
+    assert sorted(other.windows(without_checkpoint)) == true_windows(rows, 5_000, 5_000)
+    cluster.cancel(job)
+    for label, state in ((job, "cancelled"), (without_checkpoint, "stopped")):
+        with pytest.raises(UsageError, match=f"was {state}"):
+            resubmit(label, servers.flink, servers.kafka)

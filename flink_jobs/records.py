@@ -1,0 +1,174 @@
+"""What is remembered of each job, so that it can be submitted again: ``HOME/jobs/LABEL.json``.
+
+Flink gives a job a new id whenever it is submitted again; its label, the ``job`` of its windows, stays.
+"""
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+from urllib.parse import urlsplit
+from urllib.request import url2pathname
+
+from pydantic import BaseModel, ValidationError
+
+from flink_jobs.window import Window
+from streams.contract import Contract
+from streams.errors import StreamproofError, UsageError
+from streams.settings import HomeSettings
+
+Start = Literal["earliest", "latest"] | int
+"""The oldest row there is, the next one to come, or the first that Kafka got at that time (ms since the epoch)."""
+
+
+@dataclass(frozen=True)
+class JobOptions:
+    """What a submission may choose.
+
+    Attributes:
+        window: the window's shape.
+        parallelism: how many slots of the cluster the job takes.
+        run: the run to follow, whose clock may lie anywhere; None follows all runs as they come, by one clock.
+        start: where in the rows topic to begin; None is ``earliest`` for a run, ``latest`` otherwise.
+        checkpoint_interval: milliseconds; windows become visible to ``read_committed`` readers at a checkpoint.
+        contract: the stream; None is the one that the job is made for.
+        savepoint: the path of a savepoint or checkpoint to go on from, as the cluster sees it; it then decides where
+            to begin. The label stays that of the job that wrote it.
+
+    """
+
+    window: Window
+    parallelism: int = 2
+    run: str | None = None
+    start: Start | None = None
+    checkpoint_interval: int = 1000
+    contract: Contract | None = None
+    savepoint: str | None = None
+
+
+class JobRecord(BaseModel):
+    """A job as it was submitted.
+
+    Attributes:
+        label: the ``job`` of its windows and a part of its transactional ids; the first of its Flink ids.
+        job: its name in ``JOBS``.
+        contract: the stream, as it was then.
+        options: what was chosen; of several submissions the last.
+        offsets: where it began to read, for each partition of the rows topic.
+        checkpoints: the folder of its cluster's checkpoints, as the cluster sees it.
+        jobmanager: the cluster that it was last submitted to, as ``host:port``.
+        flink_ids: the id of each of its submissions, the newest last.
+        state: what was last asked for. A ``running`` job that its JobManager does not know has been lost.
+
+    """
+
+    label: str
+    job: str
+    contract: Contract
+    options: JobOptions
+    offsets: dict[int, int]
+    checkpoints: str
+    jobmanager: str
+    flink_ids: list[str]
+    state: Literal["running", "cancelled", "stopped"] = "running"
+
+    def save(self) -> None:
+        """Write the record; a reader sees the old one or the new one, never a half."""
+        path = _folder() / f"{self.label}.json"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        half = path.with_suffix(".half")
+        half.write_text(self.model_dump_json(indent=2) + "\n", encoding="utf-8")
+        half.replace(path)
+
+    def remove(self) -> None:
+        """Forget the job."""
+        (_folder() / f"{self.label}.json").unlink(missing_ok=True)
+
+
+def load_records() -> list[JobRecord]:
+    """Return what is remembered of all jobs, the oldest first.
+
+    Raises:
+        StreamproofError: a record is damaged.
+
+    """
+    return [_read(path) for path in sorted(_folder().glob("*.json"), key=lambda p: p.stat().st_mtime)]
+
+
+def find_record(job: str) -> JobRecord | None:
+    """Return the record of a job by its label or one of its Flink ids."""
+    return next((r for r in load_records() if job == r.label or job in r.flink_ids), None)
+
+
+def newest_id(job: str) -> str:
+    """Return the Flink id that a job has now, by its label; anything else is taken for a Flink id."""
+    path = _folder() / f"{job}.json"
+    if not re.fullmatch(r"[0-9a-f]{32}", job) or not path.is_file():
+        return job
+    return _read(path).flink_ids[-1]
+
+
+def writer_of(savepoint: str) -> JobRecord:
+    """Return the job that wrote a savepoint (``…/savepoint-123456-…``) or checkpoint (``…/FLINK ID/chk-7``).
+
+    Raises:
+        UsageError: no job that is remembered here has written it, or it cannot be told which.
+
+    """
+    # A savepoint's name holds six digits of the id, a checkpoint's folder is named by the whole of it.
+    match = re.search(r"(?:/savepoint-([0-9a-f]{6})-[0-9a-f]+|/([0-9a-f]{32})/chk-\d+)/*$", savepoint)
+    begin = (match[1] or match[2]) if match else None
+    found = [r for r in load_records() if begin and any(i.startswith(begin) for i in r.flink_ids)]
+    if len(found) != 1:
+        raise UsageError(
+            f"{savepoint!r} was written by {'several' if found else 'none'} of the jobs that {_folder()} remembers, "
+            "so its windows cannot go on under its job's name: give the path that `savepoint` printed, or submit the "
+            "job without --from-savepoint"
+        )
+    return found[0]
+
+
+def newest_checkpoint(record: JobRecord) -> str | None:
+    """Return where a job can go on: its newest complete checkpoint, or else what it was itself begun from.
+
+    None says that it began at its first offsets and has committed nothing since.
+
+    Raises:
+        StreamproofError: this machine does not see the cluster's checkpoints.
+
+    """
+    folder = _local(record.checkpoints)
+    if folder is None or not folder.is_dir():
+        raise StreamproofError(
+            f"the checkpoints of job {record.label} lie in {record.checkpoints or 'no folder'}, which this machine "
+            f"does not see: name the newest of {record.flink_ids[-1]} yourself (submit … --from-savepoint PATH)"
+        )
+    # Flink writes _metadata last, under another name until it is whole.
+    complete = [p.parent for p in (folder / record.flink_ids[-1]).glob("chk-*/_metadata")]
+    newest = max(complete, key=lambda p: int(p.name.removeprefix("chk-")), default=None)
+    return newest.as_uri() if newest else record.options.savepoint
+
+
+def is_outdated(savepoint: str, record: JobRecord) -> bool:
+    """Tell whether the job has a checkpoint younger than this: it committed windows that it would write again."""
+    try:
+        given, newest = (_local(place) for place in (savepoint, newest_checkpoint(record) or ""))
+        return bool(given and newest and (newest / "_metadata").stat().st_mtime > (given / "_metadata").stat().st_mtime)
+    except (StreamproofError, FileNotFoundError):
+        return False  # it cannot be seen from here
+
+
+def _read(path: Path) -> JobRecord:
+    try:
+        return JobRecord.model_validate_json(path.read_bytes())
+    except ValidationError as error:
+        raise StreamproofError(f"{path}: damaged ({error}): remove it, its job cannot be resumed") from error
+
+
+def _local(uri: str) -> Path | None:
+    parts = urlsplit(uri)
+    return Path(url2pathname(parts.path)) if parts.path and parts.scheme in {"", "file"} else None
+
+
+def _folder() -> Path:
+    return HomeSettings().home / "jobs"

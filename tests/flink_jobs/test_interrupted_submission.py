@@ -1,0 +1,71 @@
+"""A submission that is interrupted leaves nothing behind: no JVM, no job, no record, no traceback."""
+
+import signal
+import subprocess
+import sys
+
+import psutil
+import pytest
+from tenacity import Retrying, retry_if_result, stop_after_delay, wait_fixed
+
+from flink_jobs.cluster import ENDED, Cluster
+from flink_jobs.records import load_records
+from stack.flink import TASKMANAGERS
+from stack.servers import Stack
+from streams.settings import CHECKOUT
+
+until = Retrying(retry=retry_if_result(lambda found: not found), wait=wait_fixed(0.05), stop=stop_after_delay(60))
+
+
+@pytest.fixture
+def submission(servers):
+    """``submit`` in a process of its own."""
+    assert Cluster(servers.flink).wait_for_slots(2, 30), "other jobs hold the slots"
+    command = [sys.executable, "-m", "flink_jobs", "submit", "rating_averages", "--run", "interrupted"]
+    with subprocess.Popen(command, cwd=CHECKOUT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        yield process
+        process.kill()
+
+
+@pytest.fixture
+def idle_taskmanagers():
+    """TaskManagers that answer nobody, so that no task comes to run, until the test sends them on."""
+    processes = [Stack.from_environment().processes.find(name) for name in TASKMANAGERS]
+    for process in processes:
+        process.suspend()
+    yield processes
+    for process in processes:
+        process.resume()
+
+
+def assert_nothing_is_left(submission, children, signal_number, records):
+    output, messages = submission.communicate(timeout=90)
+    assert submission.returncode == 128 + signal_number, messages
+    assert children
+    assert not psutil.wait_procs(children, 0)[1]
+    assert not output
+    assert "Traceback" not in messages
+    assert "py4j" not in messages
+    assert load_records() == records
+
+
+def test_a_client_that_is_ended_while_it_starts_leaves_nothing(servers, submission):
+    cluster, records = Cluster(servers.flink), load_records()
+    jobs = cluster.states()
+    children = until(psutil.Process(submission.pid).children)
+    submission.send_signal(signal.SIGTERM)
+    assert_nothing_is_left(submission, children, signal.SIGTERM, records)
+    assert cluster.states() == jobs
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_job_whose_wait_is_interrupted_is_cancelled(servers, idle_taskmanagers, submission, number):
+    cluster, records = Cluster(servers.flink), load_records()
+    before = cluster.states()
+    job = until(lambda: cluster.states().keys() - before.keys()).pop()
+    children = psutil.Process(submission.pid).children()
+    submission.send_signal(number)
+    for process in idle_taskmanagers:
+        process.resume()
+    assert_nothing_is_left(submission, children, number, records)
+    assert cluster.states()[job] in ENDED

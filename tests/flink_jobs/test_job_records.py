@@ -1,0 +1,76 @@
+"""What is remembered of a job, without a server: finding it by a savepoint, and where it can go on."""
+
+import os
+
+import pytest
+
+from flink_jobs.records import JobOptions, JobRecord, find_record, is_outdated, newest_checkpoint, newest_id, writer_of
+from flink_jobs.window import Window
+from streams.contract import load_contract
+from streams.errors import StreamproofError, UsageError
+
+FIRST, SECOND = "a" * 32, "b" * 32
+
+
+@pytest.fixture
+def record(tmp_path, monkeypatch):
+    monkeypatch.setenv("STREAMPROOF_HOME", str(tmp_path))
+    options = JobOptions(Window(30_000, 5_000), run="A", savepoint="file:/savepoints/savepoint-aaaaaa-0123456789ab")
+    record = JobRecord(label=FIRST, job="rating_averages", contract=load_contract("ratings"), options=options,
+                       offsets={0: 7, 1: 0}, checkpoints=(tmp_path / "checkpoints").as_uri(),
+                       jobmanager="127.0.0.1:1", flink_ids=[FIRST, SECOND])  # fmt: skip
+    (tmp_path / "checkpoints").mkdir()
+    record.save()
+    return record
+
+
+def checkpoint(tmp_path, number, *, complete=True, at=1_000):
+    folder = tmp_path / "checkpoints" / SECOND / f"chk-{number}"
+    folder.mkdir(parents=True)
+    if complete:
+        (folder / "_metadata").touch()
+        os.utime(folder / "_metadata", (at, at))
+    return folder.as_uri()
+
+
+def test_a_record_is_read_as_it_was_written_and_found_by_label_and_flink_id(record):
+    assert find_record(FIRST) == find_record(SECOND) == record
+    assert (newest_id(FIRST), newest_id("unknown")) == (SECOND, "unknown")
+
+
+@pytest.mark.parametrize(
+    "path", ["file:/s/savepoint-bbbbbb-0123456789ab", f"/c/{SECOND}/chk-12", "file:///s/savepoint-aaaaaa-12/"]
+)
+def test_a_savepoint_or_checkpoint_tells_the_job_that_wrote_it(record, path):
+    assert writer_of(path) == record
+
+
+@pytest.mark.parametrize("path", ["/s/savepoint-cccccc-12", "/s/somewhere", f"/c/{'c' * 32}/chk-1"])
+@pytest.mark.usefixtures("record")
+def test_a_savepoint_of_no_remembered_job_is_refused(path):
+    with pytest.raises(UsageError, match="by none of the jobs"):
+        writer_of(path)
+
+
+def test_a_savepoint_that_two_jobs_may_have_written_is_refused(record):
+    record.model_copy(update={"label": "c" * 32}).save()
+    with pytest.raises(UsageError, match="by several of the jobs"):
+        writer_of("/s/savepoint-aaaaaa-12")
+
+
+def test_the_newest_checkpoint_is_the_last_complete_one_by_number(record, tmp_path):
+    assert newest_checkpoint(record) == record.options.savepoint
+    checkpoint(tmp_path, 9)
+    newest = checkpoint(tmp_path, 10)
+    checkpoint(tmp_path, 11, complete=False)
+    assert newest_checkpoint(record) == newest
+
+
+def test_checkpoints_on_another_machine_are_not_taken_for_none(record):
+    with pytest.raises(StreamproofError, match="does not see"):
+        newest_checkpoint(record.model_copy(update={"checkpoints": "file:///state/nowhere"}))
+
+
+def test_a_savepoint_older_than_the_newest_checkpoint_is_outdated(record, tmp_path):
+    older, newer = checkpoint(tmp_path, 1, at=1_000), checkpoint(tmp_path, 2, at=2_000)
+    assert [is_outdated(path, record) for path in (older, newer)] == [True, False]
