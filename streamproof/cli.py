@@ -14,6 +14,7 @@ from nifi_templates.extensions import install_extensions
 from stack.servers import Stack
 from streamproof.demo import run_demo
 from streamproof.late_rows import late_rows
+from streamproof.lost_jobs import resubmit_lost_jobs
 from streams.command import new_app, run_app
 from streams.settings import HomeSettings
 
@@ -33,9 +34,10 @@ def setup() -> None:
 
 @app.command()
 def up() -> None:
-    """Start the servers on this machine and wait until each is healthy; running ones are left alone."""
+    """Start the servers on this machine and wait until each is healthy; jobs that ran before go on."""
     install_extensions(_extensions())
     Stack.from_environment().up(extensions=_extensions())
+    resubmit_lost_jobs()
 
 
 app.command()(stack.cli.down)

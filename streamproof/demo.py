@@ -15,6 +15,7 @@ from flink_jobs.window import Window
 from nifi_templates.deployment import deploy
 from stack.servers import Stack
 from streamproof.late_rows import late_rows
+from streamproof.lost_jobs import resubmit_lost_jobs
 from streamproof.sample_ratings import write_sample
 from streams.command import console
 from streams.contract import load_contract
@@ -51,6 +52,7 @@ def run_demo(files: Sequence[str], extensions: Path) -> None:
         stopped = [part.name for part in stack.status() if part.pid is None]
         stack.up(extensions=extensions)
         on_failure.callback(stack.down, parts=stopped)
+        resubmit_lost_jobs()
 
         _step("2/5 deploying the NiFi flow")
         deploy(contract)

@@ -1,0 +1,30 @@
+"""Jobs that ran when the cluster ended: a JobManager that starts anew does not know them."""
+
+from flink_jobs.cluster import Cluster
+from flink_jobs.records import load_records
+from streams.command import console
+from streams.errors import StreamproofError
+from streams.settings import FlinkSettings
+
+
+def resubmit_lost_jobs() -> None:
+    """Submit each job of this cluster again that was neither cancelled nor stopped, from its newest checkpoint.
+
+    Until then a lost job's open Kafka transaction hides what other jobs commit behind it. A job that cannot be
+    submitted again is named, and does not keep the others from it.
+    """
+    flink = FlinkSettings()
+    known = Cluster(flink).states()
+    lost = [
+        record
+        for record in load_records()
+        if record.state == "running" and record.jobmanager == flink.jobmanager and record.flink_ids[-1] not in known
+    ]
+    for record in lost:
+        from flink_jobs.submission import resubmit  # PyFlink is slow to import, and mostly nothing is lost
+
+        try:
+            submitted = resubmit(record.label)
+            console.print(f"job {submitted.name} goes on", markup=False, soft_wrap=True)
+        except StreamproofError as error:
+            console.print(f"job {record.label} cannot go on: {error}", markup=False, soft_wrap=True)
