@@ -33,6 +33,10 @@ JobId = Annotated[str, typer.Argument(metavar="JOB", help="The job, as `list` sh
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on standard output.")]
 
 
+_WIDTH = 190
+"""Columns that the table takes even where the terminal, or a pipe, says it has fewer: cut ids say nothing."""
+
+
 def submit(  # noqa: PLR0913, PLR0917 (each is an option of the command line)
     job: Annotated[str, typer.Argument(help=f"The job: {', '.join(JOBS)}.")],
     size: Annotated[str, typer.Option(help="Window size, like 30s or 10min.")] = "30s",
@@ -112,7 +116,9 @@ def list_jobs(jobmanager: JobManager = "", as_json: Json = False) -> None:
         counts = [str(n) for n in (job.late_rows, job.unreadable)]
         names = job.label if job.label == job.id else f"{job.label}\nas {job.id}"
         table.add_row(names, job.name, job.state, times[0], *counts, times[1], str(job.restarts))
-    Console().print(table if jobs else "no jobs")
+    out = Console()
+    out.width = max(out.width, _WIDTH)
+    out.print(table if jobs else "no jobs")
 
 
 def cancel(job: JobId, jobmanager: JobManager = "") -> None:

@@ -6,6 +6,7 @@ meanwhile the MQTT broker keeps, in the session of the stream's client id.
 
 import hashlib
 import json
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -30,6 +31,8 @@ from streams.contract import Contract
 from streams.errors import StreamproofError
 from streams.settings import KafkaSettings, MqttSettings, NifiSettings
 from streams.topics import ensure_topics
+
+logging.getLogger("nipyapi").setLevel(logging.ERROR)  # it warns of what is waited for here anyway
 
 VALID_SECONDS = 180.0
 """The official image installs the processors' packages on their first use."""

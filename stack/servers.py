@@ -104,7 +104,7 @@ class Stack:
                     program = part.prepare()
                     started.append(part)
                     self.processes.start(part.name, program)
-                self._wait_until_healthy(chosen)
+                self._wait_until_healthy(chosen, {part.name for part in missing})
             except BaseException:
                 if started:
                     console.print("stopping what was started")
@@ -160,7 +160,7 @@ class Stack:
         if "jobmanager" in names:
             flink_library(self._cache, self._store)
 
-    def _wait_until_healthy(self, parts: list[Part]) -> None:
+    def _wait_until_healthy(self, parts: list[Part], started: Collection[str]) -> None:
         began = time.monotonic()
         waiting = list(parts)
         while waiting:
@@ -169,7 +169,8 @@ class Stack:
                     raise StreamproofError(f"{part.name} ended while it started; {self._last_words(part)}")
                 if _is_healthy(part):
                     waiting.remove(part)
-                    console.print(f"{part.name} is up after {time.monotonic() - began:.0f} s")
+                    how = f"is up after {time.monotonic() - began:.0f} s" if part.name in started else "runs already"
+                    console.print(f"{part.name} {how}")
             if waiting and time.monotonic() - began > self.settings.start_timeout:
                 raise StreamproofError(
                     f"{waiting[0].name} is not healthy after {self.settings.start_timeout} s "

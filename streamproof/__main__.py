@@ -1,5 +1,17 @@
-"""Run the ``streamproof`` command as ``python -m streamproof``."""
+"""The ``streamproof`` command, also as ``python -m streamproof``."""
 
-from streamproof.cli import main
+import sys
 
-main()
+
+def main() -> None:
+    """Run the command line; Ctrl-C is quiet even while its parts are being imported."""
+    try:
+        from streamproof.cli import app
+        from streams.command import run_app
+    except KeyboardInterrupt:
+        sys.exit(130)
+    run_app(app)
+
+
+if __name__ == "__main__":
+    main()

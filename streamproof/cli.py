@@ -15,7 +15,7 @@ from stack.servers import Stack
 from streamproof.demo import run_demo
 from streamproof.late_rows import late_rows
 from streamproof.lost_jobs import resubmit_lost_jobs
-from streams.command import new_app, run_app
+from streams.command import new_app
 from streams.settings import HomeSettings
 
 app = new_app("Replay a CSV through MQTT, NiFi, Kafka and Flink, and prove every window.")
@@ -67,8 +67,3 @@ def demo(
 ) -> None:
     """Start the servers, replay ratings through the whole chain, and prove every window."""
     run_demo(files or [], _extensions())
-
-
-def main() -> None:
-    """Run the command line."""
-    run_app(app)

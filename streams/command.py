@@ -1,5 +1,6 @@
 """How every command of the project starts and ends: exit codes, messages on standard error, Ctrl-C."""
 
+import os
 import sys
 
 import typer
@@ -27,6 +28,9 @@ def run_app(app: typer.Typer) -> None:
         console.print("[red]error:[/]", end=" ")
         console.print(str(error), markup=False, soft_wrap=True)
         sys.exit(error.exit_code)
+    except BrokenPipeError:
+        # The reader of standard output (head, less) has seen enough; Python's own flush at exit must not complain.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except KeyboardInterrupt:
         console.print("stopped")
         sys.exit(INTERRUPTED)

@@ -75,7 +75,9 @@ class ContractField(_Strict):
             return rf"[+-]?[0-9]{{1,{15 - self.scale}}}(\.[0-9]{{1,{self.scale}}})?"
         if self.type == "decimal":
             return r"[+-]?[0-9]{1,15}"
-        return r"[+-]?[0-9]{1,18}" if self.type == "integer" else r"[0-9]{1,15}"
+        # Until the year 5138; what is longer is almost always of another unit, and would end up 50,000 years ahead.
+        digits = {None: 18, "s": 11, "ms": 14}[self.unit]
+        return rf"[+-]?[0-9]{{1,{digits}}}" if self.type == "integer" else rf"[0-9]{{1,{digits}}}"
 
     @property
     def expected(self) -> str:
@@ -84,7 +86,9 @@ class ContractField(_Strict):
             "text": "a text that is not empty",
             "integer": "a whole number",
             "decimal": f"a number with at most {self.scale} digits behind the point",
-            "time": f"a time in whole {'seconds' if self.unit == 's' else 'milliseconds'} since 1970",
+            "time": "a time in whole seconds since 1970, 11 digits at most"
+            if self.unit == "s"
+            else "a time in whole milliseconds since 1970, 14 digits at most",
         }[self.type]
 
 
@@ -174,8 +178,9 @@ class Contract(_Strict):
             return False, {name: self.csv.columns.index(name) for name in self.fields}
         for name, places in found.items():
             if len(places) != 1:
+                how_many = "several columns" if places else "no column"
                 raise UsageError(
-                    f"{file}: the header {','.join(cells)!r} has {'no column' if not places else 'several columns'} "
+                    f"{file}: the header {self.csv.delimiter.join(cells)!r} has {how_many} "
                     f"for the field {name} (names: {', '.join((name, *self.fields[name].aliases))}): "
                     "mend the contract's aliases"
                 )
@@ -229,7 +234,11 @@ def parse_contract(data: Mapping[str, object], source: str) -> Contract:
     except ValidationError as error:
         lines = []
         for e in error.errors():
+            if e["loc"] == ("topics",) and e["type"] == "missing":
+                continue  # it is made from the name, whose absence has a line of its own
             key = ".".join(str(part) for part in e["loc"]) or "contract"
             text = e["msg"].removeprefix("Value error, ")
+            if e["type"] == "extra_forbidden":
+                text = "there is no such key (docs/contract.md has them all)"
             lines.append(f"{source}: {key}: {text}")
         raise UsageError("\n".join(lines)) from error

@@ -20,7 +20,7 @@ JobOption = Annotated[
     str | None, typer.Option(help="The job whose windows are meant. Default: the one that wrote last for this run.")
 ]
 SizeOption = Annotated[str | None, typer.Option(help="Only windows of this size, like 30s.")]
-SlideOption = Annotated[str | None, typer.Option(help="Only windows with this slide, like 5s. Default: the size.")]
+SlideOption = Annotated[str | None, typer.Option(help="Only windows with this slide, like 5s.")]
 
 late_rows: LateRows | None = None
 """Who can tell how many rows a job dropped as late; the ``streamproof`` command puts the one of its Flink here."""

@@ -10,7 +10,7 @@ import duckdb
 from streams.errors import StreamproofError
 from streams.run import load_run
 from streams.settings import HomeSettings, KafkaSettings
-from validation.jobs import Wanted, find_job, no_job
+from validation.jobs import Wanted, find_job, why_no_job
 from validation.kafka_records import RunRecords
 from validation.verdict import open_database
 
@@ -35,7 +35,7 @@ def export_windows(  # noqa: PLR0913 - where from, what, and where to
         records.read()
         job = find_job(db, wanted)
         if not job or not job.name:
-            raise no_job(db, manifest, wanted)
+            raise StreamproofError(why_no_job(db, manifest, wanted))
         contract = manifest.contract
         measure, scale = contract.measure, contract.fields[contract.measure].scale or 0
         sums, values = f"DECIMAL(38, {scale})", f"DECIMAL(18, {scale})"
@@ -73,6 +73,8 @@ def _write(db: duckdb.DuckDBPyConnection, form: Format, output: Path | None, fol
         else:
             with half.open(encoding="utf-8", newline="") as file:
                 shutil.copyfileobj(file, sys.stdout)
+    except BrokenPipeError:
+        raise  # whoever reads has seen enough
     except (OSError, duckdb.IOException) as error:
         raise StreamproofError(f"the windows cannot be written to {output or 'standard output'}: {error}") from error
     finally:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import duckdb
 
 from streams.duration import format_duration, parse_whole_milliseconds
-from streams.errors import StreamproofError, UsageError
+from streams.errors import UsageError
 from streams.run import Run
 
 
@@ -28,7 +28,7 @@ class Wanted:
 
     @classmethod
     def parse(cls, job: str | None, size: str | None, slide: str | None) -> "Wanted":
-        """Read the options; a size without a slide is a tumbling window.
+        """Read the options; a size without a slide means any slide.
 
         Raises:
             UsageError: a duration cannot be read, a slide stands alone, or does not divide the size.
@@ -39,8 +39,8 @@ class Wanted:
                 raise UsageError("--slide needs --size")
             return cls(job)
         size_ms = parse_whole_milliseconds(size)
-        slide_ms = size_ms if slide is None else parse_whole_milliseconds(slide)
-        if size_ms % slide_ms:
+        slide_ms = None if slide is None else parse_whole_milliseconds(slide)
+        if slide_ms and size_ms % slide_ms:
             raise UsageError(f"--slide {slide} does not divide --size {size}")
         return cls(job, size_ms, slide_ms)
 
@@ -48,7 +48,7 @@ class Wanted:
 def find_job(db: duckdb.DuckDBPyConnection, wanted: Wanted) -> Job | None:
     """Return the wanted job that wrote into ``kafka_windows`` most recently, by Kafka's time.
 
-    Where there is none but the shape is wanted, every window of that shape is missing: a job without a name.
+    Where no job has written any but the shape is wanted, every window of it is missing: a job without a name.
     """
     found = db.execute(
         """
@@ -61,19 +61,20 @@ def find_job(db: duckdb.DuckDBPyConnection, wanted: Wanted) -> Job | None:
     ).fetchone()
     if found:
         return Job(*found)
-    if wanted.size is not None and wanted.slide is not None and wanted.job is None:
+    is_empty = db.execute("SELECT 1 FROM kafka_windows LIMIT 1").fetchone() is None
+    if is_empty and wanted.size is not None and wanted.slide is not None and wanted.job is None:
         return Job(None, wanted.size, wanted.slide)
     return None
 
 
-def no_job(db: duckdb.DuckDBPyConnection, run: Run, wanted: Wanted) -> StreamproofError:
-    """Return the error that says that ``find_job`` found none, and which jobs there are."""
+def why_no_job(db: duckdb.DuckDBPyConnection, run: Run, wanted: Wanted) -> str:
+    """Say that ``find_job`` found none, and which jobs there are."""
     jobs = db.execute("SELECT DISTINCT job, window_size, window_slide FROM kafka_windows ORDER BY ALL").fetchall()
     if not jobs:
-        return StreamproofError(
+        return (
             f"no job has written windows of run {run.run} to the topic {run.contract.topics.windows}: submit one that "
             f"follows it (streamproof submit … --run {run.run}), or wait longer for one that runs (--wait 2min)"
         )
     known = "; ".join(f"{job}: {format_duration(size)} / {format_duration(slide)}" for job, size, slide in jobs)
-    asked = f"job {wanted.job}" if wanted.job else "the wanted job"
-    return StreamproofError(f"{asked} has written no such windows of run {run.run}; there are: {known}")
+    asked = f"job {wanted.job} has written no" if wanted.job else "no job has written"
+    return f"{asked} such windows of run {run.run}; there are: {known}"

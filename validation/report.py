@@ -69,7 +69,7 @@ def write_report(verdict: Verdict, folder: Path) -> Path:
 
 def shape(verdict: Verdict) -> str:
     """Write a window's size and slide, like ``30s / 5s``."""
-    return f"{format_duration(verdict.size)} / {format_duration(verdict.slide)}"
+    return f"{format_duration(verdict.size)} / {format_duration(verdict.slide)}" if verdict.size else "of no shape"
 
 
 def describe(example: WindowExample) -> str:

@@ -18,7 +18,7 @@ from validation.batch_windows import compute_windows, number_rows
 from validation.comparison import WindowCounts, WindowExample, compare_windows, first_not_right
 from validation.csv_rows import read_rows
 from validation.delivery import RANGES_SHOWN, CategoryRows, audit_rows
-from validation.jobs import Wanted, find_job, no_job
+from validation.jobs import Job, Wanted, find_job, why_no_job
 from validation.kafka_records import RunRecords
 
 LateRows = Callable[[str], int | None]
@@ -56,8 +56,8 @@ class Verdict(BaseModel):
             are counted, and no fault: the job takes the first.
         reasons: why it is not proven; empty where it is.
         job: the job whose windows were judged; None where none has written any.
-        size: window size in milliseconds.
-        slide: window slide in milliseconds.
+        size: window size in milliseconds; 0 where no job has written windows and no shape was asked for.
+        slide: window slide in milliseconds, or 0 likewise.
         not_right: the earliest windows that are wrong, missing, extra or doubled.
         unreadable: records in Kafka that name the run but are not what their topic should hold.
 
@@ -98,8 +98,7 @@ def validate(  # noqa: PLR0913 - where from, what, and how long
         late: the rows that the job dropped as late, or who can tell.
 
     Raises:
-        StreamproofError: a file has changed since the run, Kafka cannot be read, or no job has written windows of
-            this run and ``wanted`` gives no shape.
+        StreamproofError: a file has changed since the run, or Kafka cannot be read.
 
     """
     manifest = load_run(run, home)
@@ -129,11 +128,14 @@ def validate(  # noqa: PLR0913 - where from, what, and how long
             status.update(f"waiting: {windows.missing if windows else 'all'} windows and {lost} rows are missing")
             if _something_new(records, deadline):
                 deadline = time.monotonic() + wait
-        if not job or not windows:
-            raise no_job(db, manifest, asked)
+        job = job or Job(None, 0, 0)
         late_rows = late(job.name) if callable(late) and job.name else late
-        judged = JudgedWindows(**windows.model_dump(), late=late_rows if isinstance(late_rows, int) else None)
+        judged = JudgedWindows(
+            **(windows or WindowCounts()).model_dump(), late=late_rows if isinstance(late_rows, int) else None
+        )
         reasons = _doubts(manifest, rows, judged, records.unreadable)
+        if not job.name:
+            reasons.append(why_no_job(db, manifest, asked))
         return Verdict(
             run=run,
             proven=not reasons,
@@ -146,7 +148,7 @@ def validate(  # noqa: PLR0913 - where from, what, and how long
             rows=RowTotals(**{name: sum(getattr(r, name) for r in rows.values()) for name in RowTotals.model_fields}),
             windows=judged,
             categories=rows,
-            not_right=first_not_right(db),
+            not_right=first_not_right(db) if windows else [],
             unreadable=records.unreadable,
         )
 

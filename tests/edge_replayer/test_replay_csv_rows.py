@@ -68,7 +68,7 @@ def test_columns_are_found_by_their_names_and_others_are_ignored(ratings, tmp_pa
         (b"u,B,5.25,1", "rating: expected a number .* found '5.25'"),
         (b",B,5.0,1", "user_id: expected a text that is not empty, found ''"),
         (b'u,"",5.0,1', "product_id: expected a text that is not empty"),
-        (b"u,B,5.0,-1", "timestamp: expected a time in whole seconds since 1970, found '-1'"),
+        (b"u,B,5.0,-1", "timestamp: expected a time in whole seconds since 1970, 11 digits at most, found '-1'"),
         ("u,B,5.0,\u0661".encode(), "timestamp: expected a time"),
         (b"\xff,B,5.0,1", "not UTF-8: byte 0xff"),
         (b"u,B,5.0,1,\xc3", "not UTF-8: byte 0xc3"),
@@ -130,19 +130,19 @@ def test_numbers_become_json_numbers_whatever_way_they_are_written(tmp_path):
         },
         "test",
     )
-    content = b"k,+05.50,+007,007\nk,-0.25,-3,0\nk,5,0,12\nk,1234567890123.45,999999999999999999,999999999999999\n"
+    content = b"k,+05.50,+007,007\nk,-0.25,-3,0\nk,5,0,12\nk,1234567890123.45,999999999999999999,99999999999999\n"
     rows, rejected = read(contract, tmp_path / "a.csv", content)
     assert [(f["d"], f["i"], f["t"]) for _, _, f in rows] == [
         (5.5, 7, 7),
         (-0.25, -3, 0),
         (5.0, 0, 12),
-        (1234567890123.45, 999999999999999999, 999999999999999),
+        (1234567890123.45, 999999999999999999, 99999999999999),
     ]
     assert rejected == []
 
 
 cell = st.text(st.characters(codec="utf-8", exclude_characters="\0"), min_size=1, max_size=12)
-row = st.tuples(cell, cell, st.integers(-50, 50).map(lambda n: f"{n / 10:.1f}"), st.integers(0, 10**14).map(str))
+row = st.tuples(cell, cell, st.integers(-50, 50).map(lambda n: f"{n / 10:.1f}"), st.integers(0, 10**11 - 1).map(str))
 
 
 @settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])

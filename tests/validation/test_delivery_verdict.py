@@ -282,8 +282,10 @@ def test_a_file_that_changed_since_the_run_is_refused(pipeline):
 def test_without_any_windows_the_message_says_what_to_do(pipeline):
     pipeline.windows = []
     pipeline.write()
-    with pytest.raises(StreamproofError, match=f"submit one that follows it .*--run {pipeline.run.run}"):
-        pipeline.validate()
+    verdict = pipeline.validate()
+    assert not verdict.proven
+    assert verdict.rows.kafka == verdict.rows.sent  # the rows are audited all the same
+    assert f"submit one that follows it (streamproof submit … --run {pipeline.run.run})" in verdict.reasons[-1]
     verdict = pipeline.validate(wanted=Wanted(size=SIZE, slide=SLIDE))
     assert verdict.windows.missing > 0
     assert not verdict.proven
@@ -298,9 +300,13 @@ def test_the_newest_job_is_judged_unless_another_is_wanted(pipeline):
     pipeline.windows = newer
     pipeline.write_windows()
     assert pipeline.validate().job == newer[0]["job"]
-    for wanted in (Wanted(job="older"), Wanted(size=10_000, slide=10_000)):
+    for wanted in (Wanted(job="older"), Wanted(size=10_000, slide=10_000), Wanted.parse(None, "10s", None)):
         verdict = pipeline.validate(wanted=wanted)
         assert (verdict.job, verdict.windows.wrong, verdict.windows.right) == ("older", 1, len(older) - 1)
+    verdict = pipeline.validate(wanted=Wanted(size=7_000, slide=7_000))
+    assert not verdict.proven
+    assert "no job has written such windows" in verdict.reasons[-1]
+    assert "older: 10s / 10s" in verdict.reasons[-1]
 
 
 def test_waiting_takes_in_what_comes_after_the_first_look(pipeline):
