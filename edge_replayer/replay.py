@@ -1,6 +1,7 @@
 """A whole replay: files in, messages out, and the manifest that says what was sent and what is confirmed."""
 
 import hashlib
+import shutil
 import signal
 import tempfile
 import threading
@@ -28,6 +29,7 @@ from streams.run import RowCounts, Run, Source, load_run, manifest_path, new_run
 from streams.settings import HomeSettings, MqttSettings
 
 _SAVE_EVERY = 2.0
+_SORT = "sort-"
 _QUIET, _COMPLAIN_EVERY = 10.0, 30.0  # seconds
 
 
@@ -76,13 +78,13 @@ def resume(
     home = home or HomeSettings()
     with ExitStack() as held:
         before = load_run(run, home)
+        _refuse_ended(before)
         sent = SentFile(manifest_path(run, home).parent, before.sources)
         held.callback(sent.close)
         before = load_run(run, home)  # nobody else writes it from now on
-        if before.state == "finished":
-            raise UsageError(f"the run {run!r} is finished: there is nothing left to send")
-        if before.ended and before.state == "stopped":
-            raise UsageError(f"the run {run!r} was stopped and its end is marked, which closes its windows: begin anew")
+        _refuse_ended(before)
+        for left in home.runs.glob(f"{run}/{_SORT}*"):
+            shutil.rmtree(left, ignore_errors=True)
         for category, source in before.sources.items():
             if not source.file.is_file() or source_of(source.file) != source:
                 raise UsageError(
@@ -106,6 +108,13 @@ def resume(
         for category, seq in sent.read().items():
             before.rows[category].sent = max(before.rows[category].sent, seq)
         return _run(_Replay(run, options, home, mqtt or MqttSettings(), before, sent), stop)
+
+
+def _refuse_ended(run: Run) -> None:
+    if run.state == "finished":
+        raise UsageError(f"the run {run.run!r} is finished: there is nothing left to send")
+    if run.ended and run.state == "stopped":
+        raise UsageError(f"the run {run.run!r} was stopped and its end is marked, which closes its windows: begin anew")
 
 
 def _run(it: "_Replay", stop: threading.Event | None) -> Run:
@@ -218,7 +227,7 @@ class _Replay:
             manifest.ended = True
             self._save()
 
-        folder = Path(self.cleanup.enter_context(tempfile.TemporaryDirectory(prefix="sort-", dir=self._folder)))
+        folder = Path(self.cleanup.enter_context(tempfile.TemporaryDirectory(prefix=_SORT, dir=self._folder)))
         schedule = Schedule(self._options, manifest.start, self._files, self._rejects, self.stop, folder)
         rows, until = schedule.rows({category: counts.confirmed_to for category, counts in self._before.items()})
         if manifest.began is None:

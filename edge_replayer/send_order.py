@@ -3,7 +3,7 @@
 The way of a category's messages is first-in first-out: one connection, one subscriber, one queue. So a message that
 was sent before one that is confirmed by now, and is not confirmed itself, is lost; it is given a grace, as a part of
 the flow may try a batch again, or take the longer way to the dead letters. Where nothing is sent behind a lost
-message, or nothing comes back at all, nothing overtakes it: then the oldest message alone is sent again, a probe,
+message, or nothing comes back at all, nothing overtakes it: then the one sent longest ago is sent again, a probe,
 after 5 seconds and then ever more rarely. So a chain that stands still for long gathers a few copies, not all of them
 over and over; the first probe that comes through shows what else is lost.
 
