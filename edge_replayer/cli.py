@@ -13,17 +13,23 @@ import typer
 
 from edge_replayer.options import ReplayOptions
 from edge_replayer.replay import replay as run_replay
+from edge_replayer.replay import resume as run_resume
 from streams.command import INTERRUPTED, console, new_app
 from streams.contract import load_contract
 from streams.duration import parse_duration
 from streams.errors import UsageError
+from streams.run import Run
 
 Clock = Literal["wall", "virtual"]
 
 
 def replay(  # noqa: PLR0913, PLR0917 - each option of a command is a parameter
-    stream: Annotated[str, typer.Argument(help="A stream's name (ratings), or the path of a contract (.toml).")],
-    files: Annotated[list[str], typer.Argument(metavar="CATEGORY=FILE…", help="A .csv or .csv.gz for each category.")],
+    stream: Annotated[
+        str | None, typer.Argument(help="A stream's name (ratings), or the path of a contract (.toml).")
+    ] = None,
+    files: Annotated[
+        list[str] | None, typer.Argument(metavar="CATEGORY=FILE…", help="A .csv or .csv.gz for each category.")
+    ] = None,
     rate: Annotated[
         str | None,
         typer.Option(
@@ -60,6 +66,13 @@ def replay(  # noqa: PLR0913, PLR0917 - each option of a command is a parameter
     batch_ms: Annotated[int, typer.Option(help="Milliseconds that a row may wait for others.")] = 100,
     in_flight: Annotated[int, typer.Option(help="Unconfirmed rows, at most; then the replay waits.")] = 50_000,
     run: Annotated[str | None, typer.Option(help="The run's id [default: the UTC time].")] = None,
+    resume: Annotated[
+        str | None,
+        typer.Option(
+            metavar="RUN",
+            help="Go on with a run whose replayer was killed, from what is confirmed. All else is known from the run.",
+        ),
+    ] = None,
     to: Annotated[
         Literal["mqtt", "stdout"],
         typer.Option(help="stdout: print the messages; no broker, no manifest, no reject files."),
@@ -70,6 +83,13 @@ def replay(  # noqa: PLR0913, PLR0917 - each option of a command is a parameter
     json: Annotated[bool, typer.Option("--json", help="Print the result as JSON on standard output.")] = False,
 ) -> None:
     """Replay CSV files as if devices were sending them, each category over its own MQTT connection."""
+    if resume is not None:
+        if stream or files or run or rate or interval or speed or clock or start or limit or loop or strict:
+            raise UsageError("--resume RUN takes files and pace from the run: beside it only --in-flight and --json")
+        _end(run_resume(resume, in_flight=in_flight), as_json=json)
+        return
+    if stream is None or not files:
+        raise UsageError("name a stream and at least one CATEGORY=FILE, or --resume RUN")
     if json and to == "stdout":
         raise UsageError("--json and --to stdout both want standard output: choose one")
     if sum(pace is not None for pace in (rate, interval, speed)) > 1:
@@ -106,7 +126,11 @@ def replay(  # noqa: PLR0913, PLR0917 - each option of a command is a parameter
         # The reader of --to stdout (head, less) has seen enough.
         sys.stderr.close()
         raise typer.Exit from None
-    if json:
+    _end(result, as_json=json)
+
+
+def _end(result: Run, *, as_json: bool) -> None:
+    if as_json:
         rows = {category: counts.model_dump() for category, counts in result.rows.items()}
         document = {"run": result.run, "state": result.state, "rows": rows}
         print(msgspec.json.format(msgspec.json.encode(document)).decode())

@@ -1,19 +1,26 @@
 """What is under way: the messages that are sent and not yet confirmed, and the low watermark that follows.
 
-Delivery: at least once. A message stays here until all of its rows are confirmed, and what ``unconfirmed``
-returns can be sent again at any time.
+Delivery: at least once. A message stays here until all of its rows are confirmed, which means that Kafka has them,
+and until then ``to_send_again`` hands it out when it seems lost. It is sent again byte for byte: the low watermark
+that it carries lies below its own rows and below everything that was unconfirmed when it was made, and what is
+confirmed stays so. An old low watermark is therefore never wrong, only low (docs/delivery.md has the argument).
 """
 
 import threading
+import time
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+
+from edge_replayer.send_order import SendOrder
+from streams.message import END_SEQ
 
 
 @dataclass
 class Message:
-    """A batch of rows of one category.
+    """A batch of rows of one category, or its end mark.
 
     Attributes:
-        first, last: the sequence numbers of its first and last row.
+        first, last: the sequence numbers of its first and last row; both ``END_SEQ`` for the end mark.
         event_time: the least event time of its rows, milliseconds since the epoch.
 
     """
@@ -31,12 +38,17 @@ class Message:
     @property
     def rows(self) -> int:
         """How many rows it holds."""
-        return self.last - self.first + 1
+        return 0 if self.first == END_SEQ else self.last - self.first + 1
 
     @property
     def is_confirmed(self) -> bool:
         """Whether every row of it is confirmed."""
         return not self._open
+
+    @property
+    def first_unconfirmed(self) -> int:
+        """The least sequence number that is not confirmed."""
+        return self._open[0][0]
 
     def confirm(self, first: int, last: int) -> int:
         """Mark the rows from ``first`` to ``last`` as confirmed; return how many were not confirmed before."""
@@ -56,19 +68,36 @@ class InFlight:
     """The unconfirmed messages of a run, bounded in rows and bytes. Safe to use from several threads.
 
     Attributes:
-        sent, confirmed: the rows of each category that were added, and those of them that are confirmed.
+        sent: the greatest sequence number of each category that was added.
+        confirmed: the rows of each category that are confirmed.
+        resent: the rows of each category that were sent again, each time counted.
         rows, size: the rows and bytes of the messages that are not wholly confirmed.
+
+    Args:
+        confirmed_to: of a run that goes on, the sequence number of each category up to which all is confirmed.
+        clock: seconds that only rise.
 
     """
 
-    def __init__(self, categories: list[str], max_rows: int, max_bytes: int = 32 << 20) -> None:
-        self.sent = dict.fromkeys(categories, 0)
-        self.confirmed = dict.fromkeys(categories, 0)
+    def __init__(
+        self,
+        categories: list[str],
+        max_rows: int,
+        max_bytes: int = 32 << 20,
+        *,
+        confirmed_to: Mapping[str, int] | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.sent = {category: (confirmed_to or {}).get(category, 0) for category in categories}
+        self.confirmed = dict(self.sent)
+        self.resent = dict.fromkeys(categories, 0)
         self.rows = 0
         self.size = 0
         self._max_rows = max_rows
         self._max_bytes = max_bytes
+        self._clock = clock
         self._messages: dict[str, dict[int, Message]] = {category: {} for category in categories}
+        self._orders = {category: SendOrder() for category in categories}
         self._changed = threading.Condition()
 
     def has_room(self, rows: int, size: int) -> bool:
@@ -84,12 +113,20 @@ class InFlight:
 
         """
         with self._changed:
-            if message.first != self.sent[message.category] + 1:
-                raise ValueError(f"{message.category}: row {message.first} behind {self.sent[message.category]}")
+            if message.rows:
+                if message.first != self.sent[message.category] + 1:
+                    raise ValueError(f"{message.category}: row {message.first} behind {self.sent[message.category]}")
+                self.sent[message.category] = message.last
             self._messages[message.category][message.first] = message
-            self.sent[message.category] = message.last
+            self._orders[message.category].sent(message, self._clock())
             self.rows += message.rows
             self.size += len(message.payload)
+
+    def acknowledge(self, message: Message, *, has_subscriber: bool = True) -> None:
+        """Take the broker's acknowledgement of what was sent last: from now on it can be lost."""
+        with self._changed:
+            order = self._orders[message.category]
+            order.acknowledged(message, self._clock(), has_subscriber=has_subscriber)
 
     def confirm(self, category: str, first: int, last: int) -> int:
         """Take a confirmation of the rows ``first`` to ``last``, in any order, overlapping or repeated.
@@ -97,7 +134,7 @@ class InFlight:
         Returns how many rows were not confirmed before.
         """
         with self._changed:
-            messages = self._messages[category]
+            messages, order, now = self._messages[category], self._orders[category], self._clock()
             exact = messages.get(first)
             if exact and exact.last == last:
                 touched = [exact]
@@ -108,20 +145,48 @@ class InFlight:
                         break
                     if message.last >= first:
                         touched.append(message)
-            confirmed = sum(message.confirm(first, last) for message in touched)
+            rows = 0
             for message in touched:
+                confirmed = message.confirm(first, last)
+                if not confirmed:
+                    continue
+                order.confirmed(message, now)
+                rows += min(confirmed, message.rows)
                 if message.is_confirmed:
                     del messages[message.first]
                     self.rows -= message.rows
                     self.size -= len(message.payload)
-            self.confirmed[category] += confirmed
+            self.confirmed[category] += rows
             self._changed.notify_all()
-            return confirmed
+            return rows
 
     def unconfirmed(self) -> list[Message]:
         """Return the messages that are not wholly confirmed, in each category by sequence number."""
         with self._changed:
             return [message for messages in self._messages.values() for message in messages.values()]
+
+    def to_send_again(self) -> list[Message]:
+        """Return the messages that are to be sent again now (``edge_replayer.send_order`` says which)."""
+        with self._changed:
+            now, found = self._clock(), []
+            for category, order in self._orders.items():
+                for message in order.lost(now):
+                    order.sent(message, now)
+                    self.resent[category] += message.rows
+                    found.append(message)
+            return found
+
+    def confirmed_to(self, category: str) -> int:
+        """Return the sequence number up to which every row of a category is confirmed."""
+        with self._changed:
+            oldest = next((m for m in self._messages[category].values() if m.rows), None)
+            return oldest.first_unconfirmed - 1 if oldest else self.sent[category]
+
+    def quiet_seconds(self) -> float:
+        """Return for how long a category has waited for a confirmation; 0 when none waits."""
+        with self._changed:
+            now = self._clock()
+            return max((now - order.quiet_since for order in self._orders.values() if len(order)), default=0.0)
 
     def low_watermark(self, next_event_time: int) -> int:
         """Return the event time up to which every row of the run is confirmed.

@@ -1,7 +1,9 @@
 """Hands messages to the broker: MQTT 5, QoS 1, one connection a category; or to standard output for a look.
 
-Delivery: at least once while this process lives. A connection that breaks is made again, and what the broker had
-not acknowledged is sent again, marked as a duplicate.
+Delivery: at least once while this process lives. The broker's acknowledgement says only that it has a message, and it
+can lose it still; a row is confirmed when the flow says, over MQTT as well, that Kafka has it. A connection that breaks
+is made again, and what the broker had not acknowledged is sent again, marked as a duplicate; what else is lost on the
+way is for the caller to send again (``InFlight.to_send_again``).
 """
 
 import sys
@@ -9,7 +11,8 @@ import threading
 from dataclasses import dataclass
 from typing import Protocol
 
-from paho.mqtt.client import Client, ConnectFlags, DisconnectFlags
+import msgspec
+from paho.mqtt.client import Client, ConnectFlags, DisconnectFlags, MQTTMessage
 from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode, MQTTProtocolVersion
 from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
@@ -18,29 +21,20 @@ from tenacity import RetryCallState, Retrying, retry_if_exception_type, stop_aft
 from edge_replayer.in_flight import InFlight, Message
 from streams.command import console
 from streams.errors import StreamproofError
+from streams.message import CONFIRMATION_TOPIC
 from streams.settings import MqttSettings
 
 _NO_SUBSCRIBERS = 0x10
 
 
 class Publisher(Protocol):
-    """Where messages go.
-
-    Attributes:
-        resent: the rows of each category that were sent again, each time counted.
-
-    """
-
-    resent: dict[str, int]
+    """Where messages go."""
 
     def send(self, message: Message) -> None:
-        """Send a batch of rows; its confirmation reaches the ``InFlight`` it was made with."""
+        """Send a message, for the first time or again; its confirmation reaches the ``InFlight`` that has it."""
 
-    def send_mark(self, category: str, payload: bytes) -> None:
-        """Send a heartbeat or an end mark."""
-
-    def is_idle(self) -> bool:
-        """Whether everything sent, marks included, is acknowledged."""
+    def send_heartbeat(self, category: str, payload: bytes) -> None:
+        """Send a heartbeat, of which one may be lost: the next one says more."""
 
     def check(self) -> None:
         """Raise the StreamproofError that happened in the background, if any."""
@@ -53,21 +47,16 @@ class StandardOutput:
     """Prints every message's lines; what is printed is confirmed."""
 
     def __init__(self, in_flight: InFlight) -> None:
-        self.resent = dict.fromkeys(in_flight.sent, 0)
         self._in_flight = in_flight
 
     def send(self, message: Message) -> None:
-        """Print a batch of rows."""
+        """Print a message."""
         self._print(message.payload)
         self._in_flight.confirm(message.category, message.first, message.last)
 
-    def send_mark(self, category: str, payload: bytes) -> None:  # noqa: ARG002
-        """Print a mark."""
+    def send_heartbeat(self, category: str, payload: bytes) -> None:  # noqa: ARG002
+        """Print a heartbeat."""
         self._print(payload)
-
-    def is_idle(self) -> bool:
-        """Nothing is ever under way."""
-        return True
 
     def check(self) -> None:
         """Nothing happens in the background."""
@@ -80,8 +69,14 @@ class StandardOutput:
         sys.stdout.buffer.flush()
 
 
+class _Confirmation(msgspec.Struct):
+    run: str
+    category: str
+    ranges: list[tuple[int, int]]
+
+
 class MqttPublisher:
-    """One MQTT connection for each category, topic ``STREAM/CATEGORY``.
+    """One MQTT connection for each category, topic ``STREAM/CATEGORY``; it also receives the confirmations.
 
     Raises:
         StreamproofError: the broker cannot be reached within ``patience`` seconds, or refuses.
@@ -91,14 +86,11 @@ class MqttPublisher:
     def __init__(
         self, stream: str, run: str, in_flight: InFlight, settings: MqttSettings, patience: float = 15
     ) -> None:
-        self.resent = dict.fromkeys(in_flight.sent, 0)
         self._failure = _Failure()
         self._connections: dict[str, _Connection] = {}
         try:
             for category in in_flight.sent:
-                connection = _Connection(
-                    run, category, f"{stream}/{category}", in_flight, settings, self.resent, self._failure
-                )
+                connection = _Connection(stream, run, category, in_flight, settings, self._failure)
                 self._connections[category] = connection
                 connection.open(patience)
         except BaseException:
@@ -106,16 +98,13 @@ class MqttPublisher:
             raise
 
     def send(self, message: Message) -> None:
-        """Send a batch of rows."""
+        """Send a message, for the first time or again."""
         self._connections[message.category].publish(message.payload, message)
 
-    def send_mark(self, category: str, payload: bytes) -> None:
-        """Send a heartbeat or an end mark."""
-        self._connections[category].publish(payload, None)
-
-    def is_idle(self) -> bool:
-        """Whether the broker has acknowledged everything."""
-        return not any(connection.waiting for connection in self._connections.values())
+    def send_heartbeat(self, category: str, payload: bytes) -> None:
+        """Send a heartbeat; none waits in this process for a connection."""
+        if self._connections[category].is_connected:
+            self._connections[category].publish(payload, None)
 
     def check(self) -> None:
         """Raise the StreamproofError that happened in the background, if any."""
@@ -134,17 +123,19 @@ class _Failure:
 
 @dataclass
 class _Connection:
+    stream: str
     run: str
     category: str
-    topic: str
     in_flight: InFlight
     settings: MqttSettings
-    resent: dict[str, int]
     failure: _Failure
 
     def __post_init__(self) -> None:
-        self.waiting: dict[int, Message | None] = {}
-        self._early: set[int] = set()
+        self._topic = f"{self.stream}/{self.category}"
+        self._confirmations = CONFIRMATION_TOPIC.format(stream=self.stream, category=self.category, run=self.run)
+        self._decoder = msgspec.json.Decoder(_Confirmation)
+        self._waiting: dict[int, Message | None] = {}
+        self._early: dict[int, bool] = {}
         self._lock = threading.Lock()
         self._connected = threading.Event()
         self._closing = False
@@ -157,6 +148,12 @@ class _Connection:
         self._client.on_connect = self._on_connect
         self._client.on_disconnect = self._on_disconnect
         self._client.on_publish = self._on_publish
+        self._client.on_subscribe = self._on_subscribe
+        self._client.on_message = self._on_message
+
+    @property
+    def is_connected(self) -> bool:
+        return self._client.is_connected()
 
     @property
     def _broker(self) -> str:
@@ -189,17 +186,16 @@ class _Connection:
             raise StreamproofError(f"{self._broker} accepts connections but does not answer: is it MQTT?")
 
     def publish(self, payload: bytes, message: Message | None) -> None:
-        info = self._client.publish(self.topic, payload, qos=1)
+        info = self._client.publish(self._topic, payload, qos=1)
         if info.rc not in (MQTTErrorCode.MQTT_ERR_SUCCESS, MQTTErrorCode.MQTT_ERR_NO_CONN):
-            raise StreamproofError(f"{self._broker}: {self.topic}: {info.rc.name}")
+            raise StreamproofError(f"{self._broker}: {self._topic}: {info.rc.name}")
         with self._lock:
             # The acknowledgement can come before publish() has told us the message's id.
-            if is_early := info.mid in self._early:
-                self._early.discard(info.mid)
-            else:
-                self.waiting[info.mid] = message
-        if is_early and message:
-            self.in_flight.confirm(message.category, message.first, message.last)
+            has_subscriber = self._early.pop(info.mid, None)
+            if has_subscriber is None:
+                self._waiting[info.mid] = message
+        if message and has_subscriber is not None:
+            self.in_flight.acknowledge(message, has_subscriber=has_subscriber)
 
     def close(self) -> None:
         self._closing = True
@@ -215,13 +211,30 @@ class _Connection:
                 f"{self._broker} refuses the connection: {code}. "
                 "Check STREAMPROOF_MQTT_USERNAME and STREAMPROOF_MQTT_PASSWORD"
             )
-        elif self._connected.is_set():
+            self._connected.set()
+            return
+        # Before anything is sent: a confirmation that nobody hears is lost, and its rows are sent again.
+        self._client.subscribe(self._confirmations, qos=1)
+        if self._connected.is_set():
             with self._lock:
                 # paho sends every waiting message again; what lay beyond its window had not been on the wire.
-                again = list(self.waiting.values())[: self._client.max_inflight_messages]
-                self.resent[self.category] += sum(message.rows for message in again if message)
+                again = list(self._waiting.values())[: self._client.max_inflight_messages]
+            self.in_flight.resent[self.category] += sum(message.rows for message in again if message)
             self._say("connected again")
+
+    def _on_subscribe(self, _c: Client, _u: object, _mid: int, codes: list[ReasonCode], _p: Properties | None) -> None:
+        if codes[0].is_failure:
+            self.failure.text = f"{self._broker} refuses to subscribe to {self._confirmations}: {codes[0]}"
         self._connected.set()
+
+    def _on_message(self, _c: Client, _u: object, message: MQTTMessage) -> None:
+        try:
+            confirmation = self._decoder.decode(message.payload)
+        except msgspec.DecodeError:
+            return  # not the flow's: its rows are sent again
+        if (confirmation.run, confirmation.category) == (self.run, self.category):
+            for first, last in confirmation.ranges:
+                self.in_flight.confirm(self.category, first, last)
 
     def _on_disconnect(
         self, _c: Client, _u: object, _f: DisconnectFlags, code: ReasonCode, _p: Properties | None
@@ -231,15 +244,16 @@ class _Connection:
 
     def _on_publish(self, _c: Client, _u: object, mid: int, code: ReasonCode, _p: Properties | None) -> None:
         if code.is_failure:
-            self.failure.text = f"{self._broker} refuses messages to {self.topic}: {code}"
+            self.failure.text = f"{self._broker} refuses messages to {self._topic}: {code}"
             return
-        if code.value == _NO_SUBSCRIBERS and not self._warned:
+        has_subscriber = code.value != _NO_SUBSCRIBERS
+        if not has_subscriber and not self._warned:
             self._warned = True
-            self._say(f"nobody subscribes to {self.topic}: what is sent now reaches no one (streamproof deploy)")
+            self._say(f"nobody subscribes to {self._topic}: what is sent now is sent again later (streamproof deploy)")
         with self._lock:
-            if mid not in self.waiting:
-                self._early.add(mid)
+            if mid not in self._waiting:
+                self._early[mid] = has_subscriber
                 return
-            message = self.waiting.pop(mid)
+            message = self._waiting.pop(mid)
         if message:
-            self.in_flight.confirm(message.category, message.first, message.last)
+            self.in_flight.acknowledge(message, has_subscriber=has_subscriber)

@@ -1,6 +1,7 @@
-"""A whole replay: files in, messages out, and the manifest that says what was sent."""
+"""A whole replay: files in, messages out, and the manifest that says what was sent and what is confirmed."""
 
 import hashlib
+import shutil
 import signal
 import tempfile
 import threading
@@ -8,28 +9,28 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
-from heapq import merge
-from itertools import chain, islice
 from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from edge_replayer.csv_rows import CsvRow, CsvRows
-from edge_replayer.in_flight import InFlight
+from edge_replayer.csv_rows import CsvRows
+from edge_replayer.in_flight import InFlight, Message
 from edge_replayer.options import ReplayOptions
-from edge_replayer.pace import DueRow, FilePace, IntervalPace
 from edge_replayer.payload import Payloads
 from edge_replayer.progress import RunProgress
 from edge_replayer.publisher import MqttPublisher, Publisher, StandardOutput
 from edge_replayer.rejects import Rejects
+from edge_replayer.schedule import Schedule, now_ms
 from edge_replayer.sender import Sender
-from edge_replayer.time_order import sorted_by_time
+from edge_replayer.sent_file import SentFile
 from streams.command import console
 from streams.errors import StreamproofError, UsageError
-from streams.run import RowCounts, Run, Source, manifest_path, new_run_id
+from streams.run import RowCounts, Run, Source, load_run, manifest_path, new_run_id
 from streams.settings import HomeSettings, MqttSettings
 
 _SAVE_EVERY = 2.0
+_SORT = "sort-"
+_QUIET, _COMPLAIN_EVERY = 10.0, 30.0  # seconds
 
 
 def replay(
@@ -40,181 +41,253 @@ def replay(
 ) -> Run:
     """Replay CSV files and return the run's manifest, as it was saved.
 
-    Delivery: at least once while this process lives (see ``edge_replayer.publisher``). ``stop``, Ctrl-C and SIGTERM
-    end the run early: what was sent is confirmed, the end mark sent, and the run's state is ``stopped``.
+    Delivery: at least once. A row counts as confirmed when Kafka has it; what stays unconfirmed is sent again, and the
+    run is ``finished`` when all of it, the end marks included, is confirmed. A run whose process is killed goes on with
+    ``resume``. ``stop``, Ctrl-C and SIGTERM end the run early: what was sent is confirmed, the end mark sent, and the
+    run's state is ``stopped``.
 
     Raises:
         UsageError: a file, a category or the run's id cannot be used.
         StreamproofError: the broker cannot be reached or refuses, no row fits, or, if strict, one does not.
 
     """
-    stop = stop or threading.Event()
-    with ExitStack() as cleanup:
-        run = _Replay(options, home or HomeSettings(), mqtt or MqttSettings(), stop, cleanup)
-        cleanup.enter_context(_signals(stop))
-        return run.run()
+    home, run = home or HomeSettings(), options.run or new_run_id()
+    folder = manifest_path(run, home).parent
+    if folder.exists():
+        raise UsageError(f"the run {run!r} exists already ({folder}): choose another id, none, or --resume {run}")
+    return _run(_Replay(run, options, home, mqtt or MqttSettings()), stop)
+
+
+def resume(
+    run: str,
+    home: HomeSettings | None = None,
+    mqtt: MqttSettings | None = None,
+    stop: threading.Event | None = None,
+    in_flight: int = 50_000,
+) -> Run:
+    """Go on with a run that ended before its end was marked: killed, or stopped with unconfirmed rows.
+
+    The rows behind those that are known to be confirmed are sent, with the numbers and event times that they have by
+    the manifest. Those that the ended process sent already may reach Kafka twice: counted as ``resent``.
+
+    Raises:
+        UsageError: there is no such run, it has ended, another process sends it, or a file has changed.
+        StreamproofError: the broker cannot be reached or refuses.
+
+    """
+    home = home or HomeSettings()
+    with ExitStack() as held:
+        before = load_run(run, home)
+        _refuse_ended(before)
+        sent = SentFile(manifest_path(run, home).parent, before.sources)
+        held.callback(sent.close)
+        before = load_run(run, home)  # nobody else writes it from now on
+        _refuse_ended(before)
+        for left in home.runs.glob(f"{run}/{_SORT}*"):
+            shutil.rmtree(left, ignore_errors=True)
+        for category, source in before.sources.items():
+            if not source.file.is_file() or source_of(source.file) != source:
+                raise UsageError(
+                    f"{source.file} ({category}) is gone or has changed since the run {run!r} began: "
+                    "a run goes on with the same files only"
+                )
+        options = ReplayOptions(
+            contract=before.contract,
+            files={category: source.file for category, source in before.sources.items()},
+            interval=before.interval,
+            speed=before.speed,
+            clock=before.clock,
+            start=before.start,
+            limit=before.limit,
+            loop=before.loop,
+            batch_rows=before.batch_rows,
+            batch_ms=before.batch_ms,
+            in_flight=in_flight,
+            strict=before.strict,
+        )
+        for category, seq in sent.read().items():
+            before.rows[category].sent = max(before.rows[category].sent, seq)
+        return _run(_Replay(run, options, home, mqtt or MqttSettings(), before, sent), stop)
+
+
+def _refuse_ended(run: Run) -> None:
+    if run.state == "finished":
+        raise UsageError(f"the run {run.run!r} is finished: there is nothing left to send")
+    if run.ended and run.state == "stopped":
+        raise UsageError(f"the run {run.run!r} was stopped and its end is marked, which closes its windows: begin anew")
+
+
+def _run(it: "_Replay", stop: threading.Event | None) -> Run:
+    it.stop = stop or it.stop
+    with it.cleanup, _signals(it.stop):
+        return it.run()
 
 
 class _Replay:
-    def __init__(
+    def __init__(  # noqa: PLR0913, PLR0917 - a run's makings, and where another process left it
         self,
+        run: str,
         options: ReplayOptions,
         home: HomeSettings,
         mqtt: MqttSettings,
-        stop: threading.Event,
-        cleanup: ExitStack,
+        before: Run | None = None,
+        sent: SentFile | None = None,
     ) -> None:
-        self._options, self._home, self._mqtt, self._stop, self._cleanup = options, home, mqtt, stop, cleanup
-        self._id = options.run or new_run_id()
-        self._manifest: Run | None = None
-        self._saved = 0.0
-        folder = manifest_path(self._id, home).parent
-        if folder.exists():
-            raise UsageError(f"the run {self._id!r} exists already ({folder}): choose another id, or none")
+        self._id, self._options, self._home = run, options, home
+        self.cleanup, self.stop = ExitStack(), threading.Event()
+        self._before = {c: before.rows[c] if before else RowCounts() for c in options.files}
+        self._manifest, self._sent = before, sent
+        self._saved = self._complain_at = 0.0
+        self._folder = None if options.to == "stdout" else manifest_path(run, home).parent
         self._files = {category: CsvRows(options.contract, path) for category, path in options.files.items()}
-        self._in_flight = InFlight(list(self._files), options.in_flight)
-        self._publisher = self._connect()
-        self._folder = None if options.to == "stdout" else folder
-        if self._folder:
-            self._folder.mkdir(parents=True)
-        self._rejects = {
-            category: Rejects(
-                file.path,
-                self._folder / f"rejects-{category}.csv" if self._folder else None,
-                strict=options.strict,
-            )
-            for category, file in self._files.items()
-        }
+        confirmed_to = {category: counts.confirmed_to for category, counts in self._before.items()}
+        self._in_flight = InFlight(list(self._files), options.in_flight, confirmed_to=confirmed_to)
+        with self.cleanup as on_error:
+            self._publisher = self._connect(mqtt)
+            self._rejects = self._open_run_folder()
+            self.cleanup = on_error.pop_all()
 
     def run(self) -> Run:
         """Send everything; the manifest is right whatever happens on the way."""
+        self._manifest = manifest = self._manifest or self._new_manifest()
+        manifest.state = "running"
+        try:
+            self._save()
+            manifest.state = "finished" if self._send(manifest) else "stopped"
+        except BaseException:
+            manifest.state = "stopped"
+            raise
+        finally:
+            self._count()
+            self._save()
+            if self._sent:
+                self._sent.remove()
+        for category, counts in manifest.rows.items():
+            if not counts.sent and manifest.state == "finished":
+                console.print(f"{self._options.files[category]}: no row fits the contract", markup=False)
+        return manifest
+
+    def _connect(self, mqtt: MqttSettings) -> Publisher:
+        publisher: Publisher
+        if self._options.to == "stdout":
+            publisher = StandardOutput(self._in_flight)
+        else:
+            publisher = MqttPublisher(self._options.contract.name, self._id, self._in_flight, mqtt)
+        self.cleanup.callback(publisher.close)
+        return publisher
+
+    def _open_run_folder(self) -> dict[str, Rejects]:
+        folder = self._folder
+        if folder and not self._sent:
+            folder.mkdir(parents=True)
+            self._sent = SentFile(folder, self._files)
+            self.cleanup.callback(self._sent.close)
+        rejects = {
+            category: Rejects(
+                file.path, folder / f"rejects-{category}.csv" if folder else None, strict=self._options.strict
+            )
+            for category, file in self._files.items()
+        }
+        for each in rejects.values():
+            self.cleanup.callback(each.close)
+        return rejects
+
+    def _new_manifest(self) -> Run:
         options = self._options
-        for rejects in self._rejects.values():
-            self._cleanup.callback(rejects.close)
-        self._manifest = manifest = Run(
+        return Run(
             run=self._id,
             contract=options.contract,
             clock=options.clock,
             pace="file" if options.interval is None else "interval",
             interval=options.interval,
             speed=options.speed,
-            start=options.start,
+            start=now_ms() if options.start is None and options.interval is not None else options.start,
             limit=options.limit,
             loop=options.loop,
+            strict=options.strict,
             batch_rows=options.batch_rows,
             batch_ms=options.batch_ms,
-            sources={category: _source(path) for category, path in options.files.items()},
+            sources={category: source_of(path) for category, path in options.files.items()},
             rows={category: RowCounts() for category in options.files},
             created=datetime.now(UTC),
         )
-        state = "stopped"
-        try:
-            self._save()
-            if self._send(manifest):
-                state = "finished"
-        finally:
-            self._count()
-            manifest.state = state  # type: ignore[assignment]
-            self._save()
-        for category, counts in manifest.rows.items():
-            if not counts.sent and state == "finished":
-                console.print(f"{options.files[category]}: no row fits the contract", markup=False)
-        return manifest
-
-    def _connect(self) -> Publisher:
-        publisher: Publisher
-        if self._options.to == "stdout":
-            publisher = StandardOutput(self._in_flight)
-        else:
-            publisher = MqttPublisher(self._options.contract.name, self._id, self._in_flight, self._mqtt)
-        self._cleanup.callback(publisher.close)
-        return publisher
 
     def _send(self, manifest: Run) -> bool:
-        progress = self._cleanup.enter_context(RunProgress({c: self._share_read(c) for c in self._files}))
+        progress = self.cleanup.enter_context(RunProgress({c: self._share_read(c) for c in self._files}))
 
         def tick() -> None:
             self._count()
             progress.show(manifest.rows)
+            self._complain_when_quiet()
             if time.monotonic() >= self._saved + _SAVE_EVERY:
                 self._save()
 
-        rows, moment = self._schedule(manifest)
-        options = self._options
+        def before_end() -> None:
+            self._count()
+            manifest.ended = True
+            self._save()
+
+        folder = Path(self.cleanup.enter_context(tempfile.TemporaryDirectory(prefix=_SORT, dir=self._folder)))
+        schedule = Schedule(self._options, manifest.start, self._files, self._rejects, self.stop, folder)
+        rows, until = schedule.rows({category: counts.confirmed_to for category, counts in self._before.items()})
+        if manifest.began is None:
+            manifest.began = max(now_ms(), self._options.start or 0)
+            self._save()
         sender = Sender(
-            payloads=Payloads(self._id, options.contract, list(self._files)),
+            payloads=Payloads(self._id, self._options.contract, list(self._files)),
             publisher=self._publisher,
             in_flight=self._in_flight,
-            batch_rows=min(options.batch_rows, options.in_flight),
-            batch_ms=options.batch_ms,
-            moment=moment,
-            stop=self._stop,
+            batch_rows=min(self._options.batch_rows, self._options.in_flight),
+            batch_ms=self._options.batch_ms,
+            moment=schedule.moments(manifest.began),
+            stop=self.stop,
             tick=tick,
+            before_send=self._note_sent,
+            before_end=before_end,
+            sent_until=until,
         )
         try:
             is_all_sent = sender.send(rows)
         except StreamproofError:
             # A strict run met a bad row, or a file broke off: what is sent stays sent, so its end is marked.
-            self._stop.set()
-            sender.finish()
+            self.stop.set()
+            manifest.state = "stopped"
+            sender.finish(mark_end=self._is_all_sent_again())
             raise
-        is_confirmed = sender.finish()
+        if not is_all_sent:
+            manifest.state = "stopped"
+        is_confirmed = sender.finish(mark_end=self._is_all_sent_again())
         self._count()
         progress.show(manifest.rows, is_last=True)
-        if not is_confirmed:
-            console.print("stopped before everything was confirmed: no end mark was sent")
+        if not manifest.ended and any(self._in_flight.sent.values()):
+            console.print(
+                f"stopped without an end mark: `streamproof replay --resume {self._id}` goes on", markup=False
+            )
         if is_all_sent and not any(self._in_flight.sent.values()):
             raise StreamproofError("no row of these files fits the contract: nothing was sent (see the rejects)")
         return is_all_sent and is_confirmed
 
-    def _schedule(self, manifest: Run) -> tuple[Iterator[DueRow], Callable[[int], float]]:
-        """Return the rows of all categories, ordered by event time, and the moment at which each is sent."""
-        options = self._options
-        pace: IntervalPace | FilePace
-        if options.interval is not None:
-            ordered = [self._file_order(category) for category in self._files]
-            start = _now() if options.start is None else options.start
-            manifest.start = start
-            pace = IntervalPace(options.interval, start)
-        else:
-            ordered = self._sorted()
-            heads = [next(rows, None) for rows in ordered]
-            first = min((head[1] for head in heads if head), default=0)
-            ordered = [chain((head,), rows) if head else rows for head, rows in zip(heads, ordered, strict=True)]
-            pace = FilePace(options.speed or 1, first, options.start)  # type: ignore[arg-type]
-        self._save()
-        due = merge(*(pace.due(rows, place) for place, rows in enumerate(ordered)))
-        if options.clock == "virtual":
-            return due, lambda _: 0.0
-        ahead = max(0, options.start - _now()) if options.start is not None else 0
-        began = time.monotonic() + ahead / 1000
-        return due, lambda event_time: began + pace.seconds_from_first(event_time)
+    def _note_sent(self, message: Message) -> None:
+        if self._sent:
+            self._sent.write(message.category, max(message.last, self._before[message.category].sent))
 
-    def _file_order(self, category: str) -> Iterator[CsvRow]:
-        file, limit = self._files[category], self._options.limit
-        rows = file.rows(self._rejects[category])
-        if self._options.loop:
-            rows = _endless(rows, file)
-        return islice(rows, limit)
+    def _is_all_sent_again(self) -> bool:
+        """Whether nothing is left of what an earlier process sent and nobody confirmed: only then may the end come."""
+        return all(self._in_flight.sent[c] >= counts.sent for c, counts in self._before.items())
 
-    def _sorted(self) -> list[Iterator[CsvRow]]:
-        folder = self._cleanup.enter_context(tempfile.TemporaryDirectory(prefix="sort-", dir=self._folder))
-        console.print("sorting by the file's own time …")
-        return [
-            sorted_by_time(
-                self._until_stopped(file.rows(self._rejects[category])),
-                self._options.limit,
-                Path(folder),
-                str(place),
+    def _complain_when_quiet(self) -> None:
+        quiet, now = self._in_flight.quiet_seconds(), time.monotonic()
+        if quiet < _QUIET:
+            self._complain_at = 0.0
+        elif now >= self._complain_at:
+            self._complain_at = now + _COMPLAIN_EVERY
+            console.print(
+                f"nothing was confirmed for {quiet:.0f} s; what is unconfirmed is kept and sent again. "
+                "Does the flow run, and is Kafka there? "
+                f"`streamproof flow status {self._options.contract.name}`, `streamproof status`",
+                markup=False,
+                soft_wrap=True,
             )
-            for place, (category, file) in enumerate(self._files.items())
-        ]
-
-    def _until_stopped(self, rows: Iterator[CsvRow]) -> Iterator[CsvRow]:
-        for row in rows:
-            if self._stop.is_set():
-                return
-            yield row
 
     def _share_read(self, category: str) -> Callable[[], float | None]:
         options, file = self._options, self._files[category]
@@ -229,15 +302,18 @@ class _Replay:
 
     def _count(self) -> None:
         if self._manifest:
-            self._manifest.rows = {
-                c: RowCounts(
-                    sent=self._in_flight.sent[c],
-                    confirmed=self._in_flight.confirmed[c],
-                    rejected=self._rejects[c].count,
-                    resent=self._publisher.resent[c],
-                )
-                for c in self._files
-            }
+            self._manifest.rows = {c: self._counts(c) for c in self._files}
+
+    def _counts(self, category: str) -> RowCounts:
+        before, sent = self._before[category], self._in_flight.sent[category]
+        again = min(sent, before.sent) - before.confirmed_to
+        return RowCounts(
+            sent=max(sent, before.sent),
+            confirmed=self._in_flight.confirmed[category],
+            confirmed_to=self._in_flight.confirmed_to(category),
+            rejected=self._rejects[category].count,
+            resent=before.resent + again + self._in_flight.resent[category],
+        )
 
     def _save(self) -> None:
         self._saved = time.monotonic()
@@ -245,23 +321,11 @@ class _Replay:
             self._manifest.save(self._home)
 
 
-def _endless(first_pass: Iterator[CsvRow], file: CsvRows) -> Iterator[CsvRow]:
-    row = None
-    for row in first_pass:
-        yield row
-    while row is not None:
-        # The first pass has reported what does not fit.
-        yield from file.rows(lambda *_: None)
-
-
-def _source(path: Path) -> Source:
+def source_of(path: Path) -> Source:
+    """Return a file's place, digest and size."""
     with path.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
     return Source(file=path.resolve(), sha256=digest, size=path.stat().st_size)
-
-
-def _now() -> int:
-    return time.time_ns() // 1_000_000
 
 
 @contextmanager

@@ -15,6 +15,7 @@ MAX_MESSAGE = 256 << 10
 """Bytes of rows after which a message is sent, however few rows it holds."""
 
 _HEARTBEAT = 0.2
+_REPEAT_HEARTBEAT = 10.0  # one may be lost, and the next row may be due in an hour
 _PATIENCE_AFTER_STOP = 10.0
 
 
@@ -35,6 +36,9 @@ class Sender:
         moment: the moment (of ``time.monotonic``, in seconds) at which a row with this event time is sent.
         stop: set from outside; no further row is sent then.
         tick: called several times a second.
+        before_send: called with each message that holds rows, before it is sent for the first time.
+        before_end: called before the end marks are sent.
+        sent_until: of a run that goes on, the event time of its last confirmed row.
 
     """
 
@@ -46,11 +50,14 @@ class Sender:
     moment: Callable[[int], float]
     stop: threading.Event
     tick: Callable[[], None]
+    before_send: Callable[[Message], None] = lambda _: None
+    before_end: Callable[[], None] = lambda: None
+    sent_until: int | None = None
 
     def __post_init__(self) -> None:
         self._batches = [_Batch(category) for category in self.in_flight.sent]
         self._next = 0  # the least event time of the rows that are not in a batch or sent
-        self._sent_until: int | None = None  # the greatest event time sent
+        self._is_ended = False
         self._heartbeat: tuple[int | None, float] = (None, 0.0)  # the last one's low watermark and moment
         self._ticked = 0.0
 
@@ -78,23 +85,31 @@ class Sender:
         self._next = event_time + 1
         return all(self._flush(batch) for batch in self._batches)
 
-    def finish(self) -> bool:
-        """Wait until everything sent is confirmed, then send the end marks; return whether that was done.
+    def finish(self, *, mark_end: bool = True) -> bool:
+        """Wait until everything sent is confirmed, then send the end marks, and wait for their confirmation, too.
 
-        After a stop the wait is bounded, and rows that were never sent are forgotten.
+        After a stop the wait is bounded, and rows that were never sent are forgotten. Returns whether all is done.
         """
         for batch in self._batches:
             batch.rows.clear()
-        if self._sent_until is None:
+        if self.sent_until is None:
             return True
-        self._next = self._sent_until + 1
-        if not self._wait_for(lambda: not self.in_flight.rows):
+        self._next = self.sent_until + 1
+        if not self._wait_for(self._nothing_waits):
             return False
+        if not mark_end:
+            return True
+        self.before_end()
+        self._is_ended = True  # nothing is to come behind the end mark
         for category in self.in_flight.sent:
-            mark = self.payloads.mark(category, END_SEQ, self._sent_until)
-            self.publisher.send_mark(category, mark)
-        self._heartbeat = (self._sent_until, time.monotonic())  # nothing is to come behind the end mark
-        return self._wait_for(self.publisher.is_idle)
+            payload = self.payloads.mark(category, END_SEQ, self.sent_until)
+            mark = Message(category, END_SEQ, END_SEQ, self.sent_until + 1, payload)
+            self.in_flight.add(mark)
+            self.publisher.send(mark)
+        return self._wait_for(self._nothing_waits)
+
+    def _nothing_waits(self) -> bool:
+        return not self.in_flight.size
 
     def _wait_until(self, moment: float) -> bool:
         while not self.stop.is_set():
@@ -133,8 +148,9 @@ class Sender:
             return False
         payload = self.payloads.rows(batch.category, rows, self._low_watermark())
         message = Message(batch.category, rows[0][0], rows[-1][0], rows[0][1], payload)
-        self._sent_until = max(rows[-1][1], self._sent_until or rows[-1][1])
+        self.sent_until = max(rows[-1][1], self.sent_until or rows[-1][1])
         self.in_flight.add(message)
+        self.before_send(message)
         batch.rows, batch.size = [], 0
         self.publisher.send(message)
         return True
@@ -144,16 +160,19 @@ class Sender:
         return self.in_flight.low_watermark(unsent)
 
     def _serve(self) -> None:
-        """Do what is to be done beside the rows: errors, heartbeats, progress."""
+        """Do what is to be done beside the rows: errors, lost messages, heartbeats, progress."""
         self.publisher.check()
+        for message in self.in_flight.to_send_again():
+            self.publisher.send(message)
         now = time.monotonic()
         low_watermark, (last, sent_at) = self._low_watermark(), self._heartbeat
         is_quiet = not self.in_flight.rows and not any(batch.rows for batch in self._batches)
-        if low_watermark != last and (is_quiet or now >= sent_at + _HEARTBEAT):
+        is_due = low_watermark != last and (is_quiet or now >= sent_at + _HEARTBEAT)
+        if (is_due or now >= sent_at + _REPEAT_HEARTBEAT) and not self._is_ended:
             # One category's topic is enough: the flow's sink hands it to every partition.
             category = self._batches[0].category
             mark = self.payloads.mark(category, HEARTBEAT_SEQ, low_watermark)
-            self.publisher.send_mark(category, mark)
+            self.publisher.send_heartbeat(category, mark)
             self._heartbeat = (low_watermark, now)
         if now >= self._ticked + _HEARTBEAT:
             self._ticked = now

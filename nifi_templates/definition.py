@@ -8,6 +8,8 @@
          ▼                                                                             ▼
     publish dead letters ─────────────────────────────────────────────▶ topic of dead letters
 
+    publish … ──success (which rows Kafka has)──▶ tell the edge ──▶ MQTT
+
 The first check is quick: a FlowFile holds thousands of rows. Only what fails is split, for a reason for each row.
 """
 
@@ -18,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from streams.contract import Contract
+from streams.message import CONFIRMATION_TOPIC
 from streams.settings import KafkaSettings, MqttSettings
 
 FLOW_FILE = Path(__file__).parent / "flow.json"
@@ -25,12 +28,14 @@ FLOW_FILE = Path(__file__).parent / "flow.json"
 
 TEMPLATE_NAME = "streamproof"
 SOURCE = "consume MQTT"
+TELL_EDGE = "tell the edge"
 PASSWORD = "mqtt.password"  # noqa: S105 - the parameter's name
 NIFI_VERSION = "2.3.0"
 
 PARAMETERS = (
     "mqtt.broker",
     "mqtt.topic.filter",
+    "mqtt.topic.confirmations",
     "mqtt.client.id",
     "mqtt.username",
     PASSWORD,
@@ -40,10 +45,12 @@ PARAMETERS = (
     "record.schema",
     "record.key",
 )
-CONSUME, PUBLISH = "ConsumeMqttAfterCommit", "PublishKafkaConfirmed"
+CONSUME, PUBLISH, CONFIRM = "ConsumeMqttAfterCommit", "PublishKafkaConfirmed", "PublishMqttConfirmations"
+OURS = (CONSUME, PUBLISH, CONFIRM)
 _STANDARD = "org.apache.nifi.processors.standard."
 _QUEUED_FLOWFILES = 200
 _QUEUED_BYTES = "256 MB"
+_CONFIRMATION_EXPIRES = "5 min"
 _IN_ORDER = [
     "org.apache.nifi.prioritizer.PriorityAttributePrioritizer",  # the source numbers its FlowFiles
     "org.apache.nifi.prioritizer.FirstInFirstOutPrioritizer",
@@ -55,6 +62,7 @@ def stream_parameters(contract: Contract, mqtt: MqttSettings, kafka: KafkaSettin
     return {
         "mqtt.broker": mqtt.address_for_nifi,
         "mqtt.topic.filter": f"{contract.name}/+",
+        "mqtt.topic.confirmations": CONFIRMATION_TOPIC.format(stream=contract.name, category="{category}", run="{run}"),
         "mqtt.client.id": client_id(contract),
         "mqtt.username": mqtt.username,
         PASSWORD: mqtt.password.get_secret_value(),
@@ -110,13 +118,8 @@ def build_definition() -> dict[str, Any]:
         "validation-details-attribute-name": "validation.details",
     }
     publish = {"Bootstrap Servers": "#{kafka.servers}", "Topic": "#{kafka.topic.dead.letters}"}
-    consume = {
-        "Broker": "#{mqtt.broker}",
-        "Topic Filter": "#{mqtt.topic.filter}",
-        "Client ID": "#{mqtt.client.id}",
-        "Username": "#{mqtt.username}",
-        "Password": f"#{{{PASSWORD}}}",
-    }
+    broker = {"Broker": "#{mqtt.broker}", "Username": "#{mqtt.username}", "Password": f"#{{{PASSWORD}}}"}
+    consume = broker | {"Topic Filter": "#{mqtt.topic.filter}", "Client ID": "#{mqtt.client.id}"}
     rows = {"Topic": "#{kafka.topic.rows}", "Content": "rows", "Key Field": "#{record.key}"}
     processors = [
         _processor(SOURCE, CONSUME, (0, 0), consume),
@@ -126,6 +129,7 @@ def build_definition() -> dict[str, Any]:
         _processor("publish rows", PUBLISH, (1000, 0), publish | rows),
         _processor("publish rejected rows", PUBLISH, (1000, 500), publish | {"Content": "rejected rows"}),
         _processor("publish dead letters", PUBLISH, (0, 500), publish | {"Content": "dead letters"}),
+        _processor(TELL_EDGE, CONFIRM, (1500, 250), broker | {"Topic": "#{mqtt.topic.confirmations}"}),
     ]
     connections = [
         _connection(SOURCE, ["success"], "check rows"),
@@ -137,6 +141,7 @@ def build_definition() -> dict[str, Any]:
         _connection("check each row", ["valid"], "publish rows"),
         _connection("check each row", ["invalid", "failure"], "publish rejected rows"),
         *(_connection(p["name"], ["failure"], p["name"]) for p in processors if p["type"] == PUBLISH),
+        *(_confirmations(p["name"]) for p in processors if p["type"] == PUBLISH),
     ]
     return {
         "flowContents": {
@@ -192,8 +197,12 @@ def _bundle(artifact: str, version: str = NIFI_VERSION) -> dict[str, str]:
 def _processor(
     name: str, kind: str, position: tuple[int, int], properties: dict[str, str], *, ends: list[str] | None = None
 ) -> dict[str, Any]:
-    ours = kind in (CONSUME, PUBLISH)
-    publish = kind == PUBLISH
+    ours, publish = kind in OURS, kind == PUBLISH
+    sends = kind in (PUBLISH, CONFIRM)
+    if kind == PUBLISH:
+        ends = ["original"]
+    elif kind == CONFIRM:
+        ends = ["original", "success", "failure"]
     return {
         "identifier": _id(name),
         "name": name,
@@ -208,14 +217,14 @@ def _processor(
         "schedulingStrategy": "TIMER_DRIVEN",
         "executionNode": "ALL",
         "penaltyDuration": "1 sec",
-        "yieldDuration": "1 sec" if publish else "10 millis",
+        "yieldDuration": "1 sec" if sends else "10 millis",
         "bulletinLevel": "WARN",
         "runDurationMillis": 0,  # one FlowFile a session: the source acknowledges what is committed
         "concurrentlySchedulableTaskCount": 1,  # one task keeps the order
-        "autoTerminatedRelationships": ["original", "success"] if publish else ends or [],
+        "autoTerminatedRelationships": ends or [],
         "scheduledState": "ENABLED",
         "retryCount": 1_000_000 if publish else 10,
-        "retriedRelationships": ["failure"] if publish else [],
+        "retriedRelationships": ["failure"] if sends else [],
         "backoffMechanism": "YIELD_PROCESSOR",  # not a penalty, with which others would overtake
         "maxBackoffPeriod": "10 sec",
         "componentType": "PROCESSOR",
@@ -237,6 +246,18 @@ def _service(name: str, kind: str, properties: dict[str, str]) -> dict[str, Any]
         "bulletinLevel": "WARN",
         "componentType": "CONTROLLER_SERVICE",
         "groupIdentifier": _id(TEMPLATE_NAME),
+    }
+
+
+def _confirmations(sink: str) -> dict[str, Any]:
+    """Return a queue that never holds the rows back: no bound, as what is too old is thrown away; the edge asks again.
+
+    While the broker is away no rows come either, so it stays short.
+    """
+    return _connection(sink, ["success"], TELL_EDGE) | {
+        "backPressureObjectThreshold": 0,
+        "backPressureDataSizeThreshold": "0 B",
+        "flowFileExpiration": _CONFIRMATION_EXPIRES,
     }
 
 

@@ -19,8 +19,8 @@ from nifi_templates.connection import nifi_connection
 from nifi_templates.definition import (
     CONSUME,
     FLOW_FILE,
+    OURS,
     PASSWORD,
-    PUBLISH,
     client_id,
     context_name,
     stream_definition,
@@ -199,7 +199,7 @@ def _digest(template: dict[str, Any], parameters: dict[str, str]) -> str:
 
 def _require_processors() -> None:
     known = {t.type for t in canvas.list_all_processor_types().processor_types}
-    if missing := {CONSUME, PUBLISH} - known:
+    if missing := set(OURS) - known:
         raise StreamproofError(
             f"NiFi does not have the processors {', '.join(sorted(missing))}: copy or mount the folder "
             "nifi_templates/processors as `streamproof` into its python_extensions folder "

@@ -17,3 +17,8 @@ ENVELOPE = {
     "event_time": "integer",  # milliseconds since the epoch: when the row is due
     "low_watermark": "integer",  # milliseconds since the epoch: no unconfirmed row has an event time up to this
 }
+
+CONFIRMATION_TOPIC = "{stream}/{category}/confirmed/{run}"
+"""The MQTT topic on which the flow tells the edge what Kafka has: one JSON object a message,
+``{"run": text, "category": text, "ranges": [[first, last], …]}``, the ranges of ``seq`` in Kafka's rows or dead
+letters; an end mark is the range [-1, -1]. Rows go to ``{stream}/{category}``, so their subscriber does not see it."""

@@ -42,7 +42,8 @@ class RowCounts(BaseModel):
 
     Attributes:
         sent: rows handed to the broker at least once; their ``seq`` are 1 to ``sent``.
-        confirmed: rows of those that were confirmed.
+        confirmed: rows of those that were confirmed: Kafka has them, among the rows or the dead letters.
+        confirmed_to: the ``seq`` up to which all rows are confirmed; from there a killed run goes on.
         rejected: lines of the file that did not fit the contract.
         resent: rows sent again, each time counted.
 
@@ -50,6 +51,7 @@ class RowCounts(BaseModel):
 
     sent: int = 0
     confirmed: int = 0
+    confirmed_to: int = 0
     rejected: int = 0
     resent: int = 0
 
@@ -65,9 +67,13 @@ class Run(BaseModel):
         interval: milliseconds between two rows of a category (pace ``interval``).
         speed: how many times faster than the file's own time (pace ``file``).
         start: milliseconds since the epoch, or None for the file's own time.
+        began: when the first row was due by the clock on the wall, milliseconds since the epoch; None before that.
+        ended: whether the end of the run was marked: no row may follow, as the mark closes the last windows.
         sources: the file of each category.
         rows: the counts of each category.
-        state: ``running`` until the replayer ends; ``stopped`` when it ended before the files did.
+        strict: whether the first row that does not fit ends the run.
+        state: ``running`` until the replayer ends; ``stopped`` when it ended before the files did, or before all of
+            their rows were confirmed.
 
     """
 
@@ -78,13 +84,16 @@ class Run(BaseModel):
     interval: ExactNumber | None = None
     speed: ExactNumber | None = None
     start: int | None = None
+    began: int | None = None
     limit: int | None = None
     loop: bool = False
+    strict: bool = False
     batch_rows: int
     batch_ms: int
     sources: dict[str, Source]
     rows: dict[str, RowCounts]
     state: Literal["running", "finished", "stopped"] = "running"
+    ended: bool = False
     created: datetime
 
     def save(self, home: HomeSettings) -> None:

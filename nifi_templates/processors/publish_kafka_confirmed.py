@@ -1,5 +1,7 @@
 """NiFi sink: FlowFiles of JSON lines into a Kafka topic; done when Kafka has confirmed every record.
 
+What leaves it by ``success`` says which rows Kafka now has: one line of JSON for each run and category.
+
 Delivery guarantee: at least once, in order within each partition. What is tried again is sent again from the
 FlowFile's first line, so a partition may hold a line twice, but never a later line without the earlier ones.
 """
@@ -9,6 +11,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import py4j.protocol  # type: ignore[import-untyped]
+from confirmations import Confirmations  # type: ignore[import-not-found]
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 from dead_letters import dead_letter, topic_of  # type: ignore[import-not-found]
 from kafka_rows import is_mark, key_reader  # type: ignore[import-not-found]
@@ -36,7 +39,10 @@ class PublishKafkaConfirmed(FlowFileTransform):  # type: ignore[misc]
         """Read by NiFi from the source text: literals only."""
 
         version = "0.1.0"
-        description = "Publishes each line as a Kafka record and succeeds when Kafka has confirmed all of them."
+        description = (
+            "Publishes each line as a Kafka record and succeeds when Kafka has confirmed all of them; "
+            "the content is then which rows those are."
+        )
         tags = ["kafka", "publish", "at-least-once", "json"]  # noqa: RUF012
         dependencies = ["confluent-kafka==2.16.1"]  # noqa: RUF012
 
@@ -94,7 +100,7 @@ class PublishKafkaConfirmed(FlowFileTransform):  # type: ignore[misc]
         """Publish a FlowFile; ``success`` only when each of its records is confirmed, else ``failure``."""
         try:
             producer = self.producer or self._connect(context)
-            published = self._publish(producer, flowfile)
+            published, confirmations = self._publish(producer, flowfile)
         except (KafkaException, BufferError) as error:
             reason = str(error.args[0] if error.args else error)
             if self.producer is not None:
@@ -104,7 +110,7 @@ class PublishKafkaConfirmed(FlowFileTransform):  # type: ignore[misc]
             where = context.getProperty(self.SERVERS).getValue()
             self.logger.error(f"Kafka at {where}: {reason}; will be tried again")  # noqa: TRY400
             return FlowFileTransformResult("failure", {"kafka.error": reason[:1000]})
-        return FlowFileTransformResult("success", {"kafka.records": str(published)})
+        return FlowFileTransformResult("success", {"kafka.records": str(published)}, confirmations)
 
     def _connect(self, context: Any) -> Producer:  # noqa: ANN401
         def value(descriptor: Any) -> str:  # noqa: ANN401
@@ -132,8 +138,8 @@ class PublishKafkaConfirmed(FlowFileTransform):  # type: ignore[misc]
         self._partition_count(self.producer)
         return self.producer
 
-    def _publish(self, producer: Producer, flowfile: Any) -> int:  # noqa: ANN401
-        """Publish all and wait; return how many records were confirmed.
+    def _publish(self, producer: Producer, flowfile: Any) -> tuple[int, bytes]:  # noqa: ANN401
+        """Publish all and wait; return how many records were confirmed, and what the edge is to be told.
 
         Raises:
             KafkaException: a record was refused, or not confirmed in time.
@@ -146,6 +152,8 @@ class PublishKafkaConfirmed(FlowFileTransform):  # type: ignore[misc]
                 errors.append(error)
 
         deadline = time.monotonic() + self.patience
+        confirmations = Confirmations()
+        confirm = confirmations.add_row if self.content == ROWS else confirmations.add_dead_letter
         count = 0
         for value, key, everywhere in self._records(flowfile):
             for target in range(self._partition_count(producer)) if everywhere else (-1,):
@@ -160,12 +168,13 @@ class PublishKafkaConfirmed(FlowFileTransform):  # type: ignore[misc]
                 count += 1
                 if count % POLL_EVERY == 0:
                     producer.poll(0)
+            confirm(value)
         waiting = producer.flush(max(1.0, deadline - time.monotonic()))
         if errors:
             raise KafkaException(errors[0])
         if waiting:
             raise KafkaException(f"{waiting} of {count} records were not confirmed in {self.patience} s")
-        return count
+        return count, confirmations.lines()
 
     def _records(self, flowfile: Any) -> Iterator[Record]:  # noqa: ANN401
         """Yield each record's value, its key, and whether it belongs into every partition."""

@@ -74,3 +74,27 @@ def test_room_is_bounded_in_rows_and_in_bytes_but_one_message_always_fits():
 def test_a_gap_in_the_sequence_is_refused():
     with pytest.raises(ValueError, match="row 2 behind 0"):
         InFlight(["A"], 10).add(message("A", 2, 3))
+
+
+def test_of_a_run_that_goes_on_only_the_rest_counts_as_under_way():
+    in_flight = InFlight(["A"], 10, confirmed_to={"A": 7})
+    in_flight.add(message("A", 8, 9, 500))
+    assert (in_flight.sent["A"], in_flight.confirmed["A"], in_flight.confirmed_to("A")) == (9, 7, 7)
+    assert in_flight.low_watermark(900) == 499
+    in_flight.confirm("A", 9, 9)
+    assert (in_flight.confirmed["A"], in_flight.confirmed_to("A")) == (8, 7)
+    in_flight.confirm("A", 8, 8)
+    assert in_flight.confirmed_to("A") == 9
+
+
+def test_an_end_mark_waits_for_its_confirmation_and_is_no_row():
+    in_flight = InFlight(["A"], 10)
+    in_flight.add(message("A", 1, 2))
+    in_flight.confirm("A", 1, 2)
+    in_flight.add(message("A", -1, -1, 300))
+    assert (in_flight.rows, in_flight.sent["A"], in_flight.confirmed_to("A")) == (0, 2, 2)
+    assert in_flight.low_watermark(900) == 299
+    assert in_flight.unconfirmed() != []
+    in_flight.confirm("A", -1, -1)
+    assert in_flight.unconfirmed() == []
+    assert (in_flight.confirmed["A"], in_flight.size) == (2, 0)

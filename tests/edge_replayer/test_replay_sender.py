@@ -17,25 +17,22 @@ BODY = '"user_id":"u","product_id":"B","rating":5.0,"timestamp":0}'
 
 @dataclass
 class Chain:
-    """Keeps what is sent; confirms at once, or not."""
+    """A scripted stand-in for broker and flow: keeps what is sent; confirms at once, or not."""
 
     in_flight: InFlight
     confirms: bool = True
-    resent: dict[str, int] = field(default_factory=dict)
     messages: list[list[dict]] = field(default_factory=list)
     failure: str = ""
 
     def send(self, message: Message) -> None:
         self.messages.append([json.loads(line) for line in message.payload.split(b"\n")])
+        self.in_flight.acknowledge(message)
         if self.confirms:
             self.in_flight.confirm(message.category, message.first, message.last)
 
-    def send_mark(self, category: str, payload: bytes) -> None:
+    def send_heartbeat(self, category: str, payload: bytes) -> None:
         self.messages.append([json.loads(payload)])
         assert self.messages[-1][0]["category"] == category
-
-    def is_idle(self) -> bool:
-        return True
 
     def check(self) -> None:
         if self.failure:
@@ -189,3 +186,40 @@ def test_an_error_in_the_background_ends_the_sending(make):
     chain.failure = "the broker refuses"
     with pytest.raises(StreamproofError, match="the broker refuses"):
         sender.send(due(1, 2, 3))
+
+
+def test_the_end_mark_is_sent_again_until_it_is_confirmed_and_nothing_comes_behind_it(make, monkeypatch):
+    monkeypatch.setattr("edge_replayer.send_order.FIRST_PROBE", 0.05)
+    monkeypatch.setattr("edge_replayer.sender._REPEAT_HEARTBEAT", 0.01)
+    sender, chain = make()
+    sender.send(due(1, 2, 3))
+    sender.before_end = lambda: setattr(chain, "confirms", False)
+    finished: list[bool] = []
+    finishing = threading.Thread(target=lambda: finished.append(sender.finish()))
+    finishing.start()
+    deadline = time.monotonic() + 5
+    while sum(m[0]["seq"] == -1 for m in chain.messages) < 3 and time.monotonic() < deadline:
+        finishing.join(0.01)
+    assert not finished
+    assert chain.in_flight.confirm("A", -1, -1) == 0
+    finishing.join(5)
+    assert finished == [True]
+    ends = [m[0]["seq"] for m in chain.messages]
+    assert set(ends[ends.index(-1) :]) == {-1}
+    assert (chain.in_flight.confirmed["A"], chain.in_flight.resent["A"]) == (3, 0)
+
+
+def test_a_run_that_goes_on_with_all_rows_confirmed_only_marks_its_end(make):
+    sender, chain = make(sent_until=777)
+    assert sender.send([])
+    assert sender.finish()
+    assert [(m[0]["seq"], m[0]["low_watermark"]) for m in chain.messages][-1] == (-1, 777)
+    assert chain.rows() == []
+
+
+def test_a_heartbeat_is_repeated_as_one_may_be_lost(make, monkeypatch):
+    monkeypatch.setattr("edge_replayer.sender._REPEAT_HEARTBEAT", 0.05)
+    began = time.monotonic()
+    sender, chain = make(moment=lambda event_time: began + event_time / 1000)
+    sender.send(due(0, 1000))
+    assert [m[0]["low_watermark"] for m in chain.messages if m[0]["seq"] == 0].count(999) > 2

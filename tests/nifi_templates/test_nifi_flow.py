@@ -33,8 +33,11 @@ class Stream:
         self.contract = parse_contract(data | {"name": f"t{uuid.uuid4().hex[:10]}"}, "test")
         self.name = self.contract.name
         self.client = Client(CallbackAPIVersion.VERSION2, protocol=MQTTProtocolVersion.MQTTv5)
+        self.told = []
+        self.client.on_message = lambda _c, _d, message: self.told.append((message.topic, json.loads(message.payload)))
         self.client.connect(servers.mqtt.host, servers.mqtt.port)
         self.client.loop_start()
+        self.client.subscribe(f"{self.name}/+/confirmed/+", qos=1)
 
     def deploy(self, kafka=None, **options):
         s = self.servers
@@ -207,6 +210,35 @@ def test_what_is_no_json_object_is_a_dead_letter_and_its_neighbours_come_through
     assert letter["stage"] == "message"
     assert reason in letter["reason"]
     assert letter["payload"] == (None if payload == b"\xff\xfe" else payload.decode())
+
+
+def test_the_edge_is_told_which_rows_kafka_has_among_the_rows_or_the_dead_letters(deployed):
+    run = uuid.uuid4().hex
+    filler = {"user_id": "", "product_id": "", "rating": 0.0, "timestamp": 0}
+    rows = [deployed.row(i, run=run, **({"rating": "abc"} if i == 5 else {})) for i in range(1, 9)]
+    deployed.publish("\n".join(rows), deployed.row(-1, run=run, **filler), deployed.row(0, run=run, **filler))
+
+    @eventually
+    def all_told():
+        found = [told for topic, told in deployed.told if topic == f"{deployed.name}/{CATEGORY}/confirmed/{run}"]
+        assert {(told["run"], told["category"]) for told in found} == {(run, CATEGORY)}
+        seqs = {seq for told in found for first, last in told["ranges"] for seq in range(first, last + 1)}
+        assert seqs == {-1, *range(1, 9)}
+
+    all_told()
+    assert {letter["seq"] for letter in deployed.letters() if letter["run"] == run} == {5}
+
+
+def test_a_category_that_is_no_mqtt_topic_does_not_stop_the_confirmations_of_others(deployed):
+    run = uuid.uuid4().hex
+    for category in ("a#", "b/+", CATEGORY):
+        deployed.publish(deployed.row(1, run=run, category=category))
+
+    @eventually
+    def told():
+        assert f"{deployed.name}/{CATEGORY}/confirmed/{run}" in [topic for topic, _ in deployed.told]
+
+    told()
 
 
 def test_deploying_twice_gives_one_flow_and_starts_it_again(stream):

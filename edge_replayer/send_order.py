@@ -1,0 +1,112 @@
+"""Which messages of a category are sent again, and when.
+
+The way of a category's messages is first-in first-out: one connection, one subscriber, one queue. So a message that
+was sent before one that is confirmed by now, and is not confirmed itself, is lost; it is given a grace, as a part of
+the flow may try a batch again, or take the longer way to the dead letters. Where nothing is sent behind a lost
+message, or nothing comes back at all, nothing overtakes it: then the one sent longest ago is sent again, a probe,
+after 5 seconds and then ever more rarely. So a chain that stands still for long gathers a few copies, not all of them
+over and over; the first probe that comes through shows what else is lost.
+
+A confirmation does not say which copy of a message came through. The first one is assumed as long as confirmations
+keep coming; when they pause for the grace, the last one.
+
+A message that the broker has not acknowledged is left alone: the MQTT client sends it again by itself when it
+connects anew. So at most one copy of each message waits in this process.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from edge_replayer.in_flight import Message
+
+GRACE = 1.0
+"""Seconds."""
+
+FIRST_PROBE, LONGEST_PROBE = 5.0, 60.0
+"""Seconds without a confirmation: until the first probe, and at most between two."""
+
+
+@dataclass
+class _Sends:
+    """The sends of a message, numbered within its category."""
+
+    message: Message
+    first: int
+    last: int
+    is_acknowledged: bool = False
+
+
+class SendOrder:
+    """The unconfirmed messages of one category, in the order of their last send. Times are seconds of one clock."""
+
+    def __init__(self) -> None:
+        self.quiet_since = 0.0
+        self._sends: dict[int, _Sends] = {}
+        self._count = 0
+        self._passed = 0  # the send with this number came through
+        self._perhaps = 0  # this one as well, if the last copy of a message is the one that was confirmed
+        self._overtaken = 0  # what was sent before this number has had its grace
+        self._grace: tuple[float, int] | None = None  # when the next value of _overtaken was seen, and the value
+        self._probe_at = 0.0
+        self._probe_after = FIRST_PROBE
+
+    def __len__(self) -> int:
+        return len(self._sends)
+
+    def sent(self, message: Message, now: float) -> None:
+        """Take note that a message is sent, for the first time or again."""
+        if not self._sends:
+            self._progress(now)
+        self._count += 1
+        before = self._sends.pop(message.first, None)
+        self._sends[message.first] = _Sends(message, before.first if before else self._count, self._count)
+
+    def acknowledged(self, message: Message, now: float, *, has_subscriber: bool) -> None:
+        """Take note that the broker has what was sent last, and whether it has somebody to give it to."""
+        if sends := self._sends.get(message.first):
+            sends.is_acknowledged = True
+            if not has_subscriber:  # nothing gathers anywhere, so there is no reason to probe rarely
+                self._probe_after = FIRST_PROBE
+                self._probe_at = min(self._probe_at, now + FIRST_PROBE)
+
+    def confirmed(self, message: Message, now: float) -> None:
+        """Take note that rows of a message were confirmed; it leaves when all of them are."""
+        if sends := self._sends.get(message.first):
+            self._passed = max(self._passed, sends.first)
+            self._perhaps = max(self._perhaps, sends.last)
+            self._progress(now)
+            if message.is_confirmed:
+                del self._sends[message.first]
+
+    def lost(self, now: float) -> list[Message]:
+        """Return what is to be sent again now; ``sent`` must be told of each."""
+        self._let_grace_pass(now)
+        lost = []
+        for sends in self._sends.values():
+            if sends.last >= self._overtaken:
+                break
+            if sends.is_acknowledged:
+                lost.append(sends.message)
+        if not lost and self._sends and now >= self._probe_at:
+            oldest = next(iter(self._sends.values()))
+            self._probe_after = min(2 * self._probe_after, LONGEST_PROBE)
+            self._probe_at = now + self._probe_after
+            lost = [oldest.message] if oldest.is_acknowledged else []
+        return lost
+
+    def _progress(self, now: float) -> None:
+        self.quiet_since = now
+        self._probe_after = FIRST_PROBE
+        self._probe_at = now + FIRST_PROBE
+
+    def _let_grace_pass(self, now: float) -> None:
+        if now >= self.quiet_since + GRACE:
+            self._passed = max(self._passed, self._perhaps)
+        if self._grace and now >= self._grace[0] + GRACE:
+            self._overtaken = self._grace[1]
+            self._grace = None
+        if not self._grace and self._passed > self._overtaken:
+            self._grace = (now, self._passed)
