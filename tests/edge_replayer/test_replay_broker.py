@@ -22,7 +22,8 @@ from tenacity import retry, retry_if_exception_type, stop_after_delay, wait_fixe
 from edge_replayer.in_flight import InFlight
 from edge_replayer.options import ReplayOptions
 from edge_replayer.publisher import MqttPublisher
-from edge_replayer.replay import replay
+from edge_replayer.replay import replay, resume
+from streams.contract import load_contract
 from streams.errors import StreamproofError, UsageError
 from streams.run import load_run
 from streams.settings import MqttSettings
@@ -231,3 +232,124 @@ def test_a_wrong_password_is_told_at_once(broker, tmp_path):
     broker.start()
     with pytest.raises(StreamproofError, match="STREAMPROOF_MQTT_PASSWORD"):
         MqttPublisher("ratings", "R", InFlight(["A"], 10), broker.settings)
+
+
+def killed(broker, listener, home, arguments: list[str], rows: int) -> None:
+    """Replay in a process of its own, and kill it when so many rows came."""
+    environment = os.environ | {"STREAMPROOF_HOME": str(home.home), "STREAMPROOF_MQTT_PORT": str(broker.settings.port)}
+    command = [sys.executable, "-m", "edge_replayer", "ratings", *arguments]
+    with subprocess.Popen(command, cwd=Path(__file__).resolve().parents[2], env=environment) as replaying:
+
+        @patiently
+        def rows_came() -> None:
+            assert len(listener.rows) >= rows
+
+        rows_came()
+        replaying.kill()
+
+
+PACES = {
+    "interval": ["--interval", "1.5ms", "--clock", "virtual", "--start", "2024-01-01T00:00:00Z"],
+    "now": ["--rate", "1000"],
+    "loop": ["--rate", "max", "--loop", "--limit", "2500"],
+    "file": ["--speed", "1000", "--limit", "2500"],
+    "file with a start": ["--speed", "1000", "--start", "2024-01-01T00:00:00Z"],
+}
+
+
+@pytest.mark.parametrize("pace", PACES)
+def test_a_killed_run_goes_on_with_the_same_numbers_and_event_times(broker, listener, home, tmp_path, pace):
+    # Only the first rows are confirmed, so the second process must send what the first one sent already.
+    confirm = listener.take
+    listener.take = lambda rows: confirm(rows) if rows[-1]["seq"] <= 300 else listener.rows.extend(rows)
+    files = [f"{c}={write(tmp_path / f'{c}.csv', 3_000)}" for c in "AB"]
+    killed(
+        broker, listener, home, [*files, *PACES[pace], "--run", "R", "--batch-rows", "50", "--in-flight", "1500"], 900
+    )
+    before = load_run("R", home)
+    assert before.state == "running"
+    listener.take = confirm
+    first = list(listener.rows)
+    run = resume("R", home, broker.settings)
+    assert run.state == "finished"
+    sent = run.rows["A"].sent
+    assert sent == (2_500 if "--limit" in PACES[pace] else 3_000)
+    assert run.rows["A"].confirmed == run.rows["A"].confirmed_to == sent
+    assert run.rows["A"].resent > 0
+    second = listener.rows[len(first) :]
+    for category in "AB":
+        done = before.rows[category].confirmed_to
+        mine = [row for row in second if row["category"] == category and row["seq"] > 0]
+        assert {row["seq"] for row in mine} >= set(range(done + 1, sent + 1))
+        rows = [row for row in listener.rows if row["category"] == category and row["seq"] > 0]
+        assert {row["seq"] for row in rows} == set(range(1, sent + 1))
+        # Copies of a row differ in nothing but the low watermark.
+        assert len({tuple(v for k, v in row.items() if k != "low_watermark") for row in rows}) == sent
+        assert all(row["low_watermark"] < row["event_time"] for row in rows)
+    unconfirmed = min(row["event_time"] for row in second if row["seq"] > before.rows[row["category"]].confirmed_to)
+    assert second[0]["low_watermark"] < unconfirmed
+
+
+def fifty_rows(tmp_path: Path) -> ReplayOptions:
+    files = {"A": write(tmp_path / "a.csv", 50)}
+    return ReplayOptions(contract=load_contract("ratings"), files=files, interval=Fraction(20), run="R", batch_rows=5)
+
+
+def test_a_run_stopped_with_unconfirmed_rows_goes_on(broker, listener, home, tmp_path, monkeypatch):
+    monkeypatch.setattr("edge_replayer.sender._PATIENCE_AFTER_STOP", 0.2)
+    listener.confirms = False
+    stop = threading.Event()
+    threading.Timer(0.4, stop.set).start()
+    run = replay(fifty_rows(tmp_path), home, broker.settings, stop)
+    assert (run.state, run.ended, run.rows["A"].confirmed) == ("stopped", False, 0)
+    sent = run.rows["A"].sent
+    assert 0 < sent < 50
+    listener.confirms = True
+    # Stopped again, before what the first process sent is sent again: there still must be no end mark.
+    run = resume("R", home, broker.settings, stop)
+    assert (run.state, run.ended, run.rows["A"].sent) == ("stopped", False, sent)
+    run = resume("R", home, broker.settings)
+    assert (run.state, run.ended, run.rows["A"].sent, run.rows["A"].confirmed) == ("finished", True, 50, 50)
+    assert [row["seq"] for row in listener.of("R", "A")][-1] == -1
+
+
+@pytest.mark.usefixtures("listener")
+def test_a_run_whose_end_is_marked_does_not_go_on(broker, home, tmp_path):
+    stop = threading.Event()
+    threading.Timer(0.4, stop.set).start()
+    run = replay(fifty_rows(tmp_path), home, broker.settings, stop)
+    assert (run.state, run.ended) == ("stopped", True)
+    with pytest.raises(UsageError, match="its end is marked"):
+        resume("R", home, broker.settings)
+
+
+def test_a_run_does_not_go_on_with_another_file(broker, listener, home, tmp_path):
+    file = write(tmp_path / "a.csv", 3_000)
+    killed(broker, listener, home, [f"A={file}", "--rate", "500", "--run", "R"], 50)
+    file.write_text(file.read_text().replace("u2999,", "u2998,"))
+    with pytest.raises(UsageError, match=r"a\.csv \(A\) is gone or has changed"):
+        resume("R", home, broker.settings)
+    with pytest.raises(UsageError, match="there is no run 'S'"):
+        resume("S", home, broker.settings)
+
+
+def test_without_a_flow_the_run_says_what_to_look_at_and_ctrl_c_ends_it(broker, home, tmp_path):
+    environment = os.environ | {"STREAMPROOF_HOME": str(home.home), "STREAMPROOF_MQTT_PORT": str(broker.settings.port)}
+    arguments = ["ratings", f"A={write(tmp_path / 'a.csv', 100)}", "--rate", "max", "--run", "R"]
+    with subprocess.Popen(
+        [sys.executable, "-m", "edge_replayer", *arguments],
+        cwd=Path(__file__).resolve().parents[2],
+        env=environment,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as replaying:
+        said = ""
+        while "streamproof flow status ratings" not in said:
+            said += replaying.stderr.readline()
+        replaying.send_signal(signal.SIGINT)
+        said += replaying.communicate(timeout=20)[1]
+        assert replaying.returncode == 130
+    assert "nobody subscribes to ratings/A" in said
+    assert "nothing was confirmed for 10 s" in said
+    assert "--resume R" in said
+    assert (load_run("R", home).state, load_run("R", home).ended) == ("stopped", False)

@@ -66,6 +66,8 @@ def printed(folder: Path, *arguments: str) -> list[dict]:
         (["A=a.csv", "--run", "../x"], "cannot be a run's id"),
         (["A=a.csv", "--json", "--to", "stdout"], "choose one"),
         (["A=a.csv", "--in-flight", "70000"], "60000 at most"),
+        ([], "name a stream and at least one CATEGORY=FILE"),
+        (["--resume", "R"], "--resume RUN takes files and pace from the run"),
     ],
 )
 def test_wrong_use_is_refused_with_what_to_do(files, monkeypatch, arguments, text):
