@@ -1,13 +1,11 @@
 """A whole replay: files in, messages out, and the manifest that says what was sent and what is confirmed."""
 
-import hashlib
-import shutil
 import signal
 import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from types import FrameType
@@ -20,16 +18,16 @@ from edge_replayer.payload import Payloads
 from edge_replayer.progress import RunProgress
 from edge_replayer.publisher import MqttPublisher, Publisher, StandardOutput
 from edge_replayer.rejects import Rejects
+from edge_replayer.resume import SORT_FOLDER, source_of, take_over
 from edge_replayer.schedule import Schedule, now_ms
 from edge_replayer.sender import Sender
 from edge_replayer.sent_file import SentFile
 from streams.command import console
 from streams.errors import StreamproofError, UsageError
-from streams.run import RowCounts, Run, Source, load_run, manifest_path, new_run_id
+from streams.run import RowCounts, Run, manifest_path, new_run_id
 from streams.settings import HomeSettings, MqttSettings
 
 _SAVE_EVERY = 2.0
-_SORT = "sort-"
 _QUIET, _COMPLAIN_EVERY = 10.0, 30.0  # seconds
 
 
@@ -76,45 +74,9 @@ def resume(
 
     """
     home = home or HomeSettings()
-    with ExitStack() as held:
-        before = load_run(run, home)
-        _refuse_ended(before)
-        sent = SentFile(manifest_path(run, home).parent, before.sources)
-        held.callback(sent.close)
-        before = load_run(run, home)  # nobody else writes it from now on
-        _refuse_ended(before)
-        for left in home.runs.glob(f"{run}/{_SORT}*"):
-            shutil.rmtree(left, ignore_errors=True)
-        for category, source in before.sources.items():
-            if not source.file.is_file() or source_of(source.file) != source:
-                raise UsageError(
-                    f"{source.file} ({category}) is gone or has changed since the run {run!r} began: "
-                    "a run goes on with the same files only"
-                )
-        options = ReplayOptions(
-            contract=before.contract,
-            files={category: source.file for category, source in before.sources.items()},
-            interval=before.interval,
-            speed=before.speed,
-            clock=before.clock,
-            start=before.start,
-            limit=before.limit,
-            loop=before.loop,
-            batch_rows=before.batch_rows,
-            batch_ms=before.batch_ms,
-            in_flight=in_flight,
-            strict=before.strict,
-        )
-        for category, seq in sent.read().items():
-            before.rows[category].sent = max(before.rows[category].sent, seq)
+    before, sent, options = take_over(run, home, in_flight)
+    with closing(sent):
         return _run(_Replay(run, options, home, mqtt or MqttSettings(), before, sent), stop)
-
-
-def _refuse_ended(run: Run) -> None:
-    if run.state == "finished":
-        raise UsageError(f"the run {run.run!r} is finished: there is nothing left to send")
-    if run.ended and run.state == "stopped":
-        raise UsageError(f"the run {run.run!r} was stopped and its end is marked, which closes its windows: begin anew")
 
 
 def _run(it: "_Replay", stop: threading.Event | None) -> Run:
@@ -227,7 +189,7 @@ class _Replay:
             manifest.ended = True
             self._save()
 
-        folder = Path(self.cleanup.enter_context(tempfile.TemporaryDirectory(prefix=_SORT, dir=self._folder)))
+        folder = Path(self.cleanup.enter_context(tempfile.TemporaryDirectory(prefix=SORT_FOLDER, dir=self._folder)))
         schedule = Schedule(self._options, manifest.start, self._files, self._rejects, self.stop, folder)
         rows, until = schedule.rows({category: counts.confirmed_to for category, counts in self._before.items()})
         if manifest.began is None:
@@ -319,13 +281,6 @@ class _Replay:
         self._saved = time.monotonic()
         if self._manifest and self._folder:
             self._manifest.save(self._home)
-
-
-def source_of(path: Path) -> Source:
-    """Return a file's place, digest and size."""
-    with path.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
-    return Source(file=path.resolve(), sha256=digest, size=path.stat().st_size)
 
 
 @contextmanager

@@ -287,7 +287,8 @@ def test_a_killed_run_goes_on_with_the_same_numbers_and_event_times(broker, list
         assert len({tuple(v for k, v in row.items() if k != "low_watermark") for row in rows}) == sent
         assert all(row["low_watermark"] < row["event_time"] for row in rows)
     unconfirmed = min(row["event_time"] for row in second if row["seq"] > before.rows[row["category"]].confirmed_to)
-    assert second[0]["low_watermark"] < unconfirmed
+    # The killed process's last messages may still arrive; then the new one begins with a heartbeat.
+    assert unconfirmed - 1 in [row["low_watermark"] for row in second if row["seq"] == 0]
 
 
 def fifty_rows(tmp_path: Path) -> ReplayOptions:

@@ -1,0 +1,79 @@
+"""What an ended process left of a run, and whether another one may go on with it."""
+
+import hashlib
+import shutil
+from pathlib import Path
+
+from edge_replayer.options import ReplayOptions
+from edge_replayer.sent_file import SentFile
+from streams.errors import UsageError
+from streams.run import Run, Source, load_run, manifest_path
+from streams.settings import HomeSettings
+
+SORT_FOLDER = "sort-"
+"""What the name of a run's folder for sorting begins with; a killed process leaves its own behind."""
+
+
+def take_over(run: str, home: HomeSettings, in_flight: int) -> tuple[Run, SentFile, ReplayOptions]:
+    """Return a run's manifest with what was sent at the end, its sent file, held by this process, and its options.
+
+    Raises:
+        UsageError: there is no such run, it has ended, another process sends it, or a file has changed.
+
+    """
+    before = load_run(run, home)
+    _refuse_ended(before)
+    folder = manifest_path(run, home).parent
+    sent = SentFile(folder, before.sources)
+    try:
+        before = load_run(run, home)  # nobody else writes it from now on
+        _refuse_ended(before)
+        _refuse_changed(before)
+        for left in folder.glob(f"{SORT_FOLDER}*"):
+            shutil.rmtree(left, ignore_errors=True)
+        for category, seq in sent.read().items():
+            before.rows[category].sent = max(before.rows[category].sent, seq)
+        return before, sent, _options(before, in_flight)
+    except BaseException:
+        sent.close()
+        raise
+
+
+def source_of(path: Path) -> Source:
+    """Return a file's place, digest and size."""
+    with path.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    return Source(file=path.resolve(), sha256=digest, size=path.stat().st_size)
+
+
+def _options(run: Run, in_flight: int) -> ReplayOptions:
+    return ReplayOptions(
+        contract=run.contract,
+        files={category: source.file for category, source in run.sources.items()},
+        interval=run.interval,
+        speed=run.speed,
+        clock=run.clock,
+        start=run.start,
+        limit=run.limit,
+        loop=run.loop,
+        batch_rows=run.batch_rows,
+        batch_ms=run.batch_ms,
+        in_flight=in_flight,
+        strict=run.strict,
+    )
+
+
+def _refuse_ended(run: Run) -> None:
+    if run.state == "finished":
+        raise UsageError(f"the run {run.run!r} is finished: there is nothing left to send")
+    if run.ended and run.state == "stopped":
+        raise UsageError(f"the run {run.run!r} was stopped and its end is marked, which closes its windows: begin anew")
+
+
+def _refuse_changed(run: Run) -> None:
+    for category, source in run.sources.items():
+        if not source.file.is_file() or source_of(source.file) != source:
+            raise UsageError(
+                f"{source.file} ({category}) is gone or has changed since the run {run.run!r} began: "
+                "a run goes on with the same files only"
+            )
