@@ -1,4 +1,4 @@
-"""The commands of the validation: ``validate`` and ``windows``."""
+"""The commands of the validation: ``validate``, ``audit`` and ``windows``."""
 
 from pathlib import Path
 from typing import Annotated
@@ -9,9 +9,11 @@ from streams.command import console, new_app
 from streams.duration import parse_duration
 from streams.errors import UsageError
 from streams.settings import HomeSettings, KafkaSettings
+from validation.audit import audit as follow_rows
 from validation.export import Format, export_windows
 from validation.jobs import Wanted
-from validation.report import print_verdict, write_report
+from validation.report import print_audit, print_verdict, write_report
+from validation.stages import Stages
 from validation.verdict import LateRows
 from validation.verdict import validate as judge
 
@@ -24,6 +26,9 @@ SlideOption = Annotated[str | None, typer.Option(help="Only windows with this sl
 
 late_rows: LateRows | None = None
 """Who can tell how many rows a job dropped as late; the ``streamproof`` command puts the one of its Flink here."""
+
+stages = Stages()
+"""Who can tell what NiFi received and what Flink read; likewise."""
 
 
 def validate(  # noqa: PLR0913, PLR0917 - each option of a command is a parameter
@@ -39,7 +44,8 @@ def validate(  # noqa: PLR0913, PLR0917 - each option of a command is a paramete
     """Prove that a run lost no row and that every window is right; exit code 0 only when all is proven."""
     seconds = 0.0 if wait == "0" else float(parse_duration(wait) / 1000)
     home = HomeSettings()
-    verdict = judge(run, home, KafkaSettings(), wanted=Wanted.parse(job, size, slide), wait=seconds, late=late_rows)
+    wanted = Wanted.parse(job, size, slide)
+    verdict = judge(run, home, KafkaSettings(), wanted=wanted, wait=seconds, late=late_rows, stages=stages)
     page = write_report(verdict, home.runs / run)
     if json:
         typer.echo(verdict.model_dump_json(indent=2))
@@ -47,6 +53,23 @@ def validate(  # noqa: PLR0913, PLR0917 - each option of a command is a paramete
         print_verdict(verdict)
     console.print(f"report: {page}", soft_wrap=True)
     if not verdict.proven:
+        raise typer.Exit(1)
+
+
+def audit(
+    run: RunArgument,
+    job: Annotated[
+        str | None, typer.Option(help="The job whose reading is meant. Default: the newest that reads this run.")
+    ] = None,
+    json: Annotated[bool, typer.Option("--json", help="Print the audit as JSON.")] = False,
+) -> None:
+    """Follow a run's rows from stage to stage; exit code 1 when any is lost. Also while the run goes on."""
+    found = follow_rows(run, HomeSettings(), KafkaSettings(), job=job, stages=stages)
+    if json:
+        typer.echo(found.model_dump_json(indent=2))
+    else:
+        print_audit(found)
+    if found.rows.lost:
         raise typer.Exit(1)
 
 
@@ -68,4 +91,5 @@ def windows(  # noqa: PLR0913, PLR0917 - each option of a command is a parameter
 
 app = new_app("Prove a run: the batch truth, the delivery audit, the comparison.")
 app.command()(validate)
+app.command()(audit)
 app.command()(windows)

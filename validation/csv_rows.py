@@ -13,6 +13,7 @@ The replayer follows the same rules by its own code:
 import csv
 import gzip
 import hashlib
+import io
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -28,7 +29,7 @@ from streams.run import Run, Source
 
 _BLOCK = 8 << 20
 _LONGEST = 1 << 20
-"""Bytes of the longest record; it bounds how far an open quote is followed."""
+"""Bytes of the longest record with its line end; it bounds how far an open quote is followed."""
 _LF = ord("\n")
 _BOM = b"\xef\xbb\xbf"
 _SCHEMA = pa.schema([("number", pa.int64()), ("line", pa.string())])
@@ -80,9 +81,11 @@ def _read_file(db: duckdb.DuckDBPyConnection, contract: Contract, category: str,
     records = _Records(file, contract.csv.delimiter)
     number, first = records.first()
     if not number:
-        return FileCounts(0, 0)
+        return FileCounts(0, records.not_blank)  # a lone CR at the end at most
     try:
-        cells = next(csv.reader(first.splitlines(keepends=True), delimiter=contract.csv.delimiter, strict=True))
+        # Lines as LF ends them: str.splitlines() would cut at U+2028 and others, too.
+        lines = io.StringIO(first, newline="\n")
+        cells = next(csv.reader(lines, delimiter=contract.csv.delimiter, strict=True), [])
     except csv.Error:
         cells = []
     header, columns = contract.columns_of(cells, str(file))
@@ -98,7 +101,7 @@ def _read_file(db: duckdb.DuckDBPyConnection, contract: Contract, category: str,
         INSERT INTO accepted
         WITH cut AS MATERIALIZED (
             SELECT number, {_CELLS} AS cells
-            FROM (SELECT number, rtrim(line, chr(13)) AS line FROM arrow WHERE number > $header)
+            FROM (SELECT number, strlen(line) AS length, rtrim(line, chr(13)) AS line FROM arrow WHERE number > $header)
         )
         SELECT $category, number, {cell(contract.key)}, ltrim({cell(contract.measure)}, '+'),
                CAST({cell(contract.event_time)} AS BIGINT) * {to_milliseconds}
@@ -111,7 +114,7 @@ def _read_file(db: duckdb.DuckDBPyConnection, contract: Contract, category: str,
 
 
 _CELLS = f"""CASE
-    WHEN strlen(line) >= {_LONGEST} THEN NULL
+    WHEN length >= {_LONGEST} THEN NULL
     WHEN line NOT LIKE '%"%'
         THEN CASE WHEN line NOT LIKE '%' || chr(13) || '%' THEN string_split(line, $delimiter) END
     WHEN regexp_full_match(line, $quoted_record)
@@ -154,13 +157,13 @@ class _Records:
         self.not_blank = 0
 
     def first(self) -> tuple[int, str]:
-        """Return the number and the text of the first record that is not blank; 0 where there is none."""
+        """Return the number and the text (none if it is too long) of the first record that is not blank, or 0."""
         number = 0
         for records in self._blocks():
             for record in records:
                 number += 1
                 if text := record.rstrip(b"\r"):
-                    return number, text.decode("utf-8", "replace")
+                    return number, text.decode("utf-8", "replace") if len(record) < _LONGEST else ""
         return 0, ""
 
     def reader(self) -> pa.RecordBatchReader:
@@ -205,7 +208,8 @@ class _Records:
             if data.find(b'"', position, end) >= 0:
                 limit = min(position + _LONGEST, len(data))
                 record = self._quoted.match(data, position, limit)
-                if record and (data[record.end() - 1] == _LF or (at_end and record.end() == len(data))):
+                ends_file = at_end and record and record.end() == len(data) < position + _LONGEST
+                if record and (data[record.end() - 1] == _LF or ends_file):
                     end = record.end() - (data[record.end() - 1] == _LF)
                 elif not at_end and limit == len(data):
                     break  # it may be closed in what is still to be read

@@ -31,7 +31,7 @@ def export_windows(  # noqa: PLR0913 - where from, what, and where to
 
     """
     manifest = load_run(run, home)
-    with open_database(home.runs / run) as db, RunRecords(db, manifest, kafka, only_windows=True) as records:
+    with open_database(home.runs / run) as db, RunRecords(db, manifest, kafka, only="windows") as records:
         records.read()
         job = find_job(db, wanted)
         if not job or not job.name:

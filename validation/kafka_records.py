@@ -8,7 +8,7 @@ import json
 import time
 from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
-from typing import Any, Self, cast
+from typing import Any, Literal, Self, cast
 
 import duckdb
 import msgspec
@@ -60,13 +60,12 @@ class TopicReader:
             raise KafkaException(about.error)
         moment = int((since - _SLACK).timestamp() * 1000)
         asked = [TopicPartition(self._topic, partition, moment) for partition in about.partitions]
-        self._unread = {}
+        # The ends first: asked for afterwards, they would lie behind what was committed in between, unread for ever.
+        ends = {place.partition: self._consumer.get_watermark_offsets(place, timeout=15)[1] for place in asked}
         starts = self._consumer.offsets_for_times(asked, timeout=15)
         for start in starts:
-            _, end = self._consumer.get_watermark_offsets(start, timeout=15)
-            start.offset = start.offset if start.offset >= 0 else end
-            if start.offset < end:
-                self._unread[start.partition] = end
+            start.offset = start.offset if start.offset >= 0 else ends[start.partition]
+        self._unread = {s.partition: ends[s.partition] for s in starts if s.offset < ends[s.partition]}
         self._consumer.assign(starts)
 
     def read(self) -> Iterator[list[Message]]:
@@ -130,8 +129,8 @@ _EXACT = "DECIMAL(38, 15)"
 """Wide enough for any sum; a contract's scale is at most 9, so nothing that was written is rounded away."""
 
 _TABLES = f"""
-CREATE TABLE kafka_rows (category VARCHAR, seq BIGINT);
-CREATE TABLE dead_letters (category VARCHAR, seq BIGINT);
+CREATE TABLE kafka_rows (category VARCHAR, seq BIGINT, kafka_partition INTEGER, kafka_offset BIGINT);
+CREATE TABLE dead_letters AS FROM kafka_rows;
 CREATE SEQUENCE arrivals;
 CREATE TABLE kafka_windows (
     arrival BIGINT DEFAULT nextval('arrivals'), written_at BIGINT,
@@ -149,7 +148,9 @@ SELECT written_at, job, window_size, window_slide, category, key,
        TRY_CAST(least AS {_EXACT}) AS least, TRY_CAST(greatest AS {_EXACT}) AS greatest
 FROM arrow
 """
-_ARROW_ROW = pa.schema([("category", pa.string()), ("seq", pa.int64())])
+_ARROW_ROW = pa.schema(
+    [("category", pa.string()), ("seq", pa.int64()), ("kafka_partition", pa.int32()), ("kafka_offset", pa.int64())]
+)
 _ARROW_WINDOW = pa.schema(
     [(name, pa.string()) for name in ("job", "category", "key", "window_start", "window_end")]
     + [(name, pa.int64()) for name in ("window_size", "window_slide", "n")]
@@ -161,9 +162,10 @@ _ARROW_WINDOW = pa.schema(
 class RunRecords:
     """A run's records, in tables that grow with each read.
 
-    ``kafka_rows`` and ``dead_letters`` have category and seq; the heartbeats and end marks are left out, and a dead
-    letter's may be NULL. ``kafka_windows`` has each window as it was written, from any job, with window_size,
-    window_slide and written_at (Kafka's timestamp); times are milliseconds, a value that could not be read is NULL.
+    ``kafka_rows`` and ``dead_letters`` have category, seq, and the record's kafka_partition and kafka_offset; the
+    heartbeats and end marks are left out, and a dead letter's seq may be NULL. ``kafka_windows`` has each window as it
+    was written, from any job, with window_size, window_slide and written_at (Kafka's timestamp); times are
+    milliseconds, a value that could not be read is NULL.
 
     Attributes:
         unreadable: records that name the run but are not what their topic should hold.
@@ -171,7 +173,12 @@ class RunRecords:
     """
 
     def __init__(
-        self, db: duckdb.DuckDBPyConnection, run: Run, kafka: KafkaSettings, *, only_windows: bool = False
+        self,
+        db: duckdb.DuckDBPyConnection,
+        run: Run,
+        kafka: KafkaSettings,
+        *,
+        only: Literal["rows", "windows"] | None = None,
     ) -> None:
         db.execute(_TABLES)
         self._db, self._run = db, run.run
@@ -180,9 +187,11 @@ class RunRecords:
         self._window = msgspec.json.Decoder(_window_type(run.contract))
         self.unreadable = 0
         topics = run.contract.topics
-        wanted: dict[str, Callable[[list[Message]], None]] = {topics.windows: self._add_windows}
-        if not only_windows:
-            wanted = {topics.rows: self._add_rows, topics.dead_letters: self._add_dead_letters} | wanted
+        wanted: dict[str, Callable[[list[Message]], None]] = {}
+        if only != "windows":
+            wanted |= {topics.rows: self._add_rows, topics.dead_letters: self._add_dead_letters}
+        if only != "rows":
+            wanted |= {topics.windows: self._add_windows}
         self._topics = [(TopicReader(topic, run.created, kafka), add) for topic, add in wanted.items()]
 
     def __enter__(self) -> Self:
@@ -224,7 +233,11 @@ class RunRecords:
                     yield message, record
 
     def _add_rows(self, messages: list[Message], table: str = "kafka_rows") -> None:
-        rows = [(row.category, row.seq) for _, row in self._decoded(messages, self._row) if not _is_mark(row.seq)]
+        rows = [
+            (row.category, row.seq, message.partition(), message.offset())
+            for message, row in self._decoded(messages, self._row)
+            if not _is_mark(row.seq)
+        ]
         if rows:
             arrow = pa.table(list(zip(*rows, strict=True)), schema=_ARROW_ROW)  # noqa: F841 (found by its name)
             self._db.execute(f"INSERT INTO {table} SELECT * FROM arrow")

@@ -1,6 +1,7 @@
-"""The verdict for people: a table on the terminal, and a page beside the run's manifest."""
+"""The verdict and the audit for people: tables on the terminal, and a page beside the run's manifest."""
 
 from pathlib import Path
+from typing import TextIO
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from rich.box import HORIZONTALS
@@ -9,44 +10,75 @@ from rich.table import Column, Table
 from rich.text import Text
 
 from streams.duration import format_duration
+from validation.audit import Audit
 from validation.comparison import WindowExample, WindowValues
+from validation.delivery import CategoryRows
 from validation.verdict import Verdict
 
 STAGES = {
     "accepted": "fitting",
     "rejected": "rejected",
     "sent": "sent",
-    "confirmed": "confirmed",
-    "kafka": "in Kafka",
-    "dead_letters": "dead letters",
-    "lost": "lost",
+    "resent": "resent",
+    "received": "received\nby NiFi",
+    "kafka": "in\nKafka",
     "doubled": "doubled",
+    "dead_letters": "dead\nletters",
+    "read": "read by\nFlink",
+    "lost": "lost",
 }
 """What becomes of rows (fitting: the contract), in the order of the chain, as ``CategoryRows`` counts it."""
 
-_WIDTH = 110
-"""Columns that the table takes even where the terminal, or a pipe, says it has fewer: a cut number says nothing."""
+_OF_FILES = {"accepted", "rejected"}
+_LONGEST_NAME, _WIDEST = 30, 1000
 
 
-def print_verdict(verdict: Verdict) -> None:
-    """Print the verdict to standard output."""
-    out = Console(highlight=False)
-    out.width = max(out.width, _WIDTH)
-    rows = Table(box=HORIZONTALS)
-    rows.add_column("category", overflow="fold")
-    for title in STAGES.values():
-        rows.add_column(title, justify="right")
-    for category, counts in verdict.categories.items():
-        rows.add_row(Text(category), *(f"{getattr(counts, stage):,}" for stage in STAGES))
+def print_verdict(verdict: Verdict, file: TextIO | None = None) -> None:
+    """Print the verdict, to standard output if not to another file."""
+    out = Console(highlight=False, file=file)
+    _print_rows(out, verdict.run, STAGES, verdict.categories)
     windows = Table(*(Column(name, justify="right") for name in type(verdict.windows).model_fields), box=HORIZONTALS)
-    windows.add_row(*(f"{n:,}" if n is not None else "unknown" for n in verdict.windows.model_dump().values()))
-    out.print(Text(f"Rows of run {verdict.run}"), rows, sep="\n")
+    windows.add_row(*(count(n) for n in verdict.windows.model_dump().values()))
     out.print(Text(f"Windows {shape(verdict)} of job {verdict.job or 'unknown'}"), windows, sep="\n")
     for example in verdict.not_right:
         out.print(Text(describe(example)), soft_wrap=True)
     for reason in verdict.reasons:
         out.print(Text(f"- {reason}"), soft_wrap=True)
     out.print("[bold green]PROVEN[/]" if verdict.proven else "[bold red]NOT PROVEN[/]")
+
+
+def print_audit(audit: Audit) -> None:
+    """Print an audit to standard output: the table, and in words what is missing, and where."""
+    out = Console(highlight=False)
+    stages = {stage: title for stage, title in STAGES.items() if stage not in _OF_FILES}
+    if audit.state == "running":
+        stages["under_way"] = "under\nway"
+    _print_rows(out, audit.run, stages, audit.categories)
+    for category, rows in audit.categories.items():
+        for missing in rows.say_missing():
+            out.print(Text(f"- {category}: {missing}"), soft_wrap=True)
+        if rows.never_sent and audit.state != "running":
+            out.print(Text(f"- {category}: {rows.never_sent} rows in Kafka have a seq that was never sent"))
+    if audit.unreadable:
+        out.print(f"- {audit.unreadable} records in Kafka name the run but are not what their topic should hold")
+    out.print(f"The run is {audit.state}; Flink's job: {audit.job or 'unknown'}", soft_wrap=True)
+    out.print("[bold red]ROWS ARE LOST[/]" if audit.rows.lost else "[bold green]NO ROW IS LOST[/]")
+
+
+def _print_rows(out: Console, run: str, stages: dict[str, str], categories: dict[str, CategoryRows]) -> None:
+    """Print a line for each category; as wide as it is, as a cut number says nothing."""
+    table = Table(Column("category", overflow="fold", max_width=_LONGEST_NAME), box=HORIZONTALS)
+    for title in stages.values():
+        table.add_column(title, justify="right")
+    for category, rows in categories.items():
+        table.add_row(Text(category), *(count(getattr(rows, stage)) for stage in stages))
+    out.width = max(out.width, out.measure(table, options=out.options.update(max_width=_WIDEST)).maximum)
+    out.print(Text(f"Rows of run {run}"), table, sep="\n")
+
+
+def count(number: int | None) -> str:
+    """Write a count."""
+    return "unknown" if number is None else f"{number:,}"
 
 
 def write_report(verdict: Verdict, folder: Path) -> Path:
@@ -60,7 +92,7 @@ def write_report(verdict: Verdict, folder: Path) -> Path:
         lstrip_blocks=True,
     )
     page = templates.get_template("report.html").render(
-        verdict=verdict, stages=STAGES, shape=shape(verdict), values=_values
+        verdict=verdict, stages=STAGES, shape=shape(verdict), values=_values, count=count
     )
     path = folder / "validation.html"
     path.write_text(page, encoding="utf-8")

@@ -17,25 +17,19 @@ from streams.settings import HomeSettings, KafkaSettings
 from validation.batch_windows import compute_windows, number_rows
 from validation.comparison import WindowCounts, WindowExample, compare_windows, first_not_right
 from validation.csv_rows import read_rows
-from validation.delivery import RANGES_SHOWN, CategoryRows, audit_rows
+from validation.delivery import CategoryRows, RowTotals, audit_rows, is_settled
 from validation.jobs import Job, Wanted, find_job, why_no_job
 from validation.kafka_records import RunRecords
+from validation.stages import Stages
 
 LateRows = Callable[[str], int | None]
 """Tells how many rows a job (its name in the windows) dropped as late; None where that cannot be known."""
 
+SETTLED_SECONDS = 5.0
+"""How long NiFi's and Flink's answers are waited for when Kafka has all."""
+
+ASK_SECONDS = 0.25
 _MEMORY = "1GB"
-_SETTLED_SECONDS = 5
-
-
-class RowTotals(BaseModel):
-    """The rows of all categories; see ``CategoryRows``."""
-
-    sent: int
-    kafka: int
-    dead_letters: int
-    lost: int
-    doubled: int
 
 
 class JudgedWindows(WindowCounts):
@@ -86,6 +80,7 @@ def validate(  # noqa: PLR0913 - where from, what, and how long
     wanted: Wanted | None = None,
     wait: float = 0,
     late: LateRows | int | None = None,
+    stages: Stages = Stages(),  # noqa: B008 - frozen
 ) -> Verdict:
     """Judge a run by its manifest, its CSV files and what is in Kafka.
 
@@ -96,6 +91,7 @@ def validate(  # noqa: PLR0913 - where from, what, and how long
         wanted: which job's windows; without it, those of the job that wrote for this run most recently.
         wait: seconds: while rows or windows are missing, go on reading until nothing new came for so long.
         late: the rows that the job dropped as late, or who can tell.
+        stages: who can tell what NiFi received and what the job read.
 
     Raises:
         StreamproofError: a file has changed since the run, or Kafka cannot be read.
@@ -113,19 +109,28 @@ def validate(  # noqa: PLR0913 - where from, what, and how long
         status.update("reading Kafka")
         records.read()
         deadline = time.monotonic() + wait
-        shape = (0, 0)
+        shape, settled_by = (0, 0), 0.0
         while True:
             status.update("comparing")
-            rows = audit_rows(db, manifest, files)
-            lost = sum(category.lost for category in rows.values())
             job, windows = find_job(db, asked), None
+            answers = stages.ask(manifest, job.name if job and job.name else asked.job)
+            rows = audit_rows(db, manifest, files, *answers)
+            missing = sum(category.lost + category.under_way for category in rows.values())
             if job:
                 if shape != (shape := (job.size, job.slide)):
                     compute_windows(db, manifest, *shape)
                 windows = compare_windows(db, job)
-            if (windows and not windows.missing and not lost) or time.monotonic() >= deadline:
+            now = time.monotonic()
+            if now >= deadline:
                 break
-            status.update(f"waiting: {windows.missing if windows else 'all'} windows and {lost} rows are missing")
+            if windows and not windows.missing and not missing:
+                settled_by = settled_by or now + SETTLED_SECONDS
+                if is_settled(rows, *answers) or now >= settled_by:
+                    break
+                status.update("waiting for what NiFi and Flink say")
+                time.sleep(ASK_SECONDS)
+                continue
+            status.update(f"waiting: {windows.missing if windows else 'all'} windows and {missing} rows are missing")
             if _something_new(records, deadline):
                 deadline = time.monotonic() + wait
         job = job or Job(None, 0, 0)
@@ -145,7 +150,7 @@ def validate(  # noqa: PLR0913 - where from, what, and how long
             job=job.name,
             size=job.size,
             slide=job.slide,
-            rows=RowTotals(**{name: sum(getattr(r, name) for r in rows.values()) for name in RowTotals.model_fields}),
+            rows=RowTotals.of(rows),
             windows=judged,
             categories=rows,
             not_right=first_not_right(db) if windows else [],
@@ -169,7 +174,7 @@ def _something_new(records: RunRecords, deadline: float) -> bool:
     """Wait until something of the run comes, then until no more comes at once; False at the deadline."""
     while time.monotonic() < deadline:
         if records.poll():
-            settled = time.monotonic() + _SETTLED_SECONDS
+            settled = time.monotonic() + SETTLED_SECONDS
             while time.monotonic() < settled and records.poll():
                 pass
             return True
@@ -180,6 +185,11 @@ def _doubts(run: Run, rows: dict[str, CategoryRows], windows: JudgedWindows, unr
     doubts = []
     if run.state == "running":
         doubts.append("the run has not ended: its manifest says that it is running")
+    elif run.state == "stopped" and not run.ended:
+        doubts.append(
+            "the run was interrupted before its end was marked, so its last windows are open: "
+            f"`streamproof replay --resume {run.run}` goes on"
+        )
     for category, r in rows.items():
         doubts += [f"{category}: {doubt}" for doubt in _doubts_on_rows(run, category, r)]
     if unreadable:
@@ -198,15 +208,14 @@ def _doubts_on_rows(run: Run, category: str, rows: CategoryRows) -> Iterator[str
     if counts is None:
         yield "Kafka holds rows of this category, which the run does not have"
         return
-    due = (run.limit or rows.sent) if run.loop else min(rows.accepted, run.limit or rows.accepted)
+    accepted = rows.accepted or 0
+    due = (run.limit or rows.sent) if run.loop else min(accepted, run.limit or accepted)
     if rows.sent > due or (run.state == "finished" and rows.sent < due):
         yield f"{rows.sent} rows were sent, but by the file it must be {due}"
     whole_file_once = run.state == "finished" and not run.loop and (run.limit is None or run.pace == "file")
     if whole_file_once and counts.rejected != rows.rejected:
         yield f"{counts.rejected} records were rejected, but by the file it must be {rows.rejected}"
-    if rows.lost:
-        gaps = ", ".join(str(a) if a == b else f"{a} to {b}" for a, b in rows.lost_ranges)
-        yield f"{rows.lost} rows are lost: seq {gaps}{' …' if len(rows.lost_ranges) == RANGES_SHOWN else ''}"
+    yield from rows.say_missing()
     if rows.only_dead_letters:
         yield f"{rows.only_dead_letters} rows went to the dead letters instead of Kafka"
     if rows.never_sent:

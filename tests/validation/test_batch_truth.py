@@ -13,7 +13,7 @@ from pathlib import Path
 
 import duckdb
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 import validation.csv_rows
@@ -184,6 +184,7 @@ lines = st.tuples(st.lists(cells, max_size=6) | valid, st.sampled_from([b"\n", b
 
 
 @thorough
+@example(text=b"\r\n", block=1, cut=1)  # nothing but a lone CR
 @given(text=st.lists(lines, min_size=1, max_size=30).map(b"".join), block=st.integers(1, 50), cut=st.integers(0, 3))
 def test_ragged_broken_and_cut_lines_are_told_from_rows(tmp_path, text, block, cut):
     text = text[: len(text) - cut]
@@ -207,6 +208,7 @@ def test_ragged_broken_and_cut_lines_are_told_from_rows(tmp_path, text, block, c
         (b"u,a,1.0,1,extra,extra\nu,b,1.0,1,\xff\n", ["a"], 1),
         (b"u,a,1.0,1\n\r", ["a"], 1),
         (b"rating,asin,x,Timestamp,user_id\n1.0,a,x,1,u\n", ["a"], 0),
+        ("rating,asin,x\u2028x,Timestamp,user_id\n1.0,a,x,1,u\n".encode(), ["a"], 0),
         (b"", [], 0),
     ],
 )

@@ -12,15 +12,18 @@ from pathlib import Path
 
 import duckdb
 import pytest
-from confluent_kafka import Producer
+from confluent_kafka import Consumer, Producer
 from typer.testing import CliRunner
 
 import validation.cli
-from streams.contract import load_contract
+import validation.kafka_records
+from streams.contract import Topics, load_contract
 from streams.errors import StreamproofError
 from streams.run import RowCounts, Run, Source, new_run_id
 from streams.topics import ensure_topics
+from validation.audit import Audit, audit
 from validation.jobs import Wanted
+from validation.stages import ReadByJob, Stages
 from validation.verdict import Verdict, validate
 
 SIZE, SLIDE, INTERVAL = 30_000, 5_000, 1003
@@ -66,6 +69,10 @@ class Pipeline:
 
     def validate(self, **options) -> Verdict:
         return validate(self.run.run, self.home, self.kafka, **options)
+
+    def audit(self, received=None, read=None) -> Audit:
+        stages = Stages(nifi=lambda _: received, flink=lambda _, job: read and ReadByJob(job or "newest", read))
+        return audit(self.run.run, self.home, self.kafka, stages=stages)
 
 
 def row(run: str, seq: int, product: str, rating: float) -> dict[str, object]:
@@ -133,7 +140,10 @@ def test_a_run_whose_rows_and_windows_are_all_there_is_proven(pipeline):
     pipeline.write()
     verdict = pipeline.validate()
     assert verdict.proven, verdict.reasons
-    assert verdict.rows.model_dump() == {"sent": 250, "kafka": 250, "dead_letters": 0, "lost": 0, "doubled": 0}
+    assert verdict.rows.model_dump() == {
+        "sent": 250, "resent": 0, "received": None, "kafka": 250, "doubled": 0, "dead_letters": 0, "read": None,
+        "lost": 0, "under_way": 0,
+    }  # fmt: skip
     assert verdict.windows.model_dump() == {
         "right": len(pipeline.windows), "wrong": 0, "missing": 0, "extra": 0, "late": None
     }  # fmt: skip
@@ -328,11 +338,148 @@ def test_waiting_takes_in_what_comes_after_the_first_look(pipeline):
     assert asked
 
 
+def test_windows_that_are_committed_while_the_reading_begins_are_read(pipeline):
+    contract = pipeline.run.contract
+    topics = Topics(rows=f"{pipeline.run.run}.r", dead_letters=f"{pipeline.run.run}.d", windows=f"{pipeline.run.run}.w")
+    pipeline.run.contract = contract.model_copy(update={"topics": topics})
+    ensure_topics(pipeline.run.contract, pipeline.kafka)
+    pipeline.write(windows_too=False)
+    written: list[str] = []
+
+    class JobWritesNow(Consumer):
+        """Kafka has no window when it is asked for the first one's offset; they are there when it has answered."""
+
+        def offsets_for_times(self, places, *args, **kwargs):
+            answer = super().offsets_for_times(places, *args, **kwargs)
+            if places[0].topic == topics.windows and not written:
+                written.append(places[0].topic)
+                pipeline.write_windows()
+                while sum(self.get_watermark_offsets(place)[1] for place in places) < len(pipeline.windows):
+                    pass
+            return answer
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(validation.kafka_records, "Consumer", JobWritesNow)
+        assert pipeline.validate(wait=5).reasons == []
+    assert written
+
+
 @pytest.mark.parametrize("late", [4, lambda _: 4])
 def test_late_rows_are_shown_and_do_not_speak_against_right_windows(pipeline, late):
     pipeline.write()
     verdict = pipeline.validate(late=late)
     assert (verdict.windows.late, verdict.proven) == (4, True)
+
+
+READ_ALL = dict.fromkeys(range(64), (0, 2**60))
+
+
+def test_the_audit_follows_the_rows_from_stage_to_stage(pipeline):
+    pipeline.run.rows["Books"].resent = 2
+    pipeline.rows += pipeline.rows[20:22]
+    pipeline.write(windows_too=False)
+    found = pipeline.audit({"Books": (252, [[1, 250]])}, READ_ALL)
+    assert found.job == "newest"
+    assert found.rows.model_dump() == {
+        "sent": 250, "resent": 2, "received": 252, "kafka": 250, "doubled": 2, "dead_letters": 0, "read": 250,
+        "lost": 0, "under_way": 0,
+    }  # fmt: skip
+
+
+def test_a_missing_row_is_told_by_the_place_where_it_went_missing(pipeline):
+    pipeline.rows = [r for r in pipeline.rows if r["seq"] not in (17, 18, 100, 250)]
+    pipeline.write()
+    received = {"Books": (248, [[1, 16], [19, 249]])}
+    found = pipeline.audit(received)
+    assert found.rows.lost == 4
+    assert found.categories["Books"].lost_ranges == [(17, 18), (100, 100), (250, 250)]
+    assert found.categories["Books"].say_missing() == [
+        "3 rows are lost between edge and NiFi: seq 17 to 18, 250",
+        "1 rows are lost between NiFi and Kafka: seq 100",
+    ]
+    verdict = pipeline.validate(stages=Stages(nifi=lambda _: received))
+    assert verdict.reasons[:2] == [f"Books: {text}" for text in found.categories["Books"].say_missing()]
+
+
+@pytest.mark.parametrize("received", [{}, {"Books": (2, [[17, 18]])}, {"Books": (1, [[1, 16]])}])
+def test_a_ledger_that_lacks_rows_which_kafka_has_tells_nothing(pipeline, received, monkeypatch):
+    monkeypatch.setattr(validation.audit, "SETTLED_SECONDS", 0)
+    pipeline.rows = [r for r in pipeline.rows if r["seq"] != 17]
+    pipeline.write(windows_too=False)
+    books = pipeline.audit(received).categories["Books"]
+    assert (books.received, books.lost) == (None, 1)
+    assert books.say_missing() == ["1 rows are lost: seq 17"]
+
+
+def test_a_run_of_which_nothing_arrived_is_lost_before_nifi(pipeline):
+    pipeline.rows = []
+    pipeline.write(windows_too=False)
+    books = pipeline.audit({}).categories["Books"]
+    assert (books.received, books.kafka) == (0, 0)
+    assert books.say_missing() == ["250 rows are lost between edge and NiFi: seq 1 to 250"]
+
+
+def test_what_nifi_and_flink_say_is_waited_for_until_it_holds_all_that_kafka_has(pipeline):
+    pipeline.write()
+    answers = [{}, {"Books": (200, [[1, 200]])}, {"Books": (250, [[1, 250]])}]
+    stages = Stages(nifi=lambda _: answers.pop(0) if answers[1:] else answers[0])
+    assert audit(pipeline.run.run, pipeline.home, pipeline.kafka, stages=stages).rows.received == 250
+    answers = [{}, {"Books": (250, [[1, 250]])}]
+    assert pipeline.validate(wait=30, stages=stages).rows.received == 250
+
+
+def test_read_by_flink_are_the_rows_between_the_jobs_start_and_its_last_checkpoint(pipeline):
+    pipeline.write(windows_too=False)
+    offsets: dict[int, list[int]] = {}
+    with validation.audit.open_database(pipeline.home.runs / pipeline.run.run) as db:
+        with validation.audit.RunRecords(db, pipeline.run, pipeline.kafka, only="rows") as records:
+            records.read()
+        for partition, offset in db.execute("SELECT kafka_partition, kafka_offset FROM kafka_rows").fetchall():
+            offsets.setdefault(partition, []).append(offset)
+    partition, rows = max(offsets.items(), key=lambda item: len(item[1]))
+    first, stop = sorted(rows)[3], sorted(rows)[-2]
+    running = pipeline.run.model_copy(update={"state": "running"})
+    running.save(pipeline.home)
+    assert pipeline.audit(read={partition: (first, stop)}).rows.read == len(rows) - 3 - 2
+    assert pipeline.audit().rows.read is None
+
+
+def test_rows_of_a_running_run_that_the_edge_still_has_are_under_way_and_not_lost(pipeline):
+    pipeline.run.state = "running"
+    pipeline.run.rows["Books"] = RowCounts(sent=250, confirmed=200, confirmed_to=190)
+    pipeline.rows = [r for r in pipeline.rows if r["seq"] not in (17, 195, 249, 250)]
+    pipeline.write(windows_too=False)
+    found = pipeline.audit({"Books": (240, [[1, 16], [18, 240]])})
+    assert (found.rows.lost, found.rows.under_way, found.rows.received) == (1, 3, 240)
+    assert found.categories["Books"].say_missing() == [
+        "1 rows are lost: seq 17",  # the ledger is behind Kafka, so it may still come
+        "3 rows are under way: seq 195, 249 to 250",
+    ]
+    pipeline.run.rows["Books"].confirmed_to = 10
+    pipeline.run.save(pipeline.home)
+    assert command(pipeline, "audit", pipeline.run.run).returncode == 0
+    pipeline.run.state = "stopped"
+    pipeline.run.save(pipeline.home)
+    assert command(pipeline, "audit", pipeline.run.run).returncode == 1
+
+
+def test_the_audit_command_prints_a_line_for_each_category_or_one_json_document(pipeline):
+    pipeline.run.rows["x" * 200] = RowCounts()
+    pipeline.run.sources["x" * 200] = pipeline.run.sources["Books"]
+    pipeline.run.rows["Books"].sent = 1_000_250
+    pipeline.write(windows_too=False)
+    done = command(pipeline, "audit", pipeline.run.run)
+    assert done.returncode == 1
+    assert "1,000,250" in done.stdout  # numbers are whole however narrow the terminal
+    assert "Books: 1000000 rows are lost: seq 251 to 1000250" in done.stdout
+    done = command(pipeline, "audit", pipeline.run.run, "--json")
+    assert done.returncode == 1
+    printed = json.loads(done.stdout)
+    assert (printed["rows"]["sent"], printed["rows"]["received"], printed["rows"]["lost"]) == (
+        1_000_250,
+        None,
+        1_000_000,
+    )
 
 
 def command(pipeline: Pipeline, *arguments: str) -> subprocess.CompletedProcess[str]:

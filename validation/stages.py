@@ -1,0 +1,36 @@
+"""What NiFi and Flink say of a run's rows: asked by whoever joins the stages, and unknown without it."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from streams.run import Run
+
+
+@dataclass(frozen=True)
+class ReadByJob:
+    """What a job has read of the rows topic: for each partition from which offset on, and up to before which one."""
+
+    job: str
+    offsets: dict[int, tuple[int, int]]
+
+
+ReceivedRows = dict[str, tuple[int, list[list[int]]]]
+"""For each category how many rows NiFi received, each as often as it came, and the ranges [first, last] of ``seq``."""
+
+AskNifi = Callable[[Run], ReceivedRows | None]
+"""Tells what NiFi has received of a run; None where that cannot be known."""
+
+AskFlink = Callable[[Run, str | None], ReadByJob | None]
+"""Tells what a job has read (None: the newest that reads the run); None where that cannot be known."""
+
+
+@dataclass(frozen=True)
+class Stages:
+    """Who can be asked."""
+
+    nifi: AskNifi | None = None
+    flink: AskFlink | None = None
+
+    def ask(self, run: Run, job: str | None) -> tuple[ReceivedRows | None, ReadByJob | None]:
+        """Return what NiFi has received of a run, and what a job has read (None: the newest that reads the run)."""
+        return self.nifi(run) if self.nifi else None, self.flink(run, job) if self.flink else None
