@@ -65,6 +65,13 @@ def replay(  # noqa: PLR0913, PLR0917 - each option of a command is a parameter
     batch_rows: Annotated[int, typer.Option(help="Rows of one message, at most.")] = 500,
     batch_ms: Annotated[int, typer.Option(help="Milliseconds that a row may wait for others.")] = 100,
     in_flight: Annotated[int, typer.Option(help="Unconfirmed rows, at most; then the replay waits.")] = 50_000,
+    confirm: Annotated[
+        Literal["kafka", "broker"] | None,
+        typer.Option(
+            help="Who says that a row has arrived. kafka: the flow, when Kafka has it [default]. "
+            "broker: the MQTT broker, as most publishers have it; what is lost behind it is lost.",
+        ),
+    ] = None,
     run: Annotated[str | None, typer.Option(help="The run's id [default: the UTC time].")] = None,
     resume: Annotated[
         str | None,
@@ -84,7 +91,7 @@ def replay(  # noqa: PLR0913, PLR0917 - each option of a command is a parameter
 ) -> None:
     """Replay CSV files as if devices were sending them, each category over its own MQTT connection."""
     if resume is not None:
-        if stream or files or run or rate or interval or speed or clock or start or limit or loop or strict:
+        if stream or files or run or rate or interval or speed or clock or start or limit or loop or strict or confirm:
             raise UsageError("--resume RUN takes files and pace from the run: beside it only --in-flight and --json")
         _end(run_resume(resume, in_flight=in_flight), as_json=json)
         return
@@ -116,6 +123,7 @@ def replay(  # noqa: PLR0913, PLR0917 - each option of a command is a parameter
         batch_rows=batch_rows,
         batch_ms=batch_ms,
         in_flight=in_flight,
+        confirm=confirm or "kafka",
         run=run,
         to=to,
         strict=strict,

@@ -9,7 +9,7 @@ The rules, so that others can read the same rows from the same file:
 - A record is malformed when something follows a closing quote before the next delimiter, when a bare CR stands
   outside quotes, or when a quoted cell is still open after 1 MiB or at the end of the file. Only the record's
   first *line* is rejected then, and reading goes on with the next line: a stray quote never swallows the file.
-- A line of more than 1 MiB is rejected.
+- A line of more than 1 MiB, its line end included, is rejected.
 - A record is accepted if it is valid UTF-8, has all needed columns, and each needed cell as a whole matches its
   field's pattern. Nothing is trimmed. Further columns, and columns that no field needs, are ignored.
 """
@@ -32,6 +32,8 @@ from streams.errors import StreamproofError, UsageError
 
 MAX_RECORD = 1 << 20
 """Bytes of the longest record: what bounds an unbalanced quote."""
+
+_BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 CsvRow = tuple[int, int, str]
 """Line number from 1, the file's own time in milliseconds, and the JSON of the contract's fields without ``{``."""
@@ -93,7 +95,7 @@ class CsvRows:
                     match = fullmatch(line.decode())
                 except UnicodeDecodeError:
                     match = None
-                if match and len(line) <= MAX_RECORD:
+                if match and len(line) < MAX_RECORD:
                     groups = match.groups(".0")
                     yield lines.number, int(groups[time]) * scale, template % pick(groups)
                 elif line not in (b"\n", b"\r\n"):
@@ -111,7 +113,7 @@ class CsvRows:
         while line := lines.take():
             if line not in (b"\n", b"\r\n"):
                 try:
-                    return self._cells(lines, line)
+                    return self._split(lines, line)[0]  # a header's other columns need not be UTF-8
                 except _RejectedError:
                     return []
         return None
@@ -157,8 +159,20 @@ class CsvRows:
         return time, ",".join(members) + "}"
 
     def _cells(self, lines: "_Lines", line: bytes) -> list[str]:
-        """Return the cells of the record that begins with ``line``; a malformed record gives its other lines back."""
-        if len(line) > MAX_RECORD:
+        """Return the cells of the record that begins with ``line``, which must be UTF-8."""
+        cells, record = self._split(lines, line)
+        try:
+            record.decode()
+        except UnicodeDecodeError as error:
+            raise _RejectedError(f"not UTF-8: byte {error.object[error.start]:#04x}") from error
+        return cells
+
+    def _split(self, lines: "_Lines", line: bytes) -> tuple[list[str], bytes]:
+        """Return the cells and the bytes of the record that begins with ``line``.
+
+        A malformed record gives its other lines back.
+        """
+        if _length(line) > MAX_RECORD:
             lines.skip_rest(line)
             raise _RejectedError(f"the line is longer than {MAX_RECORD} bytes")
         taken = [line]
@@ -168,7 +182,7 @@ class CsvRows:
             size = len(line)
             while more := lines.take():
                 taken.append(more)
-                if (size := size + len(more)) > MAX_RECORD:
+                if (size := size + _length(more)) > MAX_RECORD:
                     return
                 yield more.decode(errors="surrogateescape")
 
@@ -177,11 +191,7 @@ class CsvRows:
         except csv.Error as error:
             lines.give_back(taken[1:])
             raise _RejectedError(_malformed(str(error))) from error
-        try:
-            b"".join(taken).decode()
-        except UnicodeDecodeError as error:
-            raise _RejectedError(f"not UTF-8: byte {error.object[error.start]:#04x}") from error
-        return cells
+        return cells, b"".join(taken)
 
 
 class _RejectedError(Exception):
@@ -209,10 +219,10 @@ class _Lines:
         """Return the next line, or nothing at the end; of a line that is too long, its beginning."""
         if self._ahead:
             line = self._ahead.popleft()
-        else:
+        elif self.number:
             line = self._read()
-            if self.number == 0:
-                line = line.removeprefix(b"\xef\xbb\xbf")
+        else:
+            line = self._read(len(_BYTE_ORDER_MARK)).removeprefix(_BYTE_ORDER_MARK)
         if line:
             self.number += 1
         return line
@@ -227,20 +237,25 @@ class _Lines:
         while line and not line.endswith(b"\n"):
             line = self._read()
 
-    def _read(self) -> bytes:
+    def _read(self, more: int = 0) -> bytes:
         try:
-            return self._file.readline(MAX_RECORD + 1)
+            return self._file.readline(MAX_RECORD + 1 + more)
         except (OSError, EOFError, zlib.error) as error:
             raise StreamproofError(f"{self._path}: cannot be read behind line {self.number}: {error}") from error
+
+
+def _length(line: bytes) -> int:
+    """Return a line's length with its LF, also where the file's end stands for it."""
+    return len(line) + (not line.endswith(b"\n"))
 
 
 def _plain_cell(field: ContractField, comma: str) -> str:
     if field.type == "text":
         return rf'([^"\\\x00-\x1f{comma}]+)'
     if field.type == "integer":
-        return "(0|-?[1-9][0-9]{0,17})"
+        return rf"(0|-?[1-9][0-9]{{0,{field.digits - 1}}})"
     if field.type == "time":
-        return "([1-9][0-9]{0,14})"
+        return rf"([1-9][0-9]{{0,{field.digits - 1}}})"
     if field.scale:
         return rf"(-?(?:0|[1-9][0-9]{{0,{14 - field.scale}}}))(\.[0-9]{{1,{field.scale}}})?"
     return "(-?(?:0|[1-9][0-9]{0,14}))"

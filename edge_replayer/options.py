@@ -32,6 +32,8 @@ class ReplayOptions:
         loop: begin the files anew for ever, or until ``limit`` (with ``interval`` only).
         batch_rows, batch_ms: rows of one message, and the time (milliseconds) they may wait for one another.
         in_flight: the greatest number of unconfirmed rows.
+        confirm: who says that a row has arrived: ``kafka``, by the flow, or ``broker``, as most publishers have it;
+            a row that is lost behind the broker is then lost.
         run: the run's id; None makes one.
         strict: end with an error at the first row that does not fit the contract.
         to: ``stdout`` prints the messages, needs no broker, and writes neither manifest nor reject files.
@@ -52,6 +54,7 @@ class ReplayOptions:
     batch_rows: int = 500
     batch_ms: int = 100
     in_flight: int = 50_000
+    confirm: Literal["kafka", "broker"] = "kafka"
     run: str | None = None
     strict: bool = False
     to: Literal["mqtt", "stdout"] = "mqtt"

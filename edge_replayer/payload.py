@@ -3,8 +3,7 @@
 import msgspec
 
 from streams.contract import Contract
-
-_FILLERS = {"text": "", "integer": 0, "time": 0, "decimal": 0.0}
+from streams.message import FILLERS
 
 
 class Payloads:
@@ -12,7 +11,7 @@ class Payloads:
 
     def __init__(self, run: str, contract: Contract, categories: list[str]) -> None:
         self._run = run
-        self._fillers = {name: _FILLERS[field.type] for name, field in contract.fields.items()}
+        self._fillers = {name: FILLERS[field.type] for name, field in contract.fields.items()}
         text = msgspec.json.encode
         self._heads = {c: f'{{"run":{text(run).decode()},"category":{text(c).decode()},"seq":' for c in categories}
 

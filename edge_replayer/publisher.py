@@ -3,13 +3,14 @@
 Delivery: at least once while this process lives. The broker's acknowledgement says only that it has a message, and it
 can lose it still; a row is confirmed when the flow says, over MQTT as well, that Kafka has it. A connection that breaks
 is made again, and what the broker had not acknowledged is sent again, marked as a duplicate; what else is lost on the
-way is for the caller to send again (``InFlight.to_send_again``).
+way is for the caller to send again (``InFlight.to_send_again``). Where the broker's word is taken for the
+confirmation (``confirm="broker"``), what it loses is lost: at most once behind it.
 """
 
 import sys
 import threading
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Literal, Protocol
 
 import msgspec
 from paho.mqtt.client import Client, ConnectFlags, DisconnectFlags, MQTTMessage
@@ -25,6 +26,9 @@ from streams.message import CONFIRMATION_TOPIC
 from streams.settings import MqttSettings
 
 _NO_SUBSCRIBERS = 0x10
+
+Confirm = Literal["kafka", "broker"]
+"""Who says that a row has arrived: the flow, when Kafka has it, or the broker, which may lose it still."""
 
 
 class Publisher(Protocol):
@@ -83,14 +87,21 @@ class MqttPublisher:
 
     """
 
-    def __init__(
-        self, stream: str, run: str, in_flight: InFlight, settings: MqttSettings, patience: float = 15
+    def __init__(  # noqa: PLR0913 - what is sent, where to, and what counts
+        self,
+        stream: str,
+        run: str,
+        in_flight: InFlight,
+        settings: MqttSettings,
+        *,
+        patience: float = 15,
+        confirm: Confirm = "kafka",
     ) -> None:
         self._failure = _Failure()
         self._connections: dict[str, _Connection] = {}
         try:
             for category in in_flight.sent:
-                connection = _Connection(stream, run, category, in_flight, settings, self._failure)
+                connection = _Connection(stream, run, category, in_flight, settings, confirm, self._failure)
                 self._connections[category] = connection
                 connection.open(patience)
         except BaseException:
@@ -128,6 +139,7 @@ class _Connection:
     category: str
     in_flight: InFlight
     settings: MqttSettings
+    confirm: Confirm
     failure: _Failure
 
     def __post_init__(self) -> None:
@@ -195,7 +207,7 @@ class _Connection:
             if has_subscriber is None:
                 self._waiting[info.mid] = message
         if message and has_subscriber is not None:
-            self.in_flight.acknowledge(message, has_subscriber=has_subscriber)
+            self._acknowledge(message, has_subscriber=has_subscriber)
 
     def close(self) -> None:
         self._closing = True
@@ -256,4 +268,9 @@ class _Connection:
                 return
             message = self._waiting.pop(mid)
         if message:
-            self.in_flight.acknowledge(message, has_subscriber=has_subscriber)
+            self._acknowledge(message, has_subscriber=has_subscriber)
+
+    def _acknowledge(self, message: Message, *, has_subscriber: bool) -> None:
+        self.in_flight.acknowledge(message, has_subscriber=has_subscriber)
+        if self.confirm == "broker":
+            self.in_flight.confirm(self.category, message.first, message.last)

@@ -41,8 +41,9 @@ def replay(
 
     Delivery: at least once. A row counts as confirmed when Kafka has it; what stays unconfirmed is sent again, and the
     run is ``finished`` when all of it, the end marks included, is confirmed. A run whose process is killed goes on with
-    ``resume``. ``stop``, Ctrl-C and SIGTERM end the run early: what was sent is confirmed, the end mark sent, and the
-    run's state is ``stopped``.
+    ``resume``. ``stop`` and Ctrl-C end the run early: what was sent is confirmed, the end mark sent, and the run's
+    state is ``stopped``. SIGTERM, with which a machine that shuts down ends its processes, only interrupts it: without
+    an end mark, so that ``resume`` goes on.
 
     Raises:
         UsageError: a file, a category or the run's id cannot be used.
@@ -81,7 +82,7 @@ def resume(
 
 def _run(it: "_Replay", stop: threading.Event | None) -> Run:
     it.stop = stop or it.stop
-    with it.cleanup, _signals(it.stop):
+    with it.cleanup, _signals(it):
         return it.run()
 
 
@@ -97,6 +98,7 @@ class _Replay:
     ) -> None:
         self._id, self._options, self._home = run, options, home
         self.cleanup, self.stop = ExitStack(), threading.Event()
+        self.is_interrupted = False
         self._before = {c: before.rows[c] if before else RowCounts() for c in options.files}
         self._manifest, self._sent = before, sent
         self._saved = self._complain_at = 0.0
@@ -134,7 +136,8 @@ class _Replay:
         if self._options.to == "stdout":
             publisher = StandardOutput(self._in_flight)
         else:
-            publisher = MqttPublisher(self._options.contract.name, self._id, self._in_flight, mqtt)
+            options = self._options
+            publisher = MqttPublisher(options.contract.name, self._id, self._in_flight, mqtt, confirm=options.confirm)
         self.cleanup.callback(publisher.close)
         return publisher
 
@@ -167,6 +170,7 @@ class _Replay:
             limit=options.limit,
             loop=options.loop,
             strict=options.strict,
+            confirm=options.confirm,
             batch_rows=options.batch_rows,
             batch_ms=options.batch_ms,
             sources={category: source_of(path) for category, path in options.files.items()},
@@ -184,9 +188,9 @@ class _Replay:
             if time.monotonic() >= self._saved + _SAVE_EVERY:
                 self._save()
 
-        def before_end() -> None:
+        def before_end(last: int) -> None:
             self._count()
-            manifest.ended = True
+            manifest.end = last
             self._save()
 
         folder = Path(self.cleanup.enter_context(tempfile.TemporaryDirectory(prefix=SORT_FOLDER, dir=self._folder)))
@@ -214,11 +218,11 @@ class _Replay:
             # A strict run met a bad row, or a file broke off: what is sent stays sent, so its end is marked.
             self.stop.set()
             manifest.state = "stopped"
-            sender.finish(mark_end=self._is_all_sent_again())
+            sender.finish(mark_end=self._may_end())
             raise
         if not is_all_sent:
             manifest.state = "stopped"
-        is_confirmed = sender.finish(mark_end=self._is_all_sent_again())
+        is_confirmed = sender.finish(mark_end=self._may_end())
         self._count()
         progress.show(manifest.rows, is_last=True)
         if not manifest.ended and any(self._in_flight.sent.values()):
@@ -233,9 +237,11 @@ class _Replay:
         if self._sent:
             self._sent.write(message.category, max(message.last, self._before[message.category].sent))
 
-    def _is_all_sent_again(self) -> bool:
-        """Whether nothing is left of what an earlier process sent and nobody confirmed: only then may the end come."""
-        return all(self._in_flight.sent[c] >= counts.sent for c, counts in self._before.items())
+    def _may_end(self) -> bool:
+        """Whether nothing is to come, also of what an earlier process sent and nobody confirmed."""
+        return not self.is_interrupted and all(
+            self._in_flight.sent[c] >= counts.sent for c, counts in self._before.items()
+        )
 
     def _complain_when_quiet(self) -> None:
         quiet, now = self._in_flight.quiet_seconds(), time.monotonic()
@@ -284,16 +290,17 @@ class _Replay:
 
 
 @contextmanager
-def _signals(stop: threading.Event) -> Iterator[None]:
-    """Have the first Ctrl-C or SIGTERM set ``stop``, and a second one end the process at once."""
+def _signals(it: _Replay) -> Iterator[None]:
+    """Have the first Ctrl-C or SIGTERM stop the replay, and a second one end the process at once."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
 
-    def handle(_number: int, _frame: FrameType | None) -> None:
-        if stop.is_set():
+    def handle(number: int, _frame: FrameType | None) -> None:
+        if it.stop.is_set():
             raise KeyboardInterrupt
-        stop.set()
+        it.is_interrupted = number == signal.SIGTERM
+        it.stop.set()
         console.print("stopping: waiting for confirmations (once more to end at once)")
 
     before: dict[int, Any] = {n: signal.signal(n, handle) for n in (signal.SIGINT, signal.SIGTERM)}

@@ -59,6 +59,7 @@ def _options(run: Run, in_flight: int) -> ReplayOptions:
         batch_rows=run.batch_rows,
         batch_ms=run.batch_ms,
         in_flight=in_flight,
+        confirm=run.confirm,
         strict=run.strict,
     )
 

@@ -2,13 +2,13 @@
 
 The way of a category's messages is first-in first-out: one connection, one subscriber, one queue. So a message that
 was sent before one that is confirmed by now, and is not confirmed itself, is lost; it is given a grace, as a part of
-the flow may try a batch again, or take the longer way to the dead letters. Where nothing is sent behind a lost
-message, or nothing comes back at all, nothing overtakes it: then the one sent longest ago is sent again, a probe,
-after 5 seconds and then ever more rarely. So a chain that stands still for long gathers a few copies, not all of them
-over and over; the first probe that comes through shows what else is lost.
+the flow may try a batch again, or take the longer way to the dead letters. A pause of the confirmations, however long,
+says nothing: a chain that was away goes on where it stopped.
 
-A confirmation does not say which copy of a message came through. The first one is assumed as long as confirmations
-keep coming; when they pause for the grace, the last one.
+Where nothing is sent behind a lost message, or nothing comes back at all, nothing overtakes it: then one message is
+sent again, a probe, after 5 seconds and then ever more rarely. So a chain that stands still for long gathers a few
+copies, not all of them over and over. The probe is the message that was sent last: a confirmation does not say which
+copy came through, but either copy of this one stands behind all the others.
 
 A message that the broker has not acknowledged is left alone: the MQTT client sends it again by itself when it
 connects anew. So at most one copy of each message waits in this process.
@@ -31,7 +31,7 @@ FIRST_PROBE, LONGEST_PROBE = 5.0, 60.0
 
 @dataclass
 class _Sends:
-    """The sends of a message, numbered within its category."""
+    """The sends of a message, numbered within its category: the first that may still come through, and the last."""
 
     message: Message
     first: int
@@ -46,8 +46,7 @@ class SendOrder:
         self.quiet_since = 0.0
         self._sends: dict[int, _Sends] = {}
         self._count = 0
-        self._passed = 0  # the send with this number came through
-        self._perhaps = 0  # this one as well, if the last copy of a message is the one that was confirmed
+        self._passed = 0  # the send with this number came through, or a later one
         self._overtaken = 0  # what was sent before this number has had its grace
         self._grace: tuple[float, int] | None = None  # when the next value of _overtaken was seen, and the value
         self._probe_at = 0.0
@@ -76,7 +75,6 @@ class SendOrder:
         """Take note that rows of a message were confirmed; it leaves when all of them are."""
         if sends := self._sends.get(message.first):
             self._passed = max(self._passed, sends.first)
-            self._perhaps = max(self._perhaps, sends.last)
             self._progress(now)
             if message.is_confirmed:
                 del self._sends[message.first]
@@ -91,10 +89,12 @@ class SendOrder:
             if sends.is_acknowledged:
                 lost.append(sends.message)
         if not lost and self._sends and now >= self._probe_at:
-            oldest = next(iter(self._sends.values()))
+            newest = next(reversed(self._sends.values()))
+            if newest.first < self._overtaken:  # it was taken for lost, and no copy from before has come for so long
+                newest.first = newest.last
             self._probe_after = min(2 * self._probe_after, LONGEST_PROBE)
             self._probe_at = now + self._probe_after
-            lost = [oldest.message] if oldest.is_acknowledged else []
+            lost = [newest.message] if newest.is_acknowledged else []
         return lost
 
     def _progress(self, now: float) -> None:
@@ -103,8 +103,6 @@ class SendOrder:
         self._probe_at = now + FIRST_PROBE
 
     def _let_grace_pass(self, now: float) -> None:
-        if now >= self.quiet_since + GRACE:
-            self._passed = max(self._passed, self._perhaps)
         if self._grace and now >= self._grace[0] + GRACE:
             self._overtaken = self._grace[1]
             self._grace = None

@@ -37,7 +37,7 @@ class Sender:
         stop: set from outside; no further row is sent then.
         tick: called several times a second.
         before_send: called with each message that holds rows, before it is sent for the first time.
-        before_end: called before the end marks are sent.
+        before_end: called with the last row's event time, before the end marks are sent.
         sent_until: of a run that goes on, the event time of its last confirmed row.
 
     """
@@ -51,7 +51,7 @@ class Sender:
     stop: threading.Event
     tick: Callable[[], None]
     before_send: Callable[[Message], None] = lambda _: None
-    before_end: Callable[[], None] = lambda: None
+    before_end: Callable[[int], None] = lambda _: None
     sent_until: int | None = None
 
     def __post_init__(self) -> None:
@@ -88,7 +88,8 @@ class Sender:
     def finish(self, *, mark_end: bool = True) -> bool:
         """Wait until everything sent is confirmed, then send the end marks, and wait for their confirmation, too.
 
-        After a stop the wait is bounded, and rows that were never sent are forgotten. Returns whether all is done.
+        After a stop rows that were never sent are forgotten, and it waits as long as confirmations keep coming. Returns
+        whether all is done.
         """
         for batch in self._batches:
             batch.rows.clear()
@@ -99,7 +100,7 @@ class Sender:
             return False
         if not mark_end:
             return True
-        self.before_end()
+        self.before_end(self.sent_until)
         self._is_ended = True  # nothing is to come behind the end mark
         for category in self.in_flight.sent:
             payload = self.payloads.mark(category, END_SEQ, self.sent_until)
@@ -125,13 +126,12 @@ class Sender:
         return False
 
     def _wait_for(self, condition: Callable[[], bool]) -> bool:
-        give_up = None
+        stopped_at = None
         while not condition():
             self._serve()
-            now = time.monotonic()
             if self.stop.is_set():
-                give_up = give_up or now + _PATIENCE_AFTER_STOP
-                if now >= give_up:
+                stopped_at = stopped_at or time.monotonic()
+                if min(time.monotonic() - stopped_at, self.in_flight.quiet_seconds()) >= _PATIENCE_AFTER_STOP:
                     return False
             self.in_flight.wait(0.05)
         return True

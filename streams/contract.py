@@ -5,15 +5,15 @@ parsing, NiFi's record schema, Flink's table and the validation's reading are al
 """
 
 import re
-import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import Field, model_validator
 
 from streams.errors import UsageError
 from streams.message import ENVELOPE
+from streams.toml_file import StrictModel, check_content, read_toml
 
 CONTRACTS = Path(__file__).parent
 """The folder that holds the contracts that come with the project."""
@@ -23,11 +23,7 @@ _TOPIC = r"^[A-Za-z0-9._-]{1,200}$"
 _WINDOW_COLUMNS = {"window_start", "window_end", "window_time", "window_size", "window_slide", "job"}
 
 
-class _Strict(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class CsvFormat(_Strict):
+class CsvFormat(StrictModel):
     """How the file is laid out.
 
     Attributes:
@@ -42,7 +38,7 @@ class CsvFormat(_Strict):
     delimiter: Literal[",", ";", "\t", "|"] = ","
 
 
-class ContractField(_Strict):
+class ContractField(StrictModel):
     """One field of a row.
 
     Attributes:
@@ -75,9 +71,13 @@ class ContractField(_Strict):
             return rf"[+-]?[0-9]{{1,{15 - self.scale}}}(\.[0-9]{{1,{self.scale}}})?"
         if self.type == "decimal":
             return r"[+-]?[0-9]{1,15}"
+        return rf"{'[+-]?' if self.type == 'integer' else ''}[0-9]{{1,{self.digits}}}"
+
+    @property
+    def digits(self) -> int:
+        """How many digits an integer or a time may have."""
         # Until the year 5138; what is longer is almost always of another unit, and would end up 50,000 years ahead.
-        digits = {None: 18, "s": 11, "ms": 14}[self.unit]
-        return rf"[+-]?[0-9]{{1,{digits}}}" if self.type == "integer" else rf"[0-9]{{1,{digits}}}"
+        return {None: 18, "s": 11, "ms": 14}[self.unit]
 
     @property
     def expected(self) -> str:
@@ -92,7 +92,7 @@ class ContractField(_Strict):
         }[self.type]
 
 
-class Topics(_Strict):
+class Topics(StrictModel):
     """The Kafka topics of a stream."""
 
     rows: Annotated[str, Field(pattern=_TOPIC)]
@@ -100,7 +100,7 @@ class Topics(_Strict):
     windows: Annotated[str, Field(pattern=_TOPIC)]
 
 
-class Contract(_Strict):
+class Contract(StrictModel):
     """What a stream is.
 
     Attributes:
@@ -215,11 +215,14 @@ def load_contract(name_or_path: str) -> Contract:
             raise UsageError(
                 f"there is no stream {name_or_path!r}: name one of {known}, or the path of a contract (.toml)"
             )
-    try:
-        data = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise UsageError(f"{path}: cannot be read as TOML: {error}") from error
-    return parse_contract(data, str(path))
+    return parse_contract(read_toml(path), str(path))
+
+
+def copy_contract(name: str, new_name: str, file: Path) -> None:
+    """Write a contract that comes with the project to a file, under a new name: a stream with topics of its own."""
+    content = (CONTRACTS / f"{name}.toml").read_text(encoding="utf-8")
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(content.replace(f'name = "{name}"', f'name = "{new_name}"'), encoding="utf-8")
 
 
 def parse_contract(data: Mapping[str, object], source: str) -> Contract:
@@ -229,16 +232,5 @@ def parse_contract(data: Mapping[str, object], source: str) -> Contract:
         UsageError: the content is wrong; the text has a line for each key and what was expected.
 
     """
-    try:
-        return Contract.model_validate(data)
-    except ValidationError as error:
-        lines = []
-        for e in error.errors():
-            if e["loc"] == ("topics",) and e["type"] == "missing":
-                continue  # it is made from the name, whose absence has a line of its own
-            key = ".".join(str(part) for part in e["loc"]) or "contract"
-            text = e["msg"].removeprefix("Value error, ")
-            if e["type"] == "extra_forbidden":
-                text = "there is no such key (docs/contract.md has them all)"
-            lines.append(f"{source}: {key}: {text}")
-        raise UsageError("\n".join(lines)) from error
+    # Topics are made from the name, whose absence has a line of its own.
+    return check_content(Contract, data, source, manual="docs/contract.md", implied=("topics",))

@@ -5,10 +5,13 @@ the envelope's fields first, in this order, then the contract's fields in the co
 """
 
 HEARTBEAT_SEQ = 0
-"""``seq`` of a heartbeat: it carries the low watermark alone; its contract fields hold fillers ("" and 0)."""
+"""``seq`` of a heartbeat: it carries the low watermark alone; its contract fields hold fillers."""
 
 END_SEQ = -1
 """``seq`` of the mark behind a run's last row; its ``event_time`` is the last row's event time."""
+
+FILLERS: dict[str, str | float] = {"text": "", "integer": 0, "time": 0, "decimal": 0.0}
+"""What a mark has in a field of each type: NiFi's schema asks for every field."""
 
 ENVELOPE = {
     "run": "text",  # the run's id

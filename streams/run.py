@@ -68,9 +68,11 @@ class Run(BaseModel):
         speed: how many times faster than the file's own time (pace ``file``).
         start: milliseconds since the epoch, or None for the file's own time.
         began: when the first row was due by the clock on the wall, milliseconds since the epoch; None before that.
-        ended: whether the end of the run was marked: no row may follow, as the mark closes the last windows.
+        end: the last row's event time, milliseconds since the epoch, once the end of the run is marked: no row may
+            follow, as the mark closes the last windows.
         sources: the file of each category.
         rows: the counts of each category.
+        confirm: who says that a row has arrived: ``kafka``, by the flow, or the ``broker``, which may lose it still.
         strict: whether the first row that does not fit ends the run.
         state: ``running`` until the replayer ends; ``stopped`` when it ended before the files did, or before all of
             their rows were confirmed.
@@ -88,13 +90,19 @@ class Run(BaseModel):
     limit: int | None = None
     loop: bool = False
     strict: bool = False
+    confirm: Literal["kafka", "broker"] = "kafka"
     batch_rows: int
     batch_ms: int
     sources: dict[str, Source]
     rows: dict[str, RowCounts]
     state: Literal["running", "finished", "stopped"] = "running"
-    ended: bool = False
+    end: int | None = None
     created: datetime
+
+    @property
+    def ended(self) -> bool:
+        """Whether the end of the run is marked."""
+        return self.end is not None
 
     def save(self, home: HomeSettings) -> None:
         """Write the manifest; a reader sees the old one or the new one, never a half."""

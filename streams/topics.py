@@ -7,6 +7,24 @@ from streams.contract import Contract
 from streams.errors import StreamproofError
 from streams.settings import KafkaSettings
 
+_TIMEOUT_S = 20
+
+
+def partitions_of(topic: str, kafka: KafkaSettings) -> list[int]:
+    """Return the numbers of a topic's partitions.
+
+    Raises:
+        StreamproofError: Kafka cannot be reached, or has no such topic.
+
+    """
+    try:
+        about = AdminClient({"bootstrap.servers": kafka.servers}).list_topics(topic, _TIMEOUT_S).topics[topic]
+    except KafkaException as error:
+        raise StreamproofError(f"Kafka at {kafka.servers}: {error.args[0].str()}") from error
+    if about.error:
+        raise StreamproofError(f"Kafka at {kafka.servers}: topic {topic}: {about.error.str()}")
+    return list(about.partitions)
+
 
 def ensure_topics(contract: Contract, kafka: KafkaSettings) -> list[str]:
     """Create the stream's three topics where they are missing; return the names of those made.
@@ -21,7 +39,7 @@ def ensure_topics(contract: Contract, kafka: KafkaSettings) -> list[str]:
     ]
     admin = AdminClient({"bootstrap.servers": kafka.servers})  # kept: it takes its pending answers with it
     made = []
-    for name, result in admin.create_topics(wanted, request_timeout=20).items():
+    for name, result in admin.create_topics(wanted, request_timeout=_TIMEOUT_S).items():
         try:
             result.result()
             made.append(name)

@@ -354,3 +354,18 @@ def test_without_a_flow_the_run_says_what_to_look_at_and_ctrl_c_ends_it(broker, 
     assert "nothing was confirmed for 10 s" in said
     assert "--resume R" in said
     assert (load_run("R", home).state, load_run("R", home).ended) == ("stopped", False)
+
+
+def test_with_the_brokers_word_for_it_a_run_is_finished_though_nobody_confirms(broker, home, tmp_path):
+    (tmp_path / "a.csv").write_text("".join(f"u,p{n},1.0,{n}\n" for n in range(100)))
+    options = ReplayOptions(
+        contract=load_contract("ratings"),
+        files={"A": tmp_path / "a.csv"},
+        interval=Fraction(1),
+        clock="virtual",
+        run="R",
+        confirm="broker",
+    )
+    run = replay(options, home, broker.settings)
+    assert (run.state, run.confirm) == ("finished", "broker")
+    assert (run.rows["A"].sent, run.rows["A"].confirmed) == (100, 100)

@@ -52,6 +52,12 @@ def test_line_endings_byte_order_mark_header_and_gzip_make_no_difference(ratings
         assert rejected == []
 
 
+def test_a_header_is_found_though_another_column_is_not_utf8(ratings, tmp_path):
+    content = b"Gr\xf6\xdfe,timestamp,overall,asin,reviewerID\nx,7,3.5,B,u\n"
+    rows, rejected = read(ratings, tmp_path / "a.csv", content)
+    assert (users(rows), rejected) == (["u"], [])
+
+
 def test_columns_are_found_by_their_names_and_others_are_ignored(ratings, tmp_path):
     content = b'x,timestamp,overall,"note, long",asin,reviewerID\n1,7,3.5,"a\nb",B,u\n1,8,3.5,,B,v\n'
     rows, _ = read(ratings, tmp_path / "a.csv", content)
@@ -69,6 +75,7 @@ def test_columns_are_found_by_their_names_and_others_are_ignored(ratings, tmp_pa
         (b",B,5.0,1", "user_id: expected a text that is not empty, found ''"),
         (b'u,"",5.0,1', "product_id: expected a text that is not empty"),
         (b"u,B,5.0,-1", "timestamp: expected a time in whole seconds since 1970, 11 digits at most, found '-1'"),
+        (b"u,B,5.0,1388534400000", "timestamp: expected a time in whole seconds since 1970, 11 digits at most"),
         ("u,B,5.0,\u0661".encode(), "timestamp: expected a time"),
         (b"\xff,B,5.0,1", "not UTF-8: byte 0xff"),
         (b"u,B,5.0,1,\xc3", "not UTF-8: byte 0xc3"),

@@ -193,7 +193,7 @@ def test_the_end_mark_is_sent_again_until_it_is_confirmed_and_nothing_comes_behi
     monkeypatch.setattr("edge_replayer.sender._REPEAT_HEARTBEAT", 0.01)
     sender, chain = make()
     sender.send(due(1, 2, 3))
-    sender.before_end = lambda: setattr(chain, "confirms", False)
+    sender.before_end = lambda _: setattr(chain, "confirms", False)
     finished: list[bool] = []
     finishing = threading.Thread(target=lambda: finished.append(sender.finish()))
     finishing.start()
