@@ -33,10 +33,15 @@ def nifi_connection(nifi: NifiSettings) -> Iterator[None]:
     except (urllib3.exceptions.HTTPError, ConnectionError) as error:
         raise StreamproofError(
             f"{where} cannot be reached: start it (`streamproof up`), or set NIFI_API_ENDPOINT to one that runs; "
-            f"for a certificate of its own set NIFI_CA_CERT_PATH ({error})"
+            f"for a certificate of its own set NIFI_CA_CERT_PATH ({_cause(error)})"
         ) from error
     except ValueError as error:  # what nipyapi makes of some refusals
         raise StreamproofError(f"{where} refuses: {error}") from error
+
+
+def _cause(error: Exception) -> str:
+    """Return what lies under the layers of an HTTP client's error: ``[Errno 111] Connection refused``."""
+    return str(getattr(error, "reason", error)).rpartition(": ")[2]
 
 
 def _connect(nifi: NifiSettings) -> None:

@@ -26,6 +26,7 @@ from nifi_templates.definition import (
     stream_definition,
     stream_parameters,
 )
+from nifi_templates.processors.row_ranges import Ledger, RunRows
 from nifi_templates.session import keep_session
 from streams.contract import Contract
 from streams.errors import StreamproofError
@@ -170,6 +171,39 @@ def status(stream: str, *, nifi: NifiSettings | None = None) -> FlowStatus:
             processors=sorted(processors, key=lambda p: p.name),
             bulletins=_bulletins(group.id),
         )
+
+
+def is_current(contract: Contract, *, nifi: NifiSettings | None = None) -> bool:
+    """Return whether the deployed flow is what the definition, the contract and the settings say now.
+
+    Raises:
+        StreamproofError: NiFi is away or does not let us in.
+
+    """
+    template = json.loads(FLOW_FILE.read_text(encoding="utf-8"))
+    digest = _digest(template, stream_parameters(contract, MqttSettings(), KafkaSettings()))
+    with nifi_connection(nifi or NifiSettings()):
+        group = _group(contract.name)
+        return group is not None and digest in (group.component.comments or "")
+
+
+def received_rows(stream: str, *, nifi: NifiSettings | None = None) -> dict[str, RunRows] | None:
+    """Return what a stream's flow has received of its newest runs, by the run's id; None where there is no flow.
+
+    The ledger of the flow's MQTT source: it begins anew when the flow is replaced, and is written some tenths of a
+    second after Kafka may have the rows.
+
+    Raises:
+        StreamproofError: NiFi is away or does not let us in.
+
+    """
+    with nifi_connection(nifi or NifiSettings()):
+        group = _group(stream)
+        if group is None:
+            return None
+        source = next(p.id for p in canvas.list_all_processors(group.id) if p.component.type == CONSUME)
+        found = nipyapi.nifi.ProcessorsApi().get_state2(source).component_state.local_state
+        return Ledger({entry.key: entry.value for entry in found.state or []}).rows
 
 
 def remove(

@@ -2,6 +2,10 @@
 
 Delivery guarantee: at least once. A message is acknowledged to the broker when every FlowFile made of it is
 committed; whatever ends before that (this process, NiFi, the connection) makes the broker send it again.
+
+Before a message is acknowledged, its rows stand in the ledger of what was received, which is NiFi's component state.
+What was committed when everything ended, but not yet in the ledger, comes again, so the ledger misses no row: only of
+such copies it counts the later one alone.
 """
 
 import threading
@@ -10,6 +14,7 @@ from collections import deque
 from typing import Any, NamedTuple
 
 from dead_letters import dead_letter  # type: ignore[import-not-found]
+from nifiapi.componentstate import Scope, StateException
 from nifiapi.flowfilesource import FlowFileSource, FlowFileSourceResult
 from nifiapi.properties import PropertyDescriptor, StandardValidators
 from nifiapi.relationship import Relationship
@@ -20,9 +25,15 @@ from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 from python_process import end_with_parent  # type: ignore[import-not-found]
 from received_lines import check_message  # type: ignore[import-not-found]
+from row_ranges import Ledger, RowRanges  # type: ignore[import-not-found]
 
 FOR_EVER = 0xFFFFFFFF
 WAIT_SECONDS = 0.25
+MOST_TOPICS = 100
+"""Of one FlowFile, whose attribute names them all, and so does that of each row that is split from it."""
+SETTLE_SECONDS = 0.1
+"""The ledger is written that often, at most: a FlowFile can hold a single row."""
+
 QOS = 1
 
 
@@ -35,6 +46,13 @@ class Received(NamedTuple):
     topic: str
     payload: bytes
     received_at: int
+
+
+class Batch(NamedTuple):
+    """The messages of a FlowFile, and the rows in them."""
+
+    messages: list[Received]
+    rows: RowRanges
 
 
 class ConsumeMqttAfterCommit(FlowFileSource):  # type: ignore[misc]
@@ -124,8 +142,9 @@ class ConsumeMqttAfterCommit(FlowFileSource):  # type: ignore[misc]
         self.client: Client | None = None
         self.arrival = threading.Condition()
         self.buffer: deque[Received] = deque()
-        self.committed: list[Received] = []  # all of their FlowFiles are committed at the next call
-        self.parts: list[Received] = []  # some of their FlowFiles are still to be made
+        self.committed: list[Batch] = []  # all of their FlowFiles are committed at the next call
+        self.parts: list[Batch] = []  # some of their FlowFiles are still to be made
+        self.settle_at = 0.0
         self.letters: list[bytes] = []
         self.topics: list[str] = []
         self.connection, self.priority, self.first_received_at = 0, 0, 0
@@ -142,36 +161,40 @@ class ConsumeMqttAfterCommit(FlowFileSource):  # type: ignore[misc]
         """Begin anew; NiFi calls this at each start, but not for a process that it had to start again."""
         self._disconnect()
 
-    def onStopped(self, context: Any) -> None:  # noqa: ANN401, ARG002, N802
-        """Acknowledge the last FlowFile, which is committed when NiFi calls this, and leave; the session stays."""
-        self._acknowledge_committed()
+    def onStopped(self, context: Any) -> None:  # noqa: ANN401, N802
+        """Settle the last FlowFile, which is committed when NiFi calls this, and leave; the session stays."""
+        self._settle(context)
         self._disconnect()
 
     def create(self, context: Any) -> Any:  # noqa: ANN401
         """Return the next FlowFile, or None; that it is called again means that the former one is committed."""
         if self.client is None:
             self._connect(context)
-        self._acknowledge_committed()
+        if time.monotonic() >= self.settle_at or sum(len(b.messages) for b in self.committed) >= self.unsettled:
+            self._settle(context)
         if self.letters:
-            letters, self.letters, self.committed, self.parts = self.letters, [], self.parts, []
+            letters, self.letters = self.letters, []
+            self.committed, self.parts = self.committed + self.parts, []
             return FlowFileSourceResult("dead_letter", self._attributes(), b"\n".join(letters) + b"\n")
         batch = self._take()
         if not batch:
             return None
         rows: list[bytes] = []
+        received = RowRanges()
         for message in batch:
             good, bad = check_message(message.payload)
             rows += good
-            self.letters += [
-                dead_letter(line, reason, "message", message.topic, message.received_at) for line, reason in bad
-            ]
+            received.add_message(good)
+            for line, reason in bad:
+                self.letters.append(dead_letter(line, reason, "message", message.topic, message.received_at))
+                received.add_dead_letter(self.letters[-1])
         self.topics = sorted({message.topic for message in batch})
         self.first_received_at = batch[0].received_at
-        self.parts = batch
+        self.parts = [Batch(batch, received)]
         if not rows:
             return self.create(context)
         if not self.letters:  # else the batch is whole only with its dead letters, the next FlowFile
-            self.committed, self.parts = batch, []
+            self.committed, self.parts = self.committed + self.parts, []
         return FlowFileSourceResult("success", self._attributes(), b"\n".join(rows) + b"\n")
 
     def _attributes(self) -> dict[str, str]:
@@ -194,25 +217,40 @@ class ConsumeMqttAfterCommit(FlowFileSource):  # type: ignore[misc]
                 seen = len(self.buffer)
                 self.arrival.wait(left)
             batch: list[Received] = []
-            size = 0
-            while self.buffer and len(batch) < self.batch_messages and size < self.batch_bytes:
+            size, topics = 0, set[str]()
+            while (
+                self.buffer
+                and len(batch) < self.batch_messages
+                and size < self.batch_bytes
+                and len(topics) < MOST_TOPICS
+            ):
                 batch.append(self.buffer.popleft())
+                topics.add(batch[-1].topic)
                 size += len(batch[-1].payload)
             return batch
 
-    def _acknowledge_committed(self) -> None:
+    def _settle(self, context: Any) -> None:  # noqa: ANN401
+        """Write the rows of what is committed into the ledger, then acknowledge it."""
         committed, self.committed = self.committed, []
-        if self.client is not None and committed:
-            with self.arrival:  # the connection cannot change between the look and the acknowledgement
-                for message in committed:
-                    if message.connection == self.connection:
-                        self.client.ack(message.packet_id, message.qos)
+        self.settle_at = time.monotonic() + SETTLE_SECONDS
+        if self.client is None or not committed:
+            return
+        if self.ledger.add((batch.rows for batch in committed), time.time_ns() // 1_000_000):
+            try:
+                context.getStateManager().setState(self.ledger.texts, Scope.LOCAL)
+            except StateException as error:  # the next time writes the whole ledger anew
+                self.logger.warn(f"The ledger of received rows cannot be written: {error}")
+        with self.arrival:  # the connection cannot change between the look and the acknowledgement
+            for message in (message for batch in committed for message in batch.messages):
+                if message.connection == self.connection:
+                    self.client.ack(message.packet_id, message.qos)
 
     def _connect(self, context: Any) -> None:  # noqa: ANN401
         def value(descriptor: Any) -> str:  # noqa: ANN401
             return context.getProperty(descriptor).getValue() or ""
 
         self._forget()
+        self.ledger = Ledger(context.getStateManager().getState(Scope.LOCAL).toMap())
         self.topic_filter = value(self.TOPIC_FILTER)
         self.linger = int(value(self.LINGER)) / 1000
         self.batch_messages, self.batch_bytes = int(value(self.BATCH_MESSAGES)), int(value(self.BATCH_BYTES))
@@ -227,7 +265,9 @@ class ConsumeMqttAfterCommit(FlowFileSource):  # type: ignore[misc]
         client.reconnect_delay_set(1, 5)
         properties = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]
         properties.SessionExpiryInterval = FOR_EVER
-        properties.ReceiveMaximum = min(int(value(self.RECEIVE_MAXIMUM)), 65535)
+        receive_maximum = min(int(value(self.RECEIVE_MAXIMUM)), 65535)
+        properties.ReceiveMaximum = receive_maximum
+        self.unsettled = receive_maximum // 2  # messages; with more of them the broker would soon have to wait
         host, _, port = value(self.BROKER).rpartition(":")
         client.connect_async(host, int(port), keepalive=30, clean_start=False, properties=properties)
         client.loop_start()

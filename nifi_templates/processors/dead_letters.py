@@ -1,12 +1,18 @@
 """A dead letter: one JSON object that says what came, from where, and why it could not go on."""
 
 import base64
+import codecs
 import json
 
 LONGEST_PAYLOAD = 128 * 1024
 """Bytes of the payload that are kept; escaped six-fold at worst, they still fit into a Kafka record of 1 MB."""
 
 LONGEST_REASON = 2000
+
+LONGEST_NAME = 256
+"""Characters of a run's or category's name; what is longer is none. The payload has it all the same."""
+
+LONGEST_TOPIC = 65_535
 
 
 def dead_letter(payload: bytes, reason: str, stage: str, mqtt_topic: str, received_at: int) -> bytes:
@@ -21,21 +27,23 @@ def dead_letter(payload: bytes, reason: str, stage: str, mqtt_topic: str, receiv
 
     """
     fields = _envelope(payload)
+    seq = fields.get("seq")
     kept = payload[:LONGEST_PAYLOAD]
     if len(kept) < len(payload):
         reason = f"{reason} (only the first {LONGEST_PAYLOAD} bytes of {len(payload)} are kept here)"
     try:
-        text = payload.decode() if len(kept) == len(payload) else kept.decode(errors="ignore")
+        # A character that the cut goes through is left out; anything else that is not UTF-8 must not be.
+        text = codecs.getincrementaldecoder("utf-8")().decode(kept, final=len(kept) == len(payload))
     except UnicodeDecodeError:
         text = None
     letter = {
         "reason": reason[:LONGEST_REASON],
         "stage": stage,
-        "mqtt_topic": mqtt_topic,
+        "mqtt_topic": mqtt_topic[:LONGEST_TOPIC],
         "received_at": received_at,
-        "run": fields.get("run") if isinstance(fields.get("run"), str) else None,
-        "category": fields.get("category") if isinstance(fields.get("category"), str) else None,
-        "seq": fields.get("seq") if type(fields.get("seq")) is int else None,
+        "run": _name(fields.get("run")),
+        "category": _name(fields.get("category")),
+        "seq": seq if type(seq) is int and -(2**63) <= seq < 2**63 else None,
         "payload": text,
         "payload_base64": None if text is not None else base64.b64encode(kept).decode(),
     }
@@ -55,3 +63,7 @@ def _envelope(payload: bytes) -> dict[str, object]:
     except (ValueError, RecursionError):
         return {}
     return value if isinstance(value, dict) else {}
+
+
+def _name(value: object) -> str | None:
+    return value if isinstance(value, str) and len(value) <= LONGEST_NAME else None

@@ -11,13 +11,13 @@ from collections.abc import Iterator
 from typing import Any
 
 import py4j.protocol  # type: ignore[import-untyped]
-from confirmations import Confirmations  # type: ignore[import-not-found]
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 from dead_letters import dead_letter, topic_of  # type: ignore[import-not-found]
 from kafka_rows import is_mark, key_reader  # type: ignore[import-not-found]
 from nifiapi.flowfiletransform import FlowFileTransform, FlowFileTransformResult
 from nifiapi.properties import PropertyDescriptor, StandardValidators
 from python_process import end_with_parent, read_bytes_fast  # type: ignore[import-not-found]
+from row_ranges import RowRanges  # type: ignore[import-not-found]
 
 ROWS, DEAD_LETTERS, REJECTED_ROWS = "rows", "dead letters", "rejected rows"
 DETAILS_BEGIN = "Records in this FlowFile were invalid for the following reasons:"
@@ -152,8 +152,8 @@ class PublishKafkaConfirmed(FlowFileTransform):  # type: ignore[misc]
                 errors.append(error)
 
         deadline = time.monotonic() + self.patience
-        confirmations = Confirmations()
-        confirm = confirmations.add_row if self.content == ROWS else confirmations.add_dead_letter
+        published = RowRanges()
+        note_row = published.add_row if self.content == ROWS else published.add_dead_letter
         count = 0
         for value, key, everywhere in self._records(flowfile):
             for target in range(self._partition_count(producer)) if everywhere else (-1,):
@@ -168,13 +168,13 @@ class PublishKafkaConfirmed(FlowFileTransform):  # type: ignore[misc]
                 count += 1
                 if count % POLL_EVERY == 0:
                     producer.poll(0)
-            confirm(value)
+            note_row(value)
         waiting = producer.flush(max(1.0, deadline - time.monotonic()))
         if errors:
             raise KafkaException(errors[0])
         if waiting:
             raise KafkaException(f"{waiting} of {count} records were not confirmed in {self.patience} s")
-        return count, confirmations.lines()
+        return count, published.confirmations()
 
     def _records(self, flowfile: Any) -> Iterator[Record]:  # noqa: ANN401
         """Yield each record's value, its key, and whether it belongs into every partition."""

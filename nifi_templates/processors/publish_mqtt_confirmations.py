@@ -13,7 +13,9 @@ from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 from python_process import end_with_parent  # type: ignore[import-not-found]
 
 PATIENCE_SECONDS = 5.0
-LONGEST_TOPIC = 65_535
+LONGEST_NAME = 100
+"""Bytes of a run's or a category's name, as the edge limits them, too."""
+
 QOS = 1
 
 
@@ -88,10 +90,9 @@ class PublishMqttConfirmations(FlowFileTransform):  # type: ignore[misc]
 
     def _publish(self, client: Client, line: bytes) -> MQTTMessageInfo | None:
         fields = json.loads(line)
-        topic = self.topic.format(run=fields["run"], category=fields["category"])
-        if not _is_topic(topic):
-            return None  # no edge sends to such a topic: what names it came from somebody else
-        return client.publish(topic, line, qos=QOS)
+        if not all(_is_name(fields[part]) for part in ("run", "category")):
+            return None  # no edge is called so, and a broker ends the connection over many such topics
+        return client.publish(self.topic.format(run=fields["run"], category=fields["category"]), line, qos=QOS)
 
     def _connect(self, context: Any) -> Client:  # noqa: ANN401
         def value(descriptor: Any) -> str:  # noqa: ANN401
@@ -115,8 +116,6 @@ class PublishMqttConfirmations(FlowFileTransform):  # type: ignore[misc]
             client.loop_stop()
 
 
-def _is_topic(text: str) -> bool:
-    try:
-        return len(text.encode()) <= LONGEST_TOPIC and not set(text) & set("+#\0")
-    except UnicodeEncodeError:
-        return False
+def _is_name(text: str) -> bool:
+    """Return whether the text can be one level of an MQTT topic; for brokers neither control nor non-characters can."""
+    return bool(text) and text.isprintable() and len(text.encode()) <= LONGEST_NAME and not set(text) & set("/+#")

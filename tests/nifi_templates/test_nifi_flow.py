@@ -1,4 +1,4 @@
-"""The flow on real servers: MQTT messages in, Kafka records and dead letters out, and its deployment."""
+"""The flow on real servers: its order, its deployment, and what else no case in nifi_templates/flow_tests can say."""
 
 import json
 import time
@@ -13,6 +13,9 @@ from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 from tenacity import retry, retry_if_exception_type, stop_after_delay, wait_fixed
 
 from nifi_templates import deployment
+from nifi_templates.case_file import find_cases
+from nifi_templates.case_run import run_cases
+from nifi_templates.cli import FLOW_TESTS
 from nifi_templates.definition import build_definition
 from streams.contract import load_contract, parse_contract
 from streams.errors import StreamproofError
@@ -146,92 +149,43 @@ def test_a_mark_is_in_every_partition_behind_the_rows_before_it(deployed, seq):
         assert [s for p, s in marks() if p == partition][-1] == seq
 
 
-@pytest.mark.parametrize(
-    ("changes", "reason"),
-    [
-        ({"rating": "abc"}, "[/rating]"),
-        ({"rating": "4.5"}, "[/rating]"),
-        ({"seq": "7"}, "[/seq]"),
-        ({"seq": 7.5}, "[/seq]"),
-        ({"product_id": 107461}, "[/product_id]"),
-        ({"user_id": None}, "missing: [/user_id]"),
-        ({"user_id": ...}, "missing: [/user_id]"),
-        ({"user_id": {"a": [1]}}, "[/user_id]"),
-        ({"timestamp": 123456789012345678901234567890}, "[/timestamp]"),
-        ({"extra": 1}, "[/extra]"),
-    ],
-)
-def test_a_row_that_does_not_fit_is_a_dead_letter_and_its_neighbours_come_through(deployed, changes, reason):
+def test_a_dead_letter_says_when_its_message_came(deployed):
     run = uuid.uuid4().hex
-    bad = deployed.row(2, run=run, **changes)
-    deployed.publish("\n".join([deployed.row(1, run=run), bad, deployed.row(3, run=run)]))
+    deployed.publish(deployed.row(1, run=run, rating="abc"), f'{{"run":"{run}","a":1,"a":2}}')
 
     @eventually
-    def outcome():
-        letters = [letter for letter in deployed.letters() if letter["run"] == run]
-        rows = [v["seq"] for _, _, v in deployed.rows() if v["run"] == run]
-        assert len(letters) == 1
-        assert sorted(rows) == [1, 3]
-        return letters[0]
+    def both():
+        found = [letter for letter in deployed.letters() if letter["run"] == run]
+        assert {letter["stage"] for letter in found} == {"message", "schema"}
+        return found
 
-    letter = outcome()
-    assert letter["stage"] == "schema"
-    assert reason in letter["reason"]
-    assert letter["mqtt_topic"] == f"{deployed.name}/{CATEGORY}"
-    assert json.loads(letter["payload"]) == json.loads(bad)
-    assert abs(letter["received_at"] / 1000 - time.time()) < 600
+    assert all(abs(letter["received_at"] / 1000 - time.time()) < 600 for letter in both())
 
 
-@pytest.mark.parametrize(
-    ("payload", "reason"),
-    [
-        (b"", "the message is empty"),
-        (b"{broken", "not JSON"),
-        (b"[1,2]", "an array"),
-        (b"5", "a number"),
-        (b'{"a":1,"a":2}', "twice"),
-        (b'{"a":NaN}', "not JSON"),
-        (b"\xff\xfe", "not JSON"),
-    ],
-)
-def test_what_is_no_json_object_is_a_dead_letter_and_its_neighbours_come_through(deployed, payload, reason):
-    category = uuid.uuid4().hex
-    good = deployed.row(1, category=category)
-    deployed.publish(b"\n".join([good.encode(), payload]) if payload else payload, good, category=category)
-
-    @eventually
-    def outcome():
-        letters = [letter for letter in deployed.letters() if letter["mqtt_topic"].endswith(category)]
-        assert len(letters) == 1
-        assert sum(v["category"] == category for _, _, v in deployed.rows()) == (2 if payload else 1)
-        return letters[0]
-
-    letter = outcome()
-    assert letter["stage"] == "message"
-    assert reason in letter["reason"]
-    assert letter["payload"] == (None if payload == b"\xff\xfe" else payload.decode())
-
-
-def test_the_edge_is_told_which_rows_kafka_has_among_the_rows_or_the_dead_letters(deployed):
+def test_the_source_tells_how_often_rows_came_and_which_also_of_those_that_were_dead_letters(deployed):
     run = uuid.uuid4().hex
-    filler = {"user_id": "", "product_id": "", "rating": 0.0, "timestamp": 0}
     rows = [deployed.row(i, run=run, **({"rating": "abc"} if i == 5 else {})) for i in range(1, 9)]
-    deployed.publish("\n".join(rows), deployed.row(-1, run=run, **filler), deployed.row(0, run=run, **filler))
+    filler = {"user_id": "", "product_id": "", "rating": 0.0, "timestamp": 0}
+    deployed.publish("\n".join(rows), "\n".join(rows[2:5]), deployed.row(-1, run=run, **filler), rows[7][:-1])
+    deployed.publish(*(deployed.row(i, run=run, category="a#") for i in (7, 9)))
+    deployed.publish(deployed.row(1, run={"a": 1}), deployed.row(1, run="no run"), '{"seq":1}', "[1]")
+    last = uuid.uuid4().hex
+    deployed.publish(deployed.row(1, run=last))
 
     @eventually
-    def all_told():
-        found = [told for topic, told in deployed.told if topic == f"{deployed.name}/{CATEGORY}/confirmed/{run}"]
-        assert {(told["run"], told["category"]) for told in found} == {(run, CATEGORY)}
-        seqs = {seq for told in found for first, last in told["ranges"] for seq in range(first, last + 1)}
-        assert seqs == {-1, *range(1, 9)}
+    def ledger():
+        found = deployment.received_rows(deployed.name, nifi=deployed.servers.nifi)
+        assert last in found
+        return found
 
-    all_told()
-    assert {letter["seq"] for letter in deployed.letters() if letter["run"] == run} == {5}
+    assert ledger()[run] == {CATEGORY: (11, [[1, 8]]), "a#": (2, [[7, 7], [9, 9]])}
+    assert "no run" not in ledger()
+    assert deployment.received_rows("never_deployed", nifi=deployed.servers.nifi) is None
 
 
 def test_a_category_that_is_no_mqtt_topic_does_not_stop_the_confirmations_of_others(deployed):
     run = uuid.uuid4().hex
-    for category in ("a#", "b/+", CATEGORY):
+    for category in ("a#", "b/+", "", "\x01", "\uffff", "a/" * 300, "x" * 70_000, CATEGORY):
         deployed.publish(deployed.row(1, run=run, category=category))
 
     @eventually
@@ -241,8 +195,24 @@ def test_a_category_that_is_no_mqtt_topic_does_not_stop_the_confirmations_of_oth
     told()
 
 
+def test_the_projects_cases_find_a_flow_that_lets_too_much_through(stream, monkeypatch, tmp_path):
+    lax = build_definition()
+    for it in lax["flowContents"]["processors"]:
+        it["properties"] |= {"allow-extra-fields": "true"} if it["name"].startswith("check") else {}
+    (tmp_path / "flow.json").write_text(json.dumps(lax), encoding="utf-8")
+    monkeypatch.setattr(deployment, "FLOW_FILE", tmp_path / "flow.json")
+    stream.deploy()
+    case = find_cases([FLOW_TESTS / "ratings" / "rows-that-do-not-fit.toml"], stream.contract)
+    (result,) = run_cases(stream.contract, case, wait=300, mqtt=stream.servers.mqtt, kafka=stream.servers.kafka)
+    came, missing = result.problems
+    assert came.startswith('unexpected record: run = "{run}", category = "{category}", seq = 8,')
+    assert "extra = 1" in came
+    assert missing == 'expected dead letter 7 did not come: reason = "[/extra]", stage = "schema", seq = 8'
+
+
 def test_deploying_twice_gives_one_flow_and_starts_it_again(stream):
     assert stream.deploy().action == "created"
+    assert deployment.received_rows(stream.name, nifi=stream.servers.nifi) == {}
     canvas.schedule_processor(processor("check rows", stream.name), False)
     assert not stream.status().running
     assert stream.deploy().action == "unchanged"
@@ -308,5 +278,7 @@ def test_queues_that_cannot_drain_because_kafka_is_away_are_kept_unless_forced(s
 
 
 def test_a_nifi_that_is_away_is_named_with_what_to_try():
-    with pytest.raises(StreamproofError, match=r"http://127.0.0.1:1/nifi-api cannot be reached.*NIFI_API_ENDPOINT"):
+    with pytest.raises(
+        StreamproofError, match=r"http://127.0.0.1:1/nifi-api cannot be reached.*NIFI_API_ENDPOINT.*refused\)$"
+    ):
         deployment.status("ratings", nifi=NifiSettings(api_endpoint="http://127.0.0.1:1/nifi-api"))
