@@ -1,6 +1,7 @@
 """A Flink cluster by its REST interface: its jobs, their late rows, cancelling, savepoints."""
 
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Literal
@@ -14,6 +15,7 @@ from streams.settings import FlinkSettings
 
 ENDED = {"FINISHED", "CANCELED", "FAILED"}
 _POLL_S = 0.2
+_COMMIT_S = 15.0
 _CHECKPOINTS = "execution.checkpointing.dir"
 
 
@@ -106,6 +108,22 @@ class Cluster:
         counters = self._counters(job, "_messages.numRecordsIn", "_messages.numRecordsOut")
         return max(0, sum(-n if name.endswith("Out") else n for name, n in counters.items()))
 
+    def last_checkpoint(self, job: str) -> datetime | None:
+        """Return when the newest completed checkpoint of a job was begun, or None."""
+        newest = (self._get(f"/jobs/{newest_id(job)}/checkpoints").get("latest") or {}).get("completed")
+        return _time(newest["trigger_timestamp"]) if newest else None
+
+    def restarts(self, job: str) -> int:
+        """Return how many times Flink has restarted a job since it was submitted (again)."""
+        values = self._get(f"/jobs/{newest_id(job)}/metrics?get=numRestarts")
+        return sum(int(metric["value"]) for metric in values)
+
+    def taskmanagers(self, job: str) -> set[str]:
+        """Return the ids of the TaskManagers that a job's tasks run on."""
+        path = f"/jobs/{newest_id(job)}"
+        vertices = [self._get(f"{path}/vertices/{vertex['id']}") for vertex in self._get(path)["vertices"]]
+        return {task["taskmanager-id"] for vertex in vertices for task in vertex["subtasks"]}
+
     def wait_until_running(self, job: str, timeout_s: float = 120) -> None:
         """Wait until all tasks of a job run.
 
@@ -125,9 +143,18 @@ class Cluster:
             raise StreamproofError(f"the job {job} {what}: {self._reason(job)} (see {self.page(job)})")
 
     def cancel(self, job: str, timeout_s: float = 60) -> None:
-        """Cancel a job and wait until it has ended; its checkpoints are kept, and it is not submitted again."""
+        """End a job and wait until it has ended; its checkpoints are kept, and it is not submitted again.
+
+        It commits the windows that it has written, if it can: a transaction left open would hide all later windows of
+        the topic from ``read_committed`` readers, for up to 15 minutes.
+        """
         job = newest_id(job)
         _mark(job, "cancelled")
+        if self.state(job) == "RUNNING":
+            with suppress(StreamproofError):
+                self._stop(job, _COMMIT_S)
+        if self.state(job) in ENDED:
+            return
         self._ask("PATCH", f"/jobs/{job}", job=job)
         if not self._poll(lambda: self.state(job) in ENDED, timeout_s):
             raise StreamproofError(f"the job {job} does not end: it is {self.state(job)} (see {self.page(job)})")
@@ -135,7 +162,16 @@ class Cluster:
     def savepoint(self, job: str, *, stop: bool = False, timeout_s: float = 120) -> str:
         """Write a savepoint, or stop the job with one, and return the savepoint's path as the cluster sees it."""
         job = newest_id(job)
-        path, body = ("stop", {"drain": False}) if stop else ("savepoints", {"cancel-job": False})
+        if stop:
+            path = self._stop(job, timeout_s)
+            _mark(job, "stopped")
+            return path
+        return self._savepoint(job, "savepoints", {"cancel-job": False}, timeout_s)
+
+    def _stop(self, job: str, timeout_s: float) -> str:
+        return self._savepoint(job, "stop", {"drain": False}, timeout_s)
+
+    def _savepoint(self, job: str, path: str, body: dict[str, bool], timeout_s: float) -> str:
         trigger = self._ask("POST", f"/jobs/{job}/{path}", job=job, json=body)["request-id"]
         done: dict[str, Any] = {}
 
@@ -151,14 +187,10 @@ class Cluster:
             raise StreamproofError(
                 f"the savepoint of {job} failed: {_cause(done['operation']['failure-cause']['stack-trace'])}"
             )
-        if stop:
-            _mark(job, "stopped")
         return str(done["operation"]["location"])
 
     def _describe(self, job: Mapping[str, Any], label: str) -> Job:
         id_ = job["jid"]
-        newest = (self._get(f"/jobs/{id_}/checkpoints").get("latest") or {}).get("completed")
-        restarts = {m["id"]: m["value"] for m in self._get(f"/jobs/{id_}/metrics?get=numRestarts")}
         return Job(
             id=id_,
             label=label,
@@ -167,8 +199,8 @@ class Cluster:
             since=_time(job["start-time"]),
             late_rows=self.late_rows(id_),
             unreadable=self.unreadable(id_),
-            restarts=int(restarts.get("numRestarts", 0)),
-            last_checkpoint=_time(newest["trigger_timestamp"]) if newest else None,
+            restarts=self.restarts(id_),
+            last_checkpoint=self.last_checkpoint(id_),
         )
 
     def _counters(self, job: str, *endings: str) -> dict[str, int]:

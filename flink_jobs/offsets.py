@@ -1,10 +1,11 @@
-"""Where in the rows topic a job starts to read: found out when it is submitted, not when it has started."""
+"""Where in the rows topic a job reads: from where on, found out when it is submitted, and how far it has come."""
 
-from confluent_kafka import KafkaError, KafkaException, TopicPartition
+from confluent_kafka import ConsumerGroupTopicPartitions, KafkaError, KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient, OffsetSpec
 from tenacity import retry, retry_if_exception, stop_after_delay, wait_fixed
 
-from flink_jobs.records import Start
+from flink_jobs.records import JobRecord, Start
+from flink_jobs.tables import consumer_group
 from streams.contract import Contract
 from streams.errors import StreamproofError
 from streams.settings import KafkaSettings
@@ -32,6 +33,26 @@ def start_offsets(contract: Contract, kafka: KafkaSettings, start: Start) -> dic
         raise StreamproofError(
             f"Kafka at {kafka.servers}: {error.args[0].str()}: is it up? (STREAMPROOF_KAFKA_SERVERS says where it is)"
         ) from error
+
+
+def read_offsets(record: JobRecord, kafka: KafkaSettings) -> dict[int, tuple[int, int]]:
+    """Return for each partition of the rows topic from which offset on a job has read, and up to before which one.
+
+    Kafka keeps how far it was at its last checkpoint, also when the job or Flink is away.
+
+    Raises:
+        StreamproofError: Kafka cannot be reached or refuses.
+
+    """
+    admin = AdminClient({"bootstrap.servers": kafka.servers, "log_level": 0})
+    asked = ConsumerGroupTopicPartitions(consumer_group(record.label))
+    try:
+        (answer,) = admin.list_consumer_group_offsets([asked], request_timeout=_TIMEOUT_S).values()
+        places = answer.result().topic_partitions
+    except KafkaException as error:
+        raise StreamproofError(f"Kafka at {kafka.servers}: {error.args[0].str()}") from error
+    read = {p.partition: p.offset for p in places if p.topic == record.contract.topics.rows}
+    return {partition: (start, max(start, read.get(partition, 0))) for partition, start in record.offsets.items()}
 
 
 def _is_of_a_new_topic(error: BaseException) -> bool:

@@ -3,7 +3,10 @@
 Flink gives a job a new id whenever it is submitted again; its label, the ``job`` of its windows, stays.
 """
 
+import fcntl
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -85,6 +88,15 @@ class JobRecord(BaseModel):
         (_folder() / f"{self.label}.json").unlink(missing_ok=True)
 
 
+@contextmanager
+def alone() -> Iterator[None]:
+    """Let only one process at a time bring jobs to a cluster: what is on its way there looks as if it were lost."""
+    _folder().mkdir(parents=True, exist_ok=True)
+    with (_folder() / "lock").open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
 def load_records() -> list[JobRecord]:
     """Return what is remembered of all jobs, the oldest first.
 
@@ -95,9 +107,27 @@ def load_records() -> list[JobRecord]:
     return [_read(path) for path in sorted(_folder().glob("*.json"), key=lambda p: p.stat().st_mtime)]
 
 
+def wanted_records(jobmanager: str) -> list[JobRecord]:
+    """Return the jobs that are to run on a cluster, by its ``host:port``: neither cancelled nor stopped.
+
+    Raises:
+        StreamproofError: a record is damaged.
+
+    """
+    return [record for record in load_records() if record.state == "running" and record.jobmanager == jobmanager]
+
+
 def find_record(job: str) -> JobRecord | None:
     """Return the record of a job by its label or one of its Flink ids."""
     return next((r for r in load_records() if job == r.label or job in r.flink_ids), None)
+
+
+def reader_of(run: str, stream: str) -> JobRecord | None:
+    """Return the newest job that follows a run, or else the newest that follows its stream live and was not ended."""
+    records = [record for record in load_records() if record.contract.name == stream]
+    of_run = [record for record in records if record.options.run == run]
+    live = [record for record in records if record.options.run is None and record.state == "running"]
+    return next(iter([*of_run[::-1], *live[::-1]]), None)
 
 
 def newest_id(job: str) -> str:

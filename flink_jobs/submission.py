@@ -8,7 +8,15 @@ from dataclasses import dataclass, replace
 from flink_jobs.client import connector_jar, end_jvm, run_statements
 from flink_jobs.cluster import ENDED, Cluster
 from flink_jobs.offsets import start_offsets
-from flink_jobs.records import JobOptions, JobRecord, find_record, is_outdated, newest_checkpoint, writer_of
+from flink_jobs.records import (
+    JobOptions,
+    JobRecord,
+    alone,
+    find_record,
+    is_outdated,
+    newest_checkpoint,
+    writer_of,
+)
 from flink_jobs.tables import JOBS, job_statements
 from streams.contract import load_contract
 from streams.errors import StreamproofError, UsageError
@@ -53,7 +61,11 @@ def submit(
     """
     if job not in JOBS:
         raise UsageError(f"there is no job {job!r}: name one of {', '.join(sorted(JOBS))}")
-    flink, kafka = flink or FlinkSettings(), kafka or KafkaSettings()
+    with alone():
+        return _submit(job, options, flink or FlinkSettings(), kafka or KafkaSettings())
+
+
+def _submit(job: str, options: JobOptions, flink: FlinkSettings, kafka: KafkaSettings) -> Submitted:
     cluster = Cluster(flink)
     if options.savepoint:
         record = _writer(job, options, options.savepoint)
@@ -87,15 +99,17 @@ def resubmit(label: str, flink: FlinkSettings | None = None, kafka: KafkaSetting
         StreamproofError: the job is not lost, its checkpoints cannot be seen, and as ``submit``.
 
     """
-    record = find_record(label)
-    if record is None or record.state != "running":
-        raise UsageError(f"the job {label} {f'was {record.state}' if record else 'is not remembered'}: submit it anew")
-    flink, kafka = flink or FlinkSettings(jobmanager=record.jobmanager), kafka or KafkaSettings()
-    cluster = Cluster(flink)
-    _check_is_not_there(record, cluster, {"FAILED"})
-    options = replace(record.options, savepoint=newest_checkpoint(record))
-    _check_slots(cluster, options.parallelism, _SLOTS_TIMEOUT_S)
-    return _launch(record, options, flink, kafka)
+    with alone():
+        record = find_record(label)
+        if record is None or record.state != "running":
+            what = f"was {record.state}" if record else "is not remembered"
+            raise UsageError(f"the job {label} {what}: submit it anew")
+        flink, kafka = flink or FlinkSettings(jobmanager=record.jobmanager), kafka or KafkaSettings()
+        cluster = Cluster(flink)
+        _check_is_not_there(record, cluster, {"FAILED"})
+        options = replace(record.options, savepoint=newest_checkpoint(record))
+        _check_slots(cluster, options.parallelism, _SLOTS_TIMEOUT_S)
+        return _launch(record, options, flink, kafka)
 
 
 def _writer(job: str, options: JobOptions, savepoint: str) -> JobRecord:

@@ -49,7 +49,7 @@ def job_statements(  # noqa: PLR0913 (all but two by name)
     )
     common = {"connector": "kafka", "properties.bootstrap.servers": kafka_servers, "format": "json"}
     source = (
-        common | {"topic": contract.topics.rows, "properties.group.id": f"streamproof-{label}"} | dict(source_options)
+        common | {"topic": contract.topics.rows, "properties.group.id": consumer_group(label)} | dict(source_options)
     )
     sink = common | {"topic": contract.topics.windows, "sink.transactional-id-prefix": f"streamproof-{label}"}
     tables = [
@@ -58,6 +58,11 @@ def job_statements(  # noqa: PLR0913 (all but two by name)
         _windows_table(contract, sink),
     ]
     return tables + [s.strip() for s in filled.split(";\n") if s.strip()]
+
+
+def consumer_group(label: str) -> str:
+    """Return the consumer group for which a job commits, at each checkpoint, how far it has read."""
+    return f"streamproof-{label}"
 
 
 def _messages_table(contract: Contract, window: Window, run: str | None, options: Mapping[str, str]) -> str:

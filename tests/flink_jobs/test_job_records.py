@@ -4,10 +4,20 @@ import os
 
 import pytest
 
-from flink_jobs.records import JobOptions, JobRecord, find_record, is_outdated, newest_checkpoint, newest_id, writer_of
+from flink_jobs.records import (
+    JobOptions,
+    JobRecord,
+    find_record,
+    is_outdated,
+    newest_checkpoint,
+    newest_id,
+    reader_of,
+    writer_of,
+)
 from flink_jobs.window import Window
 from streams.contract import load_contract
 from streams.errors import StreamproofError, UsageError
+from streams.settings import HomeSettings
 
 FIRST, SECOND = "a" * 32, "b" * 32
 
@@ -74,3 +84,20 @@ def test_checkpoints_on_another_machine_are_not_taken_for_none(record):
 def test_a_savepoint_older_than_the_newest_checkpoint_is_outdated(record, tmp_path):
     older, newer = checkpoint(tmp_path, 1, at=1_000), checkpoint(tmp_path, 2, at=2_000)
     assert [is_outdated(path, record) for path in (older, newer)] == [True, False]
+
+
+def test_a_run_is_read_by_the_newest_job_that_follows_it_or_else_by_a_live_one_that_goes_on(record):
+    live = JobOptions(Window(30_000, 5_000))
+    others = [record.model_copy(update={"label": label * 32}) for label in "cde"]
+    others[0].model_copy(update={"options": live}).save()
+    others[1].model_copy(update={"options": live, "state": "cancelled"}).save()
+    assert reader_of("A", "ratings") == record
+    assert reader_of("B", "ratings").label == "c" * 32
+    assert reader_of("B", "another") is None
+    others[2].save()
+    os.utime(record_file(record), (1_000, 1_000))
+    assert reader_of("A", "ratings").label == "e" * 32
+
+
+def record_file(record):
+    return HomeSettings().home / "jobs" / f"{record.label}.json"

@@ -20,6 +20,7 @@ from stack.servers import Stack
 from streams.contract import parse_contract
 from streams.errors import StreamproofError, UsageError
 from streams.message import END_SEQ, HEARTBEAT_SEQ
+from streams.run import RowCounts, Run, Source
 from streams.topics import ensure_topics
 
 PARTITIONS = 4
@@ -54,9 +55,9 @@ class Topic:
         fields = {"product_id": row["key"], "rating": row["rating"], "taken": row["event_time"]}
         self._put(row["key"], run, row["category"], row["seq"], row["event_time"], low, fields)
 
-    def mark(self, seq, low, *, run, category="Books"):
+    def mark(self, seq, low, *, run, category="Books", partitions=range(PARTITIONS)):
         fields = {"product_id": "", "rating": 0.0, "taken": 0}
-        for partition in range(PARTITIONS):
+        for partition in partitions:
             self._put(None, run, category, seq, low, low, fields, partition)
 
     def send_text(self, text, partition=0):
@@ -340,3 +341,60 @@ def test_a_job_that_the_jobmanager_lost_goes_on_under_its_label_exactly_once(ser
     for label, state in ((job, "cancelled"), (without_checkpoint, "stopped")):
         with pytest.raises(UsageError, match=f"was {state}"):
             resubmit(label, servers.flink, servers.kafka)
+
+
+def ended_run(run, stream, end):
+    """Return the manifest of a run whose end is marked."""
+    return Run(run=run, contract=stream, clock="virtual", pace="file", batch_rows=1, batch_ms=1, end=end,
+               sources={"Books": Source(file="Books.csv", sha256="", size=0)}, rows={"Books": RowCounts()},
+               state="finished", created=datetime.now(UTC))  # fmt: skip
+
+
+def test_a_job_that_restarts_between_two_partitions_end_marks_still_closes_its_windows(servers, run_job):
+    topic = Topic(servers, contract(f"restarted_{random.randrange(10**9)}"))
+    rows, cluster, stack = RUNS["A"][:200], Cluster(servers.flink), Stack.from_environment()
+    run = topic.contract.name
+    job = run_job(topic.contract, 30_000, 5_000, run=run)
+    for row in rows:
+        topic.send(row, rows[0]["event_time"] - 1, run=run)
+    end = rows[-1]["event_time"]
+    ended_run(run, topic.contract, end).save(servers.home)
+    topic.mark(END_SEQ, end, run=run, partitions=range(PARTITIONS - 1))
+    topic.producer.flush()
+    read = completed_checkpoints(job) + 3
+    until(lambda: completed_checkpoints(job) >= read)
+    assert not topic.windows(job)
+
+    name = sorted(cluster.taskmanagers(job))[0]
+    taskmanager = stack.processes.find(name)
+    taskmanager.kill()
+    taskmanager.wait(10)
+    stack.up(parts=(name,))
+    restarted = datetime.now(UTC)
+    until(lambda: (cluster.last_checkpoint(job) or restarted) > restarted)
+    topic.mark(END_SEQ, end, run=run, partitions=[PARTITIONS - 1])
+    topic.producer.flush()
+    expected = true_windows(rows, 30_000, 5_000)
+    assert topic.wait_for_windows(expected, job) == expected
+
+
+def test_a_cancelled_job_commits_what_it_has_written_and_hides_no_windows_of_another(servers, run_job):
+    topic = Topic(servers, contract(f"hidden_{random.randrange(10**9)}"))
+    cluster, rows = Cluster(servers.flink), RUNS["A"]
+    # So long between two checkpoints that all it writes is in an open transaction when it is cancelled.
+    first = run_job(topic.contract, 30_000, 5_000, run="A", checkpoint_interval=3_600_000)
+    for _ in replay(topic, "A", rows):
+        pass
+    anyone = Consumer(
+        {"bootstrap.servers": servers.kafka.servers, "group.id": "test", "isolation.level": "read_uncommitted"}
+    )
+    windows = [TopicPartition(topic.contract.topics.windows, p) for p in range(PARTITIONS)]
+    assert until(lambda: sum(anyone.get_watermark_offsets(p)[1] for p in windows))
+    anyone.close()
+    cluster.cancel(first)
+    expected = true_windows(rows, 30_000, 5_000)
+    written = topic.windows(first)
+    assert written
+    assert set(written) <= set(expected)
+    second = run_job(topic.contract, 30_000, 5_000, run="A")
+    assert topic.wait_for_windows(expected, second) == expected
