@@ -1,19 +1,22 @@
-"""The commands ``up``, ``down``, ``status``, ``logs`` and ``setup``."""
+"""The commands ``up``, ``down``, ``status``, ``logs``, ``setup``, and what ``up`` leaves running: ``supervise``."""
 
 import json
+import sys
 import time
 from collections import deque
 from typing import Annotated
 
 import typer
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 
-from stack.servers import PARTS, Stack
+from stack.servers import PARTS, SUPERVISOR, Stack
+from stack.supervisor import Supervisor, set_by_sigterm
 from streams.command import new_app
 from streams.errors import UsageError
 
 _FOLLOW = 0.3  # seconds between two looks at a log
+_LOGS = (*PARTS, SUPERVISOR)
 
 
 def setup() -> None:
@@ -23,7 +26,7 @@ def setup() -> None:
 
 def up() -> None:
     """Start Mosquitto, Kafka, NiFi and Flink on this machine, and wait until all are healthy."""
-    Stack.from_environment().up()
+    Stack.from_environment().up(supervisor=[sys.executable, "-m", "stack", "supervise"])
 
 
 def down() -> None:
@@ -35,24 +38,39 @@ def status(
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document for programs.")] = False,
 ) -> None:
     """Tell of every part whether it runs, under which pid, and whether it is healthy."""
-    parts = Stack.from_environment().status()
+    stack = Stack.from_environment()
+    parts, supervisor = stack.status(), stack.supervisor()
     if as_json:
-        print(json.dumps({"parts": [part._asdict() for part in parts]}))
+        print(json.dumps({"parts": [part._asdict() for part in parts], "supervisor": supervisor}))
         return
-    table = Table("part", "pid", "healthy", "restarts", box=None)
+    out = Console()
+    table = Table("part", "pid", "healthy", "restarts", Column("ended by itself last", overflow="fold"), box=None)
     for part in parts:
-        table.add_row(part.name, str(part.pid or "-"), "yes" if part.healthy else "no", str(part.restarts))
-    Console().print(table)
+        healthy = "given up" if part.given_up else "yes" if part.healthy else "no"
+        table.add_row(part.name, str(part.pid or "-"), healthy, str(part.restarts), part.last_end or "")
+    out.print(table)
+    for part in parts:
+        if part.given_up:
+            out.print(
+                f"{part.name} ended again and again and is not started any more until the next `streamproof up`; "
+                + part.given_up,
+                markup=False,
+                soft_wrap=True,
+            )
+    if not any(part.pid for part in parts):
+        out.print("Nothing runs: `streamproof up` starts it.", markup=False)
+    elif supervisor is None:
+        out.print("Nobody starts again what ends: `streamproof up` does.", markup=False)
 
 
 def logs(
-    part: Annotated[str, typer.Argument(help=f"One of {', '.join(PARTS)}.")],
+    part: Annotated[str, typer.Argument(help=f"One of {', '.join(_LOGS)}.")],
     lines: Annotated[int, typer.Option("--lines", "-n", min=0, help="How many lines of the end to print.")] = 50,
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on printing what comes, until Ctrl-C.")] = False,
 ) -> None:
     """Print the end of a part's log."""
-    if part not in PARTS:
-        raise UsageError(f"there is no part {part!r}: name one of {', '.join(PARTS)}")
+    if part not in _LOGS:
+        raise UsageError(f"there is no part {part!r}: name one of {', '.join(_LOGS)}")
     log = Stack.from_environment().processes.log(part)
     if not log.exists():
         raise UsageError(f"{part} has no log yet ({log}): run `streamproof up` first")
@@ -66,6 +84,12 @@ def logs(
                 time.sleep(_FOLLOW)
 
 
+def supervise() -> None:
+    """Start again what ends by itself, until it is stopped; `up` runs this in the background."""
+    Supervisor(Stack.from_environment()).run(set_by_sigterm())
+
+
 app = new_app("The servers on this machine, without Docker.")
 for command in (setup, up, down, status, logs):
     app.command()(command)
+app.command(hidden=True)(supervise)

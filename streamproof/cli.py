@@ -1,10 +1,11 @@
 """The ``streamproof`` command: every stage's commands, and those that need several stages."""
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
+import benchmarks.cli
+import drills.cli
 import edge_replayer.cli
 import flink_jobs.cli
 import nifi_templates.cli
@@ -13,49 +14,67 @@ import validation.cli
 from nifi_templates.extensions import install_extensions
 from stack.servers import Stack
 from streamproof.demo import run_demo
+from streamproof.end_marks import mark_ends_again
 from streamproof.late_rows import late_rows
 from streamproof.lost_jobs import resubmit_lost_jobs
-from streams.command import new_app
-from streams.settings import HomeSettings
+from streamproof.row_stages import STAGES
+from streamproof.start_servers import extensions_folder, start_servers
+from streams.command import console, new_app
 
 app = new_app("Replay a CSV through MQTT, NiFi, Kafka and Flink, and prove every window.")
-
-
-def _extensions() -> Path:
-    return HomeSettings().home / "nifi" / "python_extensions"
 
 
 @app.command()
 def setup() -> None:
     """Fetch and check everything that the servers need; what is there is skipped."""
     Stack.from_environment().setup()
-    install_extensions(_extensions())
+    install_extensions(extensions_folder())
 
 
 @app.command()
 def up() -> None:
-    """Start the servers on this machine and wait until each is healthy; jobs that ran before go on."""
-    install_extensions(_extensions())
-    Stack.from_environment().up(extensions=_extensions())
-    resubmit_lost_jobs()
+    """Start the servers on this machine and wait until each is healthy; jobs that ran before go on.
+
+    What ends by itself from then on is started again.
+    """
+    start_servers(Stack.from_environment(), extensions_folder())
 
 
 app.command()(stack.cli.down)
 app.command()(stack.cli.status)
 app.command()(stack.cli.logs)
 app.command()(nifi_templates.cli.deploy)
-flow = new_app("Look at a stream's NiFi flow, or take it away.")
+flow = new_app("Look at a stream's NiFi flow, test it, or take it away.")
 flow.command("status")(nifi_templates.cli.flow_status)
+flow.command("test")(nifi_templates.cli.flow_test)
 flow.command("remove")(nifi_templates.cli.flow_remove)
 app.add_typer(flow, name="flow")
 app.command()(flink_jobs.cli.submit)
 app.command("list")(flink_jobs.cli.list_jobs)
 app.command()(flink_jobs.cli.cancel)
 app.command()(flink_jobs.cli.savepoint)
+
+
+@app.command()
+def resubmit() -> None:
+    """Submit the jobs again that a JobManager that was started anew does not know, from their newest checkpoints.
+
+    Jobs that Flink itself has restarted get the end marks of their runs once more, which closes their last windows.
+    """
+    are_all_back = resubmit_lost_jobs()
+    for run in mark_ends_again({}):
+        console.print(f"the end of the run {run} is marked again", markup=False)
+    if not are_all_back:
+        raise typer.Exit(1)
+
+
 app.command()(edge_replayer.cli.replay)
-validation.cli.late_rows = late_rows
+validation.cli.late_rows, validation.cli.stages = late_rows, STAGES
 app.command()(validation.cli.validate)
+app.command()(validation.cli.audit)
 app.command()(validation.cli.windows)
+app.command()(drills.cli.drill)
+app.command()(benchmarks.cli.bench)
 
 
 @app.command()
@@ -66,4 +85,4 @@ def demo(
     ] = None,
 ) -> None:
     """Start the servers, replay ratings through the whole chain, and prove every window."""
-    run_demo(files or [], _extensions())
+    run_demo(files or [], extensions_folder())

@@ -15,8 +15,9 @@ from flink_jobs.window import Window
 from nifi_templates.deployment import deploy
 from stack.servers import Stack
 from streamproof.late_rows import late_rows
-from streamproof.lost_jobs import resubmit_lost_jobs
+from streamproof.row_stages import STAGES
 from streamproof.sample_ratings import write_sample
+from streamproof.start_servers import start_servers
 from streams.command import console
 from streams.contract import load_contract
 from streams.errors import StreamproofError
@@ -50,9 +51,8 @@ def run_demo(files: Sequence[str], extensions: Path) -> None:
     with ExitStack() as on_failure:
         _step("1/5 starting Mosquitto, Kafka, NiFi and Flink")
         stopped = [part.name for part in stack.status() if part.pid is None]
-        stack.up(extensions=extensions)
+        start_servers(stack, extensions)
         on_failure.callback(stack.down, parts=stopped)
-        resubmit_lost_jobs()
 
         _step("2/5 deploying the NiFi flow")
         deploy(contract)
@@ -75,7 +75,7 @@ def run_demo(files: Sequence[str], extensions: Path) -> None:
         )
 
         _step("5/5 computing the windows again from the CSV files alone, and comparing")
-        verdict = validate(run, home, KafkaSettings(), wait=_WAIT_SECONDS, late=late_rows)
+        verdict = validate(run, home, KafkaSettings(), wait=_WAIT_SECONDS, late=late_rows, stages=STAGES)
         print_verdict(verdict)
         page = write_report(verdict, home.runs / run)
         if not verdict.proven:

@@ -35,14 +35,14 @@ def free_ports(count: int) -> list[int]:
 
 
 @pytest.fixture(scope="session")
-def servers() -> Iterator[Servers]:
-    """Start the whole stack; stop it and remove its data after the last test.
+def servers(request: pytest.FixtureRequest) -> Iterator[Servers]:
+    """Start the whole stack, with its supervisor; stop it and remove its data after the last test.
 
     With STREAMPROOF_TEST_HOME set, the stack of that home is used (started if need be) and left running, so that
     a developer need not wait for it at each run; its addresses then come from the environment as usual.
     """
-    from nifi_templates.extensions import install_extensions
-    from stack.servers import Stack
+    from stack.servers import SUPERVISOR, Stack
+    from streamproof.start_servers import extensions_folder, start_servers
 
     kept = os.environ.get("STREAMPROOF_TEST_HOME")
     with ExitStack() as cleanup:
@@ -66,10 +66,13 @@ def servers() -> Iterator[Servers]:
         stack = Stack.from_environment()
         if not kept:
             cleanup.callback(stack.down)
-        extensions = HomeSettings().home / "nifi" / "python_extensions"
-        install_extensions(extensions)
-        stack.up(extensions=extensions)
+        start_servers(stack, extensions_folder())
         yield Servers(HomeSettings(), MqttSettings(), KafkaSettings(), NifiSettings(), FlinkSettings())
+        if request.session.testsfailed:
+            # The servers' own account goes with them: some failures cannot be understood without it.
+            for part in stack.status():
+                print(part)
+            print(stack.last_words(SUPERVISOR))
 
 
 @pytest.fixture

@@ -19,15 +19,16 @@ def write_log(home, name, lines):
 def test_status_of_a_stopped_stack_is_one_json_document(own_environment):
     done = stack("status", "--json")
     assert done.returncode == 0
-    assert json.loads(done.stdout) == {
-        "parts": [{"name": name, "pid": None, "healthy": False, "restarts": 0} for name in PARTS]
-    }
+    stopped = {"pid": None, "healthy": False, "restarts": 0, "last_end": None, "given_up": None}
+    assert json.loads(done.stdout) == {"parts": [{"name": n} | stopped for n in PARTS], "supervisor": None}
     assert not (own_environment / "stack").exists()
 
 
 def test_status_for_people_has_a_line_for_each_part(own_environment):
     done = stack("status")
-    assert [line.split()[0] for line in done.stdout.splitlines()] == ["part", *PARTS]
+    *table, last = done.stdout.splitlines()
+    assert [line.split()[0] for line in table] == ["part", *PARTS]
+    assert last == "Nothing runs: `streamproof up` starts it."
     assert not own_environment.exists()
 
 

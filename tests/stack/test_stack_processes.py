@@ -18,6 +18,11 @@ def processes(tmp_path):
     processes.stop("nifi", 5)
 
 
+def start(processes, program):
+    processes.start("nifi", program)
+    return processes.find("nifi")
+
+
 @pytest.fixture
 def stranger():
     """A process that belongs to somebody else."""
@@ -32,7 +37,7 @@ def remember(folder, record):
 
 
 def test_a_part_is_found_by_another_command_and_stopped(tmp_path, processes):
-    started = processes.start("nifi", Program(SLEEPER, tmp_path))
+    started = start(processes, Program(SLEEPER, tmp_path))
     assert Processes(tmp_path).find("nifi") == started
     processes.stop("nifi", 5)
     assert processes.find("nifi") is None
@@ -43,7 +48,7 @@ def test_a_part_that_ignores_the_polite_signal_is_killed(tmp_path, processes):
     deaf = (
         "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('deaf', flush=True); time.sleep(600)"
     )
-    started = processes.start("nifi", Program([sys.executable, "-c", deaf], tmp_path))
+    started = start(processes, Program([sys.executable, "-c", deaf], tmp_path))
     while "deaf" not in processes.last_lines("nifi", 5):
         assert started.is_running()
     processes.stop("nifi", 0.2)
@@ -68,19 +73,41 @@ def test_a_process_without_the_mark_of_this_home_is_not_signalled(tmp_path, proc
 
 
 def test_a_part_that_was_killed_is_gone_and_its_next_start_counts_as_a_restart(tmp_path, processes):
-    processes.start("nifi", Program(SLEEPER, tmp_path)).kill()
+    start(processes, Program(SLEEPER, tmp_path)).kill()
     while processes.find("nifi"):
         pass
+    assert processes.has_ended("nifi")
     assert processes.record("nifi").restarts == 0
     processes.start("nifi", Program(SLEEPER, tmp_path))
     assert processes.record("nifi").restarts == 1
 
 
+@pytest.mark.parametrize(
+    ("script", "why"),
+    [("exit 3", "ended with exit code 3"), ("kill -KILL $$", "killed by SIGKILL"), ("kill $$", "killed by SIGTERM")],
+)
+def test_another_command_can_tell_how_a_part_ended(tmp_path, processes, script, why):
+    processes.start("nifi", Program(["sh", "-c", script], tmp_path))
+    while processes.find("nifi"):
+        pass
+    assert Processes(tmp_path).why_ended("nifi").endswith(f"Z: {why}")
+    processes.start("nifi", Program(SLEEPER, tmp_path))
+    assert processes.record("nifi").last_end.endswith(why)
+
+
+def test_a_part_that_was_stopped_has_not_ended_by_itself(tmp_path, processes):
+    processes.start("nifi", Program(SLEEPER, tmp_path))
+    processes.stop("nifi", 5)
+    assert not processes.has_ended("nifi")
+    processes.start("nifi", Program(SLEEPER, tmp_path))
+    assert processes.record("nifi").restarts == 0
+
+
 def test_leftovers_are_those_of_this_home_only(tmp_path, processes, stranger):
-    started = processes.start("nifi", Program([*SLEEPER, "framework/Controller.py"], tmp_path))
+    started = start(processes, Program([*SLEEPER, "framework/Controller.py"], tmp_path))
     other = Processes(tmp_path / "other")
     (tmp_path / "other").mkdir()
-    assert list(processes.leftovers("framework/Controller.py")) == [started]
+    assert started in processes.leftovers("framework/Controller.py")
     assert not list(other.leftovers("framework/Controller.py"))
     assert psutil.Process(stranger.pid).environ().get(MARK) is None
 

@@ -7,6 +7,13 @@ import pytest
 from stack.servers import PARTS, Stack
 
 
+def processes_of(name):
+    """A part's process and those that it started."""
+    process = Stack.from_environment().processes.find(name)
+    assert process, f"{name} does not run"
+    return [process, *process.children(recursive=True)]
+
+
 @pytest.mark.usefixtures("servers")
 def test_every_part_is_healthy_and_a_second_up_changes_nothing():
     stack = Stack.from_environment()
@@ -19,8 +26,7 @@ def test_every_part_is_healthy_and_a_second_up_changes_nothing():
 
 @pytest.mark.usefixtures("servers")
 def test_it_runs_in_four_gigabytes():
-    processes = [psutil.Process(status.pid) for status in Stack.from_environment().status()]
-    everything = [*processes, *(child for process in processes for child in process.children(recursive=True))]
+    everything = [process for name in PARTS for process in processes_of(name)]
     assert sum(process.memory_info().rss for process in everything) < 4 * 1024**3
 
 
@@ -38,9 +44,8 @@ def test_flink_has_both_taskmanagers_with_their_slots(servers):
 
 @pytest.mark.usefixtures("servers")
 def test_everything_listens_on_loopback_only():
-    for status in Stack.from_environment().status():
-        process = psutil.Process(status.pid)
-        for each in (process, *process.children(recursive=True)):
-            for connection in each.net_connections("tcp"):
+    for name in PARTS:
+        for process in processes_of(name):
+            for connection in process.net_connections("tcp"):
                 if connection.status == psutil.CONN_LISTEN:
-                    assert connection.laddr.ip in ("127.0.0.1", "::1", "::ffff:127.0.0.1"), (status.name, connection)
+                    assert connection.laddr.ip in ("127.0.0.1", "::1", "::ffff:127.0.0.1"), (name, connection)
