@@ -18,6 +18,7 @@ from flink_jobs.submission import JobOptions, submit
 from flink_jobs.window import Window
 from nifi_templates.deployment import deploy
 from streamproof.late_rows import late_rows
+from streamproof.row_stages import STAGES
 from streamproof.sample_ratings import write_sample
 from streams.contract import Contract, load_contract
 from streams.duration import parse_whole_milliseconds
@@ -81,13 +82,13 @@ class Chain:
             consumer.close()
 
     def verdict(self, run: str, job: str) -> Verdict:
-        return validate(
-            run, self.servers.home, self.servers.kafka, wanted=Wanted(job=job), wait=WAIT_SECONDS, late=late_rows
-        )
+        home, kafka = self.servers.home, self.servers.kafka
+        return validate(run, home, kafka, wanted=Wanted(job=job), wait=WAIT_SECONDS, late=late_rows, stages=STAGES)
 
     def assert_proven(self, run: str, job: str, *, copies_may_be_late: bool = False) -> Verdict:
         verdict = self.verdict(run, job)
-        assert verdict.proven, verdict.model_dump_json(indent=2)
+        jobs = [] if verdict.proven else [each for each in Cluster().list() if each.label == job]
+        assert verdict.proven, (verdict.reasons, jobs, verdict.model_dump_json(indent=2))
         assert copies_may_be_late or verdict.windows.late == 0
         return verdict
 

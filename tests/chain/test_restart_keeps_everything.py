@@ -7,7 +7,7 @@ from tenacity import Retrying, stop_after_delay, wait_fixed
 
 from nifi_templates.deployment import status
 from stack.servers import PARTS, Stack
-from streamproof.lost_jobs import resubmit_lost_jobs
+from streamproof.start_servers import extensions_folder, start_servers
 from streams.errors import UsageError
 from streams.run import load_run
 
@@ -39,7 +39,7 @@ def test_a_restart_of_the_stack_in_the_middle_of_a_run_loses_nothing(chain):
     stack.down()
     assert replaying.is_alive()
     assert all(part.pid is None for part in stack.status())
-    stack.up()
+    start_servers(stack, extensions_folder())
     replaying.join(120)
     assert not replaying.is_alive()
     assert {part.name for part in stack.status() if part.healthy} == set(PARTS)
@@ -49,7 +49,6 @@ def test_a_restart_of_the_stack_in_the_middle_of_a_run_loses_nothing(chain):
         with attempt:
             assert status("ratings").running
     # What was sent before the restart is proven by the job that ran before it, what is sent after it by a new one.
-    resubmit_lost_jobs()
     assert chain.assert_proven(run, job, copies_may_be_late=True).rows.sent == 5000
     second = chain.new_run("after")
     chain.replay(second, files, interval=Fraction(1000), start=START)

@@ -1,10 +1,8 @@
-"""A part killed with -9 in the middle of a run: every row is in Kafka in the end, and every window is right."""
+"""Confirmed rows, and a replayer that is killed with -9 in the middle of a run and goes on."""
 
 import os
-import signal
 import subprocess
 import sys
-import threading
 from fractions import Fraction
 from pathlib import Path
 
@@ -12,7 +10,6 @@ import pytest
 from tenacity import retry, retry_if_result, stop_after_delay, wait_fixed
 
 from edge_replayer.replay import resume
-from stack.servers import Stack
 from streams.errors import UsageError
 from streams.run import load_run
 
@@ -59,27 +56,3 @@ def test_a_killed_replayer_goes_on_without_leaving_out_or_renumbering_a_row(chai
     assert [path.name for path in (chain.servers.home.runs / run).iterdir()] == ["manifest.json"]
     with pytest.raises(UsageError, match="is finished"):
         resume(run)
-
-
-@pytest.mark.parametrize("part", ["mosquitto", "nifi"])
-def test_a_killed_part_that_is_started_again_loses_no_row(chain, part):
-    stack = Stack.from_environment()
-    run = chain.new_run(part)
-    files = {name: chain.sample(name, 6000) for name in ("Books", "Music")}
-    job = chain.submit("30s/5s", run)
-    replayed = []
-    options = {"interval": Fraction(1000, 1500), "start": START, "clock": "wall", "batch_rows": 20}
-    replaying = threading.Thread(target=lambda: replayed.append(chain.replay(run, files, **options)))
-    replaying.start()
-    confirmed_rows(chain, run)
-    process = stack.processes.find(part)
-    assert process is not None
-    os.kill(process.pid, signal.SIGKILL)
-    process.wait(10)
-    assert replaying.is_alive()
-    stack.up(parts=(part,))
-    replaying.join(180)
-    assert [it.state for it in replayed] == ["finished"]
-    assert {(c.sent, c.confirmed) for c in replayed[0].rows.values()} == {(6000, 6000)}
-    verdict = chain.assert_proven(run, job, copies_may_be_late=True)
-    assert verdict.rows.kafka == 12_000

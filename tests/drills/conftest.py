@@ -1,0 +1,16 @@
+"""The drills' own stream on the shared servers, deployed once."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from drills.drill import DrilledChain, drilled_chain
+from stack.servers import Stack
+from streams.settings import HomeSettings
+
+
+@pytest.fixture(scope="module")
+def drilled(servers) -> Iterator[DrilledChain]:
+    assert servers.home == HomeSettings()  # a drill never strikes another stack
+    with drilled_chain(Stack.from_environment()) as chain:
+        yield chain

@@ -1,0 +1,43 @@
+"""Drills in their short form: each part is killed once, at another moment in every test run."""
+
+import secrets
+
+import pytest
+from typer.testing import CliRunner
+
+from drills.drill import DrillOptions
+from drills.faults import FAULTS, PARTS
+from flink_jobs.cluster import Cluster
+from stack.servers import Stack
+from streamproof.cli import app
+
+
+def pids():
+    return {status.name: status.pid for status in Stack.from_environment().status()}
+
+
+@pytest.mark.timeout(1200)
+def test_each_part_killed_once_in_one_run_loses_nothing_and_every_window_is_right(drilled):
+    before, seed = pids(), secrets.randbelow(10**6)
+    result = drilled.drill("kill-any", DrillOptions(rounds=len(PARTS), seed=seed))
+    assert result.proven, f"seed {seed}: {result.reasons}"
+    assert (result.rows.lost, result.windows.missing, result.windows.wrong) == (0, 0, 0)
+    after = pids()
+    killed = {name.split("-")[0] for name, pid in after.items() if pid != before[name]}
+    assert killed == {*PARTS} - {"replayer"}
+    assert result.rows.resent > 0  # the drill bites: what the killed ones had was sent again
+    assert not [job for job in Cluster().list() if job.state == "RUNNING" and " drill " in job.name]
+
+
+@pytest.mark.timeout(900)
+def test_without_the_confirmations_a_killed_broker_loses_rows_and_the_audit_names_them(drilled):
+    result = drilled.drill("kill-mosquitto", DrillOptions(rounds=2, seed=1, confirm="broker"))
+    assert not result.proven
+    assert result.rows.lost > 0
+    assert any("rows are lost between edge and NiFi: seq " in reason for reason in result.reasons)
+
+
+def test_an_unknown_drill_is_refused_with_the_names_of_those_that_there_are():
+    done = CliRunner().invoke(app, ["drill", "kill-zookeeper"])
+    assert done.exit_code != 0
+    assert all(name in str(done.exception) for name in ("kill-zookeeper", "all", *FAULTS))
