@@ -3,13 +3,17 @@ VENV := .venv
 PYTHON ?= python3.11
 STAMP := $(VENV)/.installed
 
-.PHONY: demo test setup check lock down
+.PHONY: demo test drill setup check lock down
 
 demo: setup
 	$(VENV)/bin/streamproof demo
 
 test: setup check
 	$(VENV)/bin/pytest
+
+# The long form of the drills, about two hours; its table goes into docs/drills.md.
+drill: setup
+	$(VENV)/bin/streamproof drill all --rounds 20 --output .streamproof/drills.md
 
 check: $(STAMP)
 	$(VENV)/bin/ruff check

@@ -36,7 +36,7 @@ def test_every_command_and_option_has_a_help_text(name):
 
 
 def test_the_readme_names_no_command_that_there_is_not():
-    named = set(re.findall(r"streamproof ([a-z]+(?: (?:status|remove)\b)?)", README))
+    named = set(re.findall(r"streamproof ([a-z]+(?: (?:status|test|remove)\b)?)", README))
     known = set(COMMANDS) | {name.split()[0] for name in COMMANDS}
     assert {name if name in known else name.split()[0] for name in named} <= known
 

@@ -1,0 +1,99 @@
+"""The whole chain: how many rows a second, at what cost, and how late."""
+
+import json
+from collections.abc import Callable
+from contextlib import ExitStack
+from datetime import datetime
+
+from benchmarks.ground import (
+    START,
+    WINDOW,
+    PartsWatch,
+    TopicWatch,
+    percentiles,
+    prove,
+    replay,
+    sample_files,
+    window_job,
+)
+from benchmarks.measure import Benchmark, Once
+from streams.contract import load_contract
+from streams.errors import StreamproofError
+from streams.run import new_run_id
+
+_WARM_UP = 10_000
+"""Milliseconds at the beginning of a latency run that do not count: the JVMs compile what they run."""
+
+
+def _throughput(batch_rows: int) -> Callable[[int], Once]:
+    def once(rows: int) -> Once:
+        run, contract = new_run_id(), load_contract("ratings")
+        files = sample_files(rows)
+        with window_job(run) as job:
+            with TopicWatch(contract.topics.windows, run, keep=False) as windows:
+                with PartsWatch() as parts:
+                    replayer = replay(run, files, "--rate", "max", "--start", START, "--batch-rows", str(batch_rows))
+                    windows.wait_until_quiet()
+                    cpu = parts.cpu() | {"replayer": replayer}
+                seen = windows.last
+                manifest = prove(run, job)
+            if windows.last > seen:
+                raise StreamproofError("windows came when the CPU time was read already: this machine is too busy")
+            sent = sum(counts.sent for counts in manifest.rows.values())
+            seconds = windows.last - (manifest.began or 0) / 1000
+        costs = {f"{part}, µs/row": 1e6 * used / sent for part, used in cpu.items()}
+        costs["all parts, µs/row"] = sum(costs.values())
+        resent = sum(counts.resent for counts in manifest.rows.values())
+        return Once(sent / seconds, costs | {"memory, MB": parts.most_memory / 1e6, "sent again": resent})
+
+    return once
+
+
+def _latency(rate: int) -> Callable[[int], Once]:
+    def once(rows: int) -> Once:
+        run, topics = new_run_id(), load_contract("ratings").topics
+        files = sample_files(rows)
+        with window_job(run) as job:
+            with ExitStack() as watches:
+                in_kafka = watches.enter_context(TopicWatch(topics.rows, run))
+                windows = watches.enter_context(TopicWatch(topics.windows, run))
+                replay(run, files, "--rate", str(rate / len(files)), "--clock", "wall")
+                windows.wait_until_quiet()
+            manifest = prove(run, job)
+        start, began = manifest.start or 0, manifest.began or 0
+        counts_from = start + _WARM_UP
+        shown: dict[int, float] = {}
+        last, to_kafka = 0, []
+        for moment, value in in_kafka.seen:
+            record = json.loads(value)
+            last = max(last, record["event_time"])
+            if record["seq"] > 0 and record["event_time"] >= counts_from:
+                to_kafka.append(moment * 1000 - began - (record["event_time"] - start))
+        for moment, value in windows.seen:
+            end = round(datetime.fromisoformat(json.loads(value)["window_end"]).timestamp() * 1000)
+            # Windows that the end of the run closes are not waited for by anybody.
+            if counts_from + WINDOW.size <= end <= last:
+                shown[end] = max(shown.get(end, 0.0), moment * 1000 - began - (end - start))
+        if not to_kafka or not shown:
+            raise StreamproofError(f"{rows} rows at {rate} rows/s end before there is anything to measure: more rows")
+        row = {f"row due to Kafka {name}, ms": value for name, value in percentiles(to_kafka).items()}
+        window = percentiles(list(shown.values()))
+        return Once(
+            window["p99"], row | {f"window's end to result {name}, ms": value for name, value in window.items()}
+        )
+
+    return once
+
+
+CHAIN = {
+    "chain.batched": Benchmark(
+        "rows/s", _throughput(500), 1_000_000, "whole chain, 500 rows a message, from the first row to the last window"
+    ),
+    "chain.single": Benchmark(
+        "rows/s", _throughput(1), 200_000, "whole chain, one row a message, from the first row to the last window"
+    ),
+    "latency.window.p99": Benchmark(
+        "ms", _latency(1000), 60_000, "1,000 rows/s: from a window's end to its last result being readable, p99"
+    ),
+    "latency.window.10k.p99": Benchmark("ms", _latency(10_000), 600_000, "the same at 10,000 rows/s"),
+}
