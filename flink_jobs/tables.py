@@ -76,6 +76,9 @@ def _messages_table(contract: Contract, window: Window, run: str | None, options
     defaults = {
         "json.ignore-parse-errors": "true",  # one broken line in the topic must not end the job
         "scan.watermark.emit.strategy": "on-event",  # so that no later message hides the end mark
+        "scan.watermark.alignment.group": "partitions",
+        "scan.watermark.alignment.max-drift": f"{window.slide} ms",
+        "scan.watermark.alignment.update-interval": "100 ms",
     }
     return f"""CREATE TEMPORARY TABLE messages (
     {columns},
