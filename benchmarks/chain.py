@@ -29,7 +29,7 @@ def _throughput(batch_rows: int) -> Callable[[int], Once]:
     def once(rows: int) -> Once:
         run, contract = new_run_id(), load_contract("ratings")
         files = sample_files(rows)
-        with window_job(run) as job:
+        with window_job(run, start="latest") as job:
             with TopicWatch(contract.topics.windows, run, keep=False) as windows:
                 with PartsWatch() as parts:
                     replayer = replay(run, files, "--rate", "max", "--start", START, "--batch-rows", str(batch_rows))
@@ -53,7 +53,7 @@ def _latency(rate: int) -> Callable[[int], Once]:
     def once(rows: int) -> Once:
         run, topics = new_run_id(), load_contract("ratings").topics
         files = sample_files(rows)
-        with window_job(run) as job:
+        with window_job(run, start="latest") as job:
             with ExitStack() as watches:
                 in_kafka = watches.enter_context(TopicWatch(topics.rows, run))
                 windows = watches.enter_context(TopicWatch(topics.windows, run))

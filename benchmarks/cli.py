@@ -14,6 +14,7 @@ from benchmarks.measure import Benchmark, Report, Result, machine, repeat
 from benchmarks.publish import PUBLISH
 from benchmarks.side_by_side.runner import SIDE_BY_SIDE, say_ratios
 from benchmarks.stages import STAGES
+from streams.command import console
 from streams.errors import StreamproofError, UsageError
 
 BENCHMARKS: dict[str, Benchmark] = {**STAGES, **PUBLISH, **CHAIN, **SIDE_BY_SIDE}
@@ -39,6 +40,12 @@ def bench(  # noqa: PLR0913, PLR0917 - the command's options
             table.add_row(name, benchmark.unit, f"{benchmark.rows:,}" if benchmark.rows else "", benchmark.about)
         Console().print(table)
         return
+    for name, benchmark in list(chosen.items()):
+        if missing := benchmark.missing:
+            if name in (names or []):
+                raise UsageError(f"{name}: {missing}")
+            console.print(f"{name} is left out: {missing}", markup=False, soft_wrap=True)
+            del chosen[name]
     about = machine()
     if any(benchmark.servers for benchmark in chosen.values()):
         prepare()

@@ -19,7 +19,8 @@ from confluent_kafka import Consumer, TopicPartition
 
 from benchmarks.measure import NotProvenError
 from flink_jobs.cluster import Cluster
-from flink_jobs.submission import JobOptions, submit
+from flink_jobs.records import JobOptions, Start
+from flink_jobs.submission import submit
 from flink_jobs.window import Window
 from nifi_templates.deployment import deploy
 from stack.flink import TASKMANAGERS
@@ -95,9 +96,16 @@ def replay(run: str, files: dict[str, Path], *options: str, stream: str = "ratin
 
 
 @contextmanager
-def window_job(run: str, contract: Contract | None = None) -> Iterator[str]:
-    """Submit the window job for a run; it is cancelled behind."""
-    job = submit("rating_averages", JobOptions(window=WINDOW, run=run, contract=contract)).job
+def window_job(run: str, contract: Contract | None = None, *, start: Start | None = None) -> Iterator[str]:
+    """Submit the window job for a run; it is cancelled behind.
+
+    Args:
+        run: the run, which may be still to come.
+        contract: of another stream than the ratings.
+        start: where in the topic the job begins to read; without it, at the beginning.
+
+    """
+    job = submit("rating_averages", JobOptions(window=WINDOW, run=run, contract=contract, start=start)).job
     try:
         yield job
     finally:

@@ -3,6 +3,7 @@
 import importlib.metadata
 import os
 import platform
+import shutil
 import statistics
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -49,6 +50,7 @@ class Benchmark:
         rows: how many rows a run has when nobody says otherwise.
         about: what is measured, in a line.
         servers: whether it needs the stack with the flow deployed.
+        program: another program that it needs, which may be missing, and the command that installs it.
 
     """
 
@@ -57,6 +59,14 @@ class Benchmark:
     rows: int
     about: str
     servers: bool = True
+    program: tuple[str, str] | None = None
+
+    @property
+    def missing(self) -> str:
+        """What to do before it can run; empty when it can."""
+        if self.program is None or shutil.which(self.program[0]):
+            return ""
+        return f"{self.program[0]} is not installed: `{self.program[1]}`"
 
 
 class Result(BaseModel):

@@ -44,7 +44,7 @@ def _read(rows: int) -> Once:
 def _long_run(rows: int) -> tuple[str, str]:
     """Send a run through the chain and prove it; return it and its job."""
     run = new_run_id()
-    with window_job(run) as job:
+    with window_job(run, start="latest") as job:
         replay(run, sample_files(rows), "--rate", "max", "--start", START)
         prove(run, job)
     return run, job

@@ -8,6 +8,7 @@ confirmed stays so. An old low watermark is therefore never wrong, only low (doc
 
 import threading
 import time
+from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
@@ -96,7 +97,8 @@ class InFlight:
         self._max_rows = max_rows
         self._max_bytes = max_bytes
         self._clock = clock
-        self._messages: dict[str, dict[int, Message]] = {category: {} for category in categories}
+        # A dict would look for its oldest entry, at each low watermark, among all that were removed before it.
+        self._messages: dict[str, OrderedDict[int, Message]] = {category: OrderedDict() for category in categories}
         self._orders = {category: SendOrder() for category in categories}
         self._changed = threading.Condition()
 

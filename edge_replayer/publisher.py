@@ -9,6 +9,7 @@ confirmation (``confirm="broker"``), what it loses is lost: at most once behind 
 
 import sys
 import threading
+from collections import deque
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
@@ -26,6 +27,8 @@ from streams.message import CONFIRMATION_TOPIC
 from streams.settings import MqttSettings
 
 _NO_SUBSCRIBERS = 0x10
+_MOST_UNACKNOWLEDGED = 500
+"""Messages of one connection on the wire; fewer where the broker's receive maximum says so (MQTT 5, 4.9)."""
 
 Confirm = Literal["kafka", "broker"]
 """Who says that a row has arrived: the flow, when Kafka has it, or the broker, which may lose it still."""
@@ -118,9 +121,11 @@ class MqttPublisher:
             self._connections[category].publish(payload, None)
 
     def check(self) -> None:
-        """Raise the StreamproofError that happened in the background, if any."""
+        """Raise the StreamproofError that happened in the background, if any; send what had to wait."""
         if self._failure.text:
             raise StreamproofError(self._failure.text)
+        for connection in self._connections.values():
+            connection.send_queued()
 
     def close(self) -> None:
         """Disconnect all."""
@@ -147,13 +152,17 @@ class _Connection:
         self._confirmations = CONFIRMATION_TOPIC.format(stream=self.stream, category=self.category, run=self.run)
         self._decoder = msgspec.json.Decoder(_Confirmation)
         self._waiting: dict[int, Message | None] = {}
+        self._queue: deque[tuple[bytes, Message | None]] = deque()  # behind what may be on the wire at once
+        self._window = _MOST_UNACKNOWLEDGED
         self._early: dict[int, bool] = {}
         self._lock = threading.Lock()
+        self._sending = threading.Lock()
         self._connected = threading.Event()
         self._closing = False
         self._warned = False
         client_id = f"streamproof-{self.run}-{self.category}"
         self._client = Client(CallbackAPIVersion.VERSION2, client_id, protocol=MQTTProtocolVersion.MQTTv5)
+        self._client.max_inflight_messages_set(0)  # bounded here: paho knows no receive maximum, and is slow at it
         if self.settings.username:
             self._client.username_pw_set(self.settings.username, self.settings.password.get_secret_value())
         self._client.reconnect_delay_set(1, 5)
@@ -198,9 +207,24 @@ class _Connection:
             raise StreamproofError(f"{self._broker} accepts connections but does not answer: is it MQTT?")
 
     def publish(self, payload: bytes, message: Message | None) -> None:
+        """Send a message as soon as the broker takes one more, in the order of the calls."""
+        self._queue.append((payload, message))
+        self.send_queued()
+
+    def send_queued(self) -> None:
+        """Send what waits for acknowledgements, as far as they have come."""
+        # Two at once could overtake each other. Nor may the thread that paho calls back in wait: it holds paho's lock.
+        if self._sending.acquire(blocking=False):
+            try:
+                while self._queue and len(self._waiting) < self._window:
+                    self._publish(*self._queue.popleft())
+            finally:
+                self._sending.release()
+
+    def _publish(self, payload: bytes, message: Message | None) -> None:
         info = self._client.publish(self._topic, payload, qos=1)
         if info.rc not in (MQTTErrorCode.MQTT_ERR_SUCCESS, MQTTErrorCode.MQTT_ERR_NO_CONN):
-            raise StreamproofError(f"{self._broker}: {self._topic}: {info.rc.name}")
+            self.failure.text = f"{self._broker}: {self._topic}: {info.rc.name}"
         with self._lock:
             # The acknowledgement can come before publish() has told us the message's id.
             has_subscriber = self._early.pop(info.mid, None)
@@ -217,7 +241,7 @@ class _Connection:
     def _say(self, text: str) -> None:
         console.print(f"{self.category}: {text}", markup=False, soft_wrap=True)
 
-    def _on_connect(self, _c: Client, _u: object, _f: ConnectFlags, code: ReasonCode, _p: Properties | None) -> None:
+    def _on_connect(self, _c: Client, _u: object, _f: ConnectFlags, code: ReasonCode, told: Properties | None) -> None:
         if code.is_failure:
             self.failure.text = (
                 f"{self._broker} refuses the connection: {code}. "
@@ -225,12 +249,12 @@ class _Connection:
             )
             self._connected.set()
             return
+        self._window = min(_MOST_UNACKNOWLEDGED, getattr(told, "ReceiveMaximum", _MOST_UNACKNOWLEDGED))
         # Before anything is sent: a confirmation that nobody hears is lost, and its rows are sent again.
         self._client.subscribe(self._confirmations, qos=1)
         if self._connected.is_set():
             with self._lock:
-                # paho sends every waiting message again; what lay beyond its window had not been on the wire.
-                again = list(self._waiting.values())[: self._client.max_inflight_messages]
+                again = list(self._waiting.values())  # paho sends them
             self.in_flight.resent[self.category] += sum(message.rows for message in again if message)
             self._say("connected again")
 
@@ -267,6 +291,7 @@ class _Connection:
                 self._early[mid] = has_subscriber
                 return
             message = self._waiting.pop(mid)
+        self.send_queued()
         if message:
             self._acknowledge(message, has_subscriber=has_subscriber)
 

@@ -14,6 +14,12 @@ JOBS = {"rating_averages": "ratings"}
 _TRANSACTION_TIMEOUT_MS = 900_000
 """Kafka's greatest by default: a job that is away for longer loses what it had not yet committed."""
 
+_BEFORE_ALL_TIME = -62_135_596_800_000
+"""Milliseconds: the beginning of year 1, Flink's earliest timestamp."""
+
+_ALIGNMENT = "100 ms"
+"""How often the source's tasks tell each other how far they are; a partition can get as far ahead meanwhile."""
+
 
 def job_statements(  # noqa: PLR0913 (all but two by name)
     job: str,
@@ -68,17 +74,21 @@ def consumer_group(label: str) -> str:
 def _messages_table(contract: Contract, window: Window, run: str | None, options: Mapping[str, str]) -> str:
     columns = ", ".join(f"`{name}` {_sql_type(contract, name)}" for name in contract.message_fields())
     # The edge's own low watermark, not a bound on lateness that somebody guessed. Behind a run's last row the end
-    # mark moves it on by a window, which closes the last ones. NULL, for other runs' rows, leaves it where it is.
+    # mark moves it on by a window, which closes the last ones. Other runs' rows leave it where it is, or begin it: a
+    # partition without any watermark would not be waited for by those that have reached the run.
+    others = f"WHEN run <> {_text(run)} THEN TO_TIMESTAMP_LTZ({_BEFORE_ALL_TIME}, 3)" if run is not None else ""
     watermark = f"""CASE
-        {"WHEN run <> " + _text(run) + " THEN NULL" if run is not None else ""}
+        {others}
         WHEN seq = {END_SEQ} THEN TO_TIMESTAMP_LTZ(event_time + {window.size}, 3)
         ELSE TO_TIMESTAMP_LTZ(low_watermark, 3) END"""
     defaults = {
         "json.ignore-parse-errors": "true",  # one broken line in the topic must not end the job
         "scan.watermark.emit.strategy": "on-event",  # so that no later message hides the end mark
+        # Partitions are read in step by event time. Otherwise the state, all that lies above the least of their
+        # watermarks, grows with the backlog where one partition has more rows than another.
         "scan.watermark.alignment.group": "partitions",
         "scan.watermark.alignment.max-drift": f"{window.slide} ms",
-        "scan.watermark.alignment.update-interval": "100 ms",
+        "scan.watermark.alignment.update-interval": _ALIGNMENT,
     }
     return f"""CREATE TEMPORARY TABLE messages (
     {columns},

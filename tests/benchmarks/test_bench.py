@@ -1,6 +1,7 @@
 """`bench`: medians of repeated runs, nothing printed that was not proven, and the chain measured for real."""
 
 import json
+from dataclasses import replace
 
 import pytest
 from typer.testing import CliRunner
@@ -42,6 +43,17 @@ def test_what_is_not_proven_is_printed_as_such_and_ends_in_failure(monkeypatch):
     done = CliRunner().invoke(app, ["bench", "chain", "--repeat", "1"])
     assert "NOT PROVEN" in done.stdout
     assert "chain.batched: 2 of 1000 rows are lost" in str(done.exception)
+
+
+def test_what_needs_a_program_that_is_missing_is_left_out_and_named_it_says_how_to_install_it(monkeypatch):
+    lacking = replace(benchmark([]), program=("no-such-program", "apt-get install it"))
+    monkeypatch.setattr(cli, "BENCHMARKS", {"chain.batched": benchmark([1.0]), "chain.other": lacking})
+    done = CliRunner().invoke(app, ["bench", "chain", "--repeat", "1", "--json"])
+    assert done.exit_code == 0
+    assert [result["name"] for result in json.loads(done.stdout)["results"]] == ["chain.batched"]
+    assert "chain.other is left out: no-such-program is not installed: `apt-get install it`" in done.stderr
+    done = CliRunner().invoke(app, ["bench", "chain.other"])
+    assert "no-such-program is not installed" in str(done.exception)
 
 
 def test_a_name_chooses_itself_and_all_that_begin_with_it():

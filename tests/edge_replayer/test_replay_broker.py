@@ -21,7 +21,7 @@ from tenacity import retry, retry_if_exception_type, stop_after_delay, wait_fixe
 
 from edge_replayer.in_flight import InFlight
 from edge_replayer.options import ReplayOptions
-from edge_replayer.publisher import MqttPublisher
+from edge_replayer.publisher import MqttPublisher, _Connection
 from edge_replayer.replay import replay, resume
 from streams.contract import load_contract
 from streams.errors import StreamproofError, UsageError
@@ -194,6 +194,32 @@ def test_ctrl_c_ends_the_run_with_true_counts_and_an_end_mark(broker, listener, 
     run = load_run("cut", home)
     assert (run.state, run.rows["A"].sent, run.rows["A"].confirmed) == ("stopped", sent, sent)
     assert result["rows"]["A"] == run.rows["A"].model_dump()
+
+
+def test_no_more_messages_are_on_the_wire_than_the_broker_takes_and_none_overtakes_another(
+    broker, listener, home, tmp_path, monkeypatch
+):
+    unacknowledged, publish = [], _Connection._publish
+
+    def watched(self, *message):
+        unacknowledged.append(len(self._waiting))
+        publish(self, *message)
+
+    monkeypatch.setattr(_Connection, "_publish", watched)
+    file = tmp_path / "books.csv"
+    file.write_text("".join(f"u,p{i},5.0,1\n" for i in range(3000)))
+    options = ReplayOptions(
+        contract=load_contract("ratings"),
+        files={"Books": file},
+        interval=Fraction(1),
+        clock="virtual",
+        batch_rows=1,
+        run="narrow",
+    )
+    run = replay(options, home, broker.settings)
+    assert (run.state, run.rows["Books"].confirmed, run.rows["Books"].resent) == ("finished", 3000, 0)
+    assert [row["seq"] for row in listener.of("narrow", "Books") if row["seq"] > 0] == [*range(1, 3001)]
+    assert max(unacknowledged) == 19  # this broker says that it takes 20
 
 
 def test_two_runs_at_once_keep_their_rows_apart(broker, listener, home, ratings, tmp_path):

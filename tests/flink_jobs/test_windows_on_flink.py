@@ -13,6 +13,7 @@ from confluent_kafka import Consumer, Producer, TopicPartition
 from tenacity import Retrying, retry_if_result, stop_after_delay, wait_fixed
 
 from flink_jobs.cluster import ENDED, Cluster
+from flink_jobs.offsets import read_offsets
 from flink_jobs.records import JobOptions, find_record, newest_checkpoint
 from flink_jobs.submission import resubmit, submit
 from flink_jobs.window import Window
@@ -341,6 +342,35 @@ def test_a_job_that_the_jobmanager_lost_goes_on_under_its_label_exactly_once(ser
     for label, state in ((job, "cancelled"), (without_checkpoint, "stopped")):
         with pytest.raises(UsageError, match=f"was {state}"):
             resubmit(label, servers.flink, servers.kafka)
+
+
+def test_partitions_are_read_in_step_so_that_a_backlog_does_not_become_state(servers, run_job):
+    topic = Topic(servers, contract(f"in_step_{random.randrange(10**9)}"))
+    run, start = topic.contract.name, 1_700_000_000_000
+    keys = {zlib.crc32(key.encode()) % PARTITIONS: key for key in map(str, range(20))}
+    del keys[0]  # of this partition the job knows only how it begins
+    rows = [{"category": "Books", "seq": i + 1, "event_time": start + i * 10, "key": keys[i % 3 + 1], "rating": 1.0}
+            for i in range(99_000)]  # fmt: skip
+    topic.mark(HEARTBEAT_SEQ, start - 1, run=run)
+    for row in rows:
+        topic.send(row, row["event_time"] - 1, run=run)
+    topic.producer.flush()
+    job = run_job(topic.contract, 30_000, 5_000, run=run)
+
+    def read():
+        return sum(end for _, end in read_offsets(find_record(job), servers.kafka).values())
+
+    def stands_still():
+        before, wanted = read(), completed_checkpoints(job) + 3
+        until(lambda: completed_checkpoints(job) >= wanted)
+        return before and read() == before
+
+    until(stands_still)
+    assert read() < len(rows)
+    topic.mark(END_SEQ, rows[-1]["event_time"], run=run)
+    topic.producer.flush()
+    expected = true_windows(rows, 30_000, 5_000)
+    assert topic.wait_for_windows(expected, job) == expected
 
 
 def ended_run(run, stream, end):
