@@ -9,6 +9,10 @@ from streams.settings import KafkaSettings
 
 _TIMEOUT_S = 20
 
+_CONFIG = {"message.timestamp.type": "LogAppendTime"}
+"""Flink stamps its records with event time, which may lie years away. What goes by a record's time, retention and the
+search for where a run begins, needs the time of its arrival, whatever the broker's own default."""
+
 
 def partitions_of(topic: str, kafka: KafkaSettings) -> list[int]:
     """Return the numbers of a topic's partitions.
@@ -35,7 +39,8 @@ def ensure_topics(contract: Contract, kafka: KafkaSettings) -> list[str]:
     """
     topics = contract.topics
     wanted = [
-        NewTopic(t, kafka.partitions, kafka.replication) for t in (topics.rows, topics.dead_letters, topics.windows)
+        NewTopic(t, kafka.partitions, kafka.replication, config=_CONFIG)
+        for t in (topics.rows, topics.dead_letters, topics.windows)
     ]
     admin = AdminClient({"bootstrap.servers": kafka.servers})  # kept: it takes its pending answers with it
     made = []
