@@ -2,6 +2,7 @@
 
 from confluent_kafka import KafkaError, KafkaException
 from confluent_kafka.admin import AdminClient, NewTopic
+from tenacity import RetryError, retry, retry_if_result, stop_after_delay, wait_fixed
 
 from streams.contract import Contract
 from streams.errors import StreamproofError
@@ -31,7 +32,7 @@ def partitions_of(topic: str, kafka: KafkaSettings) -> list[int]:
 
 
 def ensure_topics(contract: Contract, kafka: KafkaSettings) -> list[str]:
-    """Create the stream's three topics where they are missing; return the names of those made.
+    """Create the stream's three topics where they are missing; return the names of those made, all ready for use.
 
     Raises:
         StreamproofError: Kafka cannot be reached or refuses.
@@ -53,4 +54,22 @@ def ensure_topics(contract: Contract, kafka: KafkaSettings) -> list[str]:
                 raise StreamproofError(
                     f"Kafka at {kafka.servers}: topic {name} cannot be made: {error.args[0].str()}"
                 ) from error
+    for name in made:
+        _wait_until_known(admin, name, kafka)
     return made
+
+
+def _wait_until_known(admin: AdminClient, topic: str, kafka: KafkaSettings) -> None:
+    """Wait until the brokers tell a new topic's partitions to whoever asks; they do so a moment after it is made."""
+
+    @retry(stop=stop_after_delay(_TIMEOUT_S), wait=wait_fixed(0.1), retry=retry_if_result(lambda known: not known))
+    def is_known() -> bool:
+        about = admin.list_topics(topic, _TIMEOUT_S).topics[topic]
+        return len(about.partitions) == kafka.partitions and all(p.leader >= 0 for p in about.partitions.values())
+
+    try:
+        is_known()
+    except RetryError as error:
+        raise StreamproofError(
+            f"Kafka at {kafka.servers}: topic {topic} was made, but not all of its partitions have a leader"
+        ) from error

@@ -35,19 +35,18 @@ class TopicReader:
     """
 
     def __init__(self, topic: str, since: datetime, kafka: KafkaSettings) -> None:
-        self._topic, self._servers = topic, kafka.servers
-        self._consumer = Consumer(
-            {
-                "bootstrap.servers": kafka.servers,
-                "group.id": "streamproof-validation",  # required, yet unused: nothing is subscribed or committed
-                "enable.auto.commit": False,
-                "enable.partition.eof": True,
-                "auto.offset.reset": "earliest",
-                "isolation.level": "read_committed",
-                "queued.max.messages.kbytes": 16_384,
-                "log_level": 0,
-            }
-        )
+        self.topic, self._servers = topic, kafka.servers
+        self._config: dict[str, str | int] = {
+            "bootstrap.servers": kafka.servers,
+            "group.id": "streamproof-validation",  # required, yet unused: nothing is subscribed or committed
+            "enable.auto.commit": False,
+            "enable.partition.eof": True,
+            "auto.offset.reset": "earliest",
+            "isolation.level": "read_committed",
+            "queued.max.messages.kbytes": 16_384,
+            "log_level": 0,
+        }
+        self._consumer = Consumer(self._config)
         try:
             self._start(since)
         except KafkaException as error:
@@ -55,11 +54,11 @@ class TopicReader:
             raise self._failure(error.args[0]) from error
 
     def _start(self, since: datetime) -> None:
-        about = self._consumer.list_topics(self._topic, timeout=15).topics[self._topic]
+        about = self._consumer.list_topics(self.topic, timeout=15).topics[self.topic]
         if about.error:
             raise KafkaException(about.error)
         moment = int((since - _SLACK).timestamp() * 1000)
-        asked = [TopicPartition(self._topic, partition, moment) for partition in about.partitions]
+        asked = [TopicPartition(self.topic, partition, moment) for partition in about.partitions]
         # The ends first: asked for afterwards, they would lie behind what was committed in between, unread for ever.
         ends = {place.partition: self._consumer.get_watermark_offsets(place, timeout=15)[1] for place in asked}
         starts = self._consumer.offsets_for_times(asked, timeout=15)
@@ -77,13 +76,28 @@ class TopicReader:
                 yield messages
             elif time.monotonic() - heard > _STALLED_SECONDS:
                 raise StreamproofError(
-                    f"Kafka at {self._servers}: nothing more of topic {self._topic} within {_STALLED_SECONDS} s, "
+                    f"Kafka at {self._servers}: nothing more of topic {self.topic} within {_STALLED_SECONDS} s, "
                     "though its end is not reached: see the broker's log"
                 )
 
     def poll(self, seconds: float) -> list[Message]:
         """Return records that came since; wait for up to ``seconds`` where there is none yet."""
         return self._consume(seconds)
+
+    def behind_open_transactions(self) -> dict[int, int]:
+        """Return, by partition, how many records cannot be read as a transaction before them is not committed."""
+        everything = Consumer(self._config | {"isolation.level": "read_uncommitted"})
+        behind = {}
+        try:
+            for place in self._consumer.assignment():
+                stable = self._consumer.get_watermark_offsets(place, timeout=15)[1]
+                if (end := everything.get_watermark_offsets(place, timeout=15)[1]) > stable:
+                    behind[place.partition] = end - stable
+        except KafkaException as error:
+            raise self._failure(error.args[0]) from error
+        finally:
+            everything.close()
+        return behind
 
     def _consume(self, seconds: float) -> list[Message]:
         messages = []
@@ -100,7 +114,7 @@ class TopicReader:
 
     def _failure(self, error: KafkaError) -> StreamproofError:
         return StreamproofError(
-            f"Kafka at {self._servers}: topic {self._topic} cannot be read: {error.str()}. "
+            f"Kafka at {self._servers}: topic {self.topic} cannot be read: {error.str()}. "
             "Are the servers up, and has the flow been deployed?"
         )
 
@@ -214,6 +228,14 @@ class RunRecords:
             if messages := reader.poll(1 / len(self._topics)):
                 add(messages)
         return self._size() > before
+
+    def behind_open_transactions(self) -> dict[str, int]:
+        """Return, by ``TOPIC/PARTITION``, how many records cannot be read yet, of whatever run."""
+        return {
+            f"{reader.topic}/{partition}": records
+            for reader, _ in self._topics
+            for partition, records in reader.behind_open_transactions().items()
+        }
 
     def _size(self) -> int:
         tables = ("kafka_rows", "dead_letters", "kafka_windows")

@@ -233,6 +233,28 @@ def test_windows_of_a_transaction_that_was_not_committed_do_not_count(pipeline):
     assert pipeline.validate().proven
 
 
+def test_windows_behind_an_open_transaction_are_missing_and_the_verdict_says_where_they_are(pipeline):
+    run = pipeline.run
+    run.contract = run.contract.model_copy(
+        update={"topics": run.contract.topics.model_copy(update={"windows": f"hidden-{run.run}"})}
+    )
+    ensure_topics(run.contract, pipeline.kafka)
+    pipeline.write(windows_too=False)
+    producer = Producer({"bootstrap.servers": pipeline.kafka.servers, "transactional.id": f"open-{run.run}"})
+    producer.init_transactions(20)
+    producer.begin_transaction()
+    for window in pipeline.windows:
+        producer.produce(run.contract.topics.windows, json.dumps(window), partition=1)
+    producer.flush(20)
+    verdict = pipeline.validate(wanted=Wanted(size=SIZE, slide=SLIDE))
+    assert verdict.windows.missing == len(pipeline.windows)
+    (said,) = [reason for reason in verdict.reasons if "cannot be read yet" in reason]
+    assert f"{len(pipeline.windows)} in hidden-{run.run}/1: they lie behind a transaction" in said
+    producer.commit_transaction(20)
+    verdict = pipeline.validate(wait=20)
+    assert verdict.proven, verdict.reasons
+
+
 def test_removed_rows_are_lost_and_their_seq_named(pipeline):
     pipeline.rows = [r for r in pipeline.rows if r["seq"] not in (17, 100, 101, 102)]
     pipeline.write()
