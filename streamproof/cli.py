@@ -5,6 +5,7 @@ from typing import Annotated
 import typer
 
 import benchmarks.cli
+import dashboard.cli
 import drills.cli
 import edge_replayer.cli
 import flink_jobs.cli
@@ -13,6 +14,7 @@ import stack.cli
 import validation.cli
 from nifi_templates.extensions import install_extensions
 from stack.servers import Stack
+from streamproof.chain_health import questions
 from streamproof.demo import run_demo
 from streamproof.end_marks import mark_ends_again
 from streamproof.late_rows import late_rows
@@ -73,6 +75,8 @@ validation.cli.late_rows, validation.cli.stages = late_rows, STAGES
 app.command()(validation.cli.validate)
 app.command()(validation.cli.audit)
 app.command()(validation.cli.windows)
+dashboard.cli.questions = questions
+app.command()(dashboard.cli.dashboard)
 app.command()(drills.cli.drill)
 app.command()(benchmarks.cli.bench)
 

@@ -2,7 +2,7 @@
 
 from fractions import Fraction
 from pathlib import Path
-from typing import cast
+from typing import NamedTuple, cast
 
 import duckdb
 
@@ -48,6 +48,34 @@ def compute_windows(db: duckdb.DuckDBPyConnection, run: Run, size: int, slide: i
         StreamproofError: the manifest lacks the start or the interval that its pace needs.
 
     """
+    scale = event_time_scale(db, run)
+    db.execute(
+        _WINDOWS,
+        {
+            "start": scale.start,
+            "numerator": str(scale.numerator),
+            "denominator": str(scale.denominator),
+            "size": size,
+            "slide": slide,
+        },
+    )
+
+
+class EventTimeScale(NamedTuple):
+    """Event time is ``start + floor(steps * numerator / denominator)`` in milliseconds; see batch_windows.sql."""
+
+    start: int
+    numerator: int
+    denominator: int
+
+
+def event_time_scale(db: duckdb.DuckDBPyConnection, run: Run) -> EventTimeScale:
+    """Return how the event times of a run follow from its steps.
+
+    Raises:
+        StreamproofError: the manifest lacks the start or the interval that its pace needs.
+
+    """
     if run.pace == "interval":
         factor, start = run.interval, run.start
     elif run.start is None:
@@ -56,16 +84,7 @@ def compute_windows(db: duckdb.DuckDBPyConnection, run: Run, size: int, slide: i
         factor, start = 1 / (run.speed or Fraction(1)), run.start
     if factor is None or start is None:
         raise StreamproofError(f"the manifest of run {run.run} has no start or no interval: it cannot be validated")
-    db.execute(
-        _WINDOWS,
-        {
-            "start": start,
-            "numerator": str(factor.numerator),
-            "denominator": str(factor.denominator),
-            "size": size,
-            "slide": slide,
-        },
-    )
+    return EventTimeScale(start, factor.numerator, factor.denominator)
 
 
 def _first_time(db: duckdb.DuckDBPyConnection) -> int:

@@ -65,6 +65,7 @@ class TopicReader:
         for start in starts:
             start.offset = start.offset if start.offset >= 0 else ends[start.partition]
         self._unread = {s.partition: ends[s.partition] for s in starts if s.offset < ends[s.partition]}
+        self._positions = {start.partition: start.offset for start in starts}
         self._consumer.assign(starts)
 
     def read(self) -> Iterator[list[Message]]:
@@ -83,6 +84,17 @@ class TopicReader:
     def poll(self, seconds: float) -> list[Message]:
         """Return records that came since; wait for up to ``seconds`` where there is none yet."""
         return self._consume(seconds)
+
+    def is_at_end(self) -> bool:
+        """Return whether all that the topic has now was read; False also where Kafka does not tell."""
+        try:
+            ends = {
+                place.partition: self._consumer.get_watermark_offsets(place, timeout=2)[1]
+                for place in self._consumer.assignment()
+            }
+        except KafkaException:
+            return False
+        return all(self._positions[partition] >= end for partition, end in ends.items())
 
     def behind_open_transactions(self) -> dict[int, int]:
         """Return, by partition, how many records cannot be read as a transaction before them is not committed."""
@@ -107,6 +119,7 @@ class TopicReader:
                 messages.append(message)
             elif error.code() != KafkaError._PARTITION_EOF:
                 raise self._failure(error)
+            self._positions[partition] = cast("int", message.offset()) + (error is None)
             # The last offsets of a topic can be marks of transactions, which are never delivered: the end event tells.
             if error or cast("int", message.offset()) + 1 >= self._unread.get(partition, 0):
                 self._unread.pop(partition, None)
@@ -221,11 +234,11 @@ class RunRecords:
             for messages in reader.read():
                 add(messages)
 
-    def poll(self) -> bool:
-        """Read what came since; return whether anything of this run did."""
+    def poll(self, seconds: float = 1) -> bool:
+        """Read what came since, waiting for up to ``seconds``; return whether anything of this run did."""
         before = self._size()
         for reader, add in self._topics:
-            if messages := reader.poll(1 / len(self._topics)):
+            if messages := reader.poll(seconds / len(self._topics)):
                 add(messages)
         return self._size() > before
 

@@ -138,7 +138,7 @@ def validate(  # noqa: PLR0913 - where from, what, and how long
         judged = JudgedWindows(
             **(windows or WindowCounts()).model_dump(), late=late_rows if isinstance(late_rows, int) else None
         )
-        reasons = _doubts(manifest, rows, judged, records.unreadable)
+        reasons = doubts(manifest, rows, judged, records.unreadable)
         if (judged.missing or not job.name) and (hidden := records.behind_open_transactions()):
             where = ", ".join(f"{count} in {place}" for place, count in hidden.items())
             reasons.append(
@@ -187,26 +187,27 @@ def _something_new(records: RunRecords, deadline: float) -> bool:
     return False
 
 
-def _doubts(run: Run, rows: dict[str, CategoryRows], windows: JudgedWindows, unreadable: int) -> list[str]:
-    doubts = []
+def doubts(run: Run, rows: dict[str, CategoryRows], windows: JudgedWindows, unreadable: int) -> list[str]:
+    """Return what speaks against a run, each in words; empty where nothing does."""
+    found = []
     if run.state == "running":
-        doubts.append("the run has not ended: its manifest says that it is running")
+        found.append("the run has not ended: its manifest says that it is running")
     elif run.state == "stopped" and not run.ended:
-        doubts.append(
+        found.append(
             "the run was interrupted before its end was marked, so its last windows are open: "
             f"`streamproof replay --resume {run.run}` goes on"
         )
     for category, r in rows.items():
-        doubts += [f"{category}: {doubt}" for doubt in _doubts_on_rows(run, category, r)]
+        found += [f"{category}: {doubt}" for doubt in _doubts_on_rows(run, category, r)]
     if unreadable:
-        doubts.append(f"{unreadable} records in Kafka name the run but are not what their topic should hold")
+        found.append(f"{unreadable} records in Kafka name the run but are not what their topic should hold")
     late = f" (the job dropped {windows.late} rows as late)" if windows.late else ""
     for count, what in ((windows.wrong, "wrong"), (windows.missing, "missing"), (windows.extra, "extra")):
         if count:
-            doubts.append(f"{count} windows are {what}{late}")
+            found.append(f"{count} windows are {what}{late}")
     if not windows.right:
-        doubts.append("not one window is right")
-    return doubts
+        found.append("not one window is right")
+    return found
 
 
 def _doubts_on_rows(run: Run, category: str, rows: CategoryRows) -> Iterator[str]:

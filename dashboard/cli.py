@@ -1,0 +1,52 @@
+"""The command ``dashboard``."""
+
+from collections.abc import Callable, Mapping
+from typing import Annotated
+
+import typer
+
+from dashboard.health import AskPart, Watch
+from dashboard.reader import Reader
+from streams.command import console
+from streams.errors import UsageError
+from streams.run import load_run
+from streams.settings import HomeSettings, KafkaSettings
+
+HOST, PORT = "127.0.0.1", 28050
+
+questions: Callable[[], Mapping[str, AskPart]] = dict
+"""How to ask the servers how they are; the ``streamproof`` command puts its own here."""
+
+
+def dashboard(
+    run: Annotated[str | None, typer.Option(help="The run to look at. Default: always the newest one.")] = None,
+    port: Annotated[int, typer.Option(min=1, max=65535, help="The port on this machine's loopback.")] = PORT,
+) -> None:
+    """Show a run on a live page, until Ctrl-C; servers and runs may come and go meanwhile."""
+    from werkzeug.serving import WSGIRequestHandler, make_server
+
+    from dashboard.page import make_page
+
+    class Quiet(WSGIRequestHandler):
+        def log_request(self, code: int | str = "-", size: int | str = "-") -> None:
+            """Say nothing: a page asks each second."""
+
+    home = HomeSettings()
+    if run:
+        load_run(run, home)
+    reader = Reader(run, home, KafkaSettings())
+    watch = Watch(questions(), lambda: reader.picture.run)
+    page = make_page(reader, watch.parts)
+    try:
+        server = make_server(HOST, port, page.server, threaded=True, request_handler=Quiet)
+    except (OSError, SystemExit) as error:
+        raise UsageError(f"port {port} of {HOST} cannot be used: choose another with --port") from error
+    reader.start()
+    watch.start()
+    console.print(f"the page: http://{HOST}:{port}/   (Ctrl-C ends it)", soft_wrap=True)
+    try:
+        server.serve_forever()
+    finally:
+        watch.stop()
+        reader.stop()
+        server.server_close()

@@ -1,0 +1,62 @@
+"""The dead letters as the page shows them: reasons, the newest as buttons, and one opened."""
+
+from collections.abc import Sequence
+
+from dash import html
+
+from dashboard.dead_letters import KEPT, DeadLetters, Letter
+from dashboard.words import moment
+
+LISTED = 15
+
+
+def reasons_table(letters: DeadLetters) -> html.Div:
+    """Return how many dead letters there are of each reason, and what is sampled."""
+    if not letters.reasons:
+        return html.Div(html.P("There are none: every message fitted the contract."))
+    body = [html.Tr([html.Td(f"{count:,}"), html.Td(reason)]) for reason, count in letters.reasons[:LISTED]]
+    head = html.Thead(html.Tr([html.Th("letters", scope="col"), html.Th("reason", scope="col")]))
+    note = (
+        f"{letters.of_run:,} of this run; {letters.without_run:,} that name no run and came since it began. "
+        f"All are counted; the newest {KEPT} can be opened."
+    )
+    return html.Div([html.P(note), html.Div(html.Table([head, html.Tbody(body)]), className="scroll", tabIndex=0)])
+
+
+def letter_buttons(letters: Sequence[Letter]) -> list[html.Li]:
+    """Return a button for each of the newest letters."""
+    return [
+        html.Li(
+            html.Button(
+                [html.Span(moment(each.received_at), className="when"), html.Span(each.reason, className="what")],
+                id={"type": "letter", "place": each.place},
+                className="row-button",
+                n_clicks=0,
+            )
+        )
+        for each in letters[:LISTED]
+    ]
+
+
+def letter_detail(letter: Letter) -> html.Div:
+    """Return an opened letter: all that is known, and the message itself."""
+    facts = (
+        ("reason", letter.reason),
+        ("found at", {"message": "no JSON object", "schema": "the contract's schema"}.get(letter.stage, letter.stage)),
+        ("received", moment(letter.received_at)),
+        ("MQTT topic", letter.mqtt_topic),
+        ("run", letter.run or "names none"),
+        ("category", letter.category or "names none"),
+        ("seq", "names none" if letter.seq is None else f"{letter.seq:,}"),
+        ("in Kafka", f"partition/offset {letter.place}"),
+    )
+    message = letter.payload if letter.payload is not None else letter.payload_base64 or ""
+    title = "The message" if letter.payload is not None else "The message (not UTF-8, so as base64)"
+    return html.Div(
+        [
+            html.Dl([html.Div([html.Dt(name), html.Dd(value)]) for name, value in facts]),
+            html.H4(title),
+            html.Pre(message or "(empty)", tabIndex=0, className="message"),
+        ],
+        className="detail",
+    )

@@ -1,0 +1,406 @@
+"""The page: its layout, and what renews it."""
+
+import json
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Any
+
+from dash import ALL, Dash, Input, Output, State, ctx, dcc, html, no_update
+from plotly.utils import PlotlyJSONEncoder
+
+from dashboard import charts
+from dashboard.chain_picture import chain_picture
+from dashboard.dead_letter_list import letter_buttons, letter_detail, reasons_table
+from dashboard.health import PartHealth
+from dashboard.ratings import Mover, Windows
+from dashboard.reader import RATE_SECONDS, Picture, Reader
+from dashboard.verdict_card import LISTED, name_of, verdict_card, window_detail
+from dashboard.words import measured, milliseconds_of, moment, thing
+
+_ALL = ""
+_MOST_LINES = 6
+_DEFAULT_LINES = 3
+_TICK_MS, _CHARTS_MS = 1000, 3000
+_GRAPH = {"displayModeBar": False, "responsive": True}
+
+Parts = Callable[[], dict[str, PartHealth]]
+
+
+def make_page(reader: Reader, parts: Parts) -> Dash:
+    """Return the page.
+
+    Args:
+        reader: what is known of the run.
+        parts: how the servers are.
+
+    """
+    app = Dash("dashboard", title="streamproof", update_title="", suppress_callback_exceptions=True)
+    app.index_string = app.index_string.replace("<html>", '<html lang="en">')
+    app.layout = _layout
+    _renew_status(app, reader, parts)
+    _renew_windows(app, reader)
+    _renew_ratings(app, reader)
+    _renew_dead_letters(app, reader)
+    return app
+
+
+def _layout() -> html.Div:
+    return html.Div(
+        [
+            html.A("To the verdict", href="#verdict-title", className="skip"),
+            html.Header([html.H1("streamproof"), html.P(id="run"), html.P(id="clock", role="status")]),
+            html.Main(
+                [
+                    html.Div(id="notice"),
+                    _section("verdict", "The verdict so far", html.Div(id="verdict", **{"aria-live": "polite"})),
+                    _section("chain", "The chain", html.Div(id="chain"), _figure("rates", "Rows into Kafka, a second")),
+                    _section("windows", "Windows that are not right", *_windows()),
+                    _section("ratings", "", *_ratings()),
+                    _section("letters", "Dead letters", *_letters()),
+                ]
+            ),
+            html.Footer(
+                html.P(
+                    "Counts are exact, from every record in Kafka. The verdict at the end, for the record: "
+                    "streamproof validate RUN"
+                )
+            ),
+            dcc.Interval(id="tick", interval=_TICK_MS),
+            dcc.Interval(id="slow-tick", interval=_CHARTS_MS),
+            dcc.Store(id="version"),
+            dcc.Store(id="chosen", data=[]),
+        ]
+    )
+
+
+def _section(name: str, title: str, *content: Any) -> html.Section:  # noqa: ANN401 - whatever Dash takes
+    heading = html.H2(title, id=f"{name}-title", tabIndex=-1)
+    return html.Section([heading, *content], id=f"{name}-section", **{"aria-labelledby": f"{name}-title"})
+
+
+def _figure(name: str, caption: str) -> html.Figure:
+    graph = dcc.Graph(id=name, config=_GRAPH, figure=charts.rate_chart({}))
+    return html.Figure([html.Figcaption(caption, id=f"{name}-caption"), graph])
+
+
+def _windows() -> list[Any]:
+    return [html.Ul(id="wrong", className="list"), html.Div(id="wrong-detail", **{"aria-live": "polite"})]
+
+
+def _ratings() -> list[Any]:
+    return [
+        html.Div(
+            [
+                html.Fieldset(
+                    [
+                        html.Legend("Category"),
+                        dcc.RadioItems(id="category", options=[{"label": "all", "value": _ALL}], value=_ALL, inline=True),
+                    ]
+                ),
+                html.Label("Search", id="search-label", htmlFor="search"),
+                dcc.Input(id="search", type="search", debounce=0.4, value="", autoComplete="off"),
+            ],
+            className="controls",
+        ),
+        html.Ul(id="found", className="chips", **{"aria-label": "found"}),
+        html.Ul(id="chosen-list", className="chips chosen", **{"aria-label": "shown in the chart"}),
+        _figure("averages", "Average over time"),
+        html.Div(
+            [_figure("distribution", "Distribution"), _figure("sizes", "What lies in each window")], className="pair"
+        ),
+        html.P(id="newest"),
+        html.Div(
+            [
+                html.Div([html.H3("", id="most-rated-title"), html.Div(id="most-rated", className="scroll", tabIndex=0)]),
+                html.Div([html.H3("Most changed"), html.Div(id="most-changed", className="scroll", tabIndex=0)]),
+            ],
+            className="pair",
+        ),
+    ]
+
+
+def _letters() -> list[Any]:
+    return [
+        html.Div(id="reasons"),
+        html.Ul(id="letters", className="list"),
+        html.Div(id="letter-detail", **{"aria-live": "polite"}),
+    ]
+
+
+def _renew_status(app: Dash, reader: Reader, parts: Parts) -> None:
+    @app.callback(
+        Output("run", "children"),
+        Output("clock", "children"),
+        Output("notice", "children"),
+        Output("verdict", "children"),
+        Output("chain", "children"),
+        Input("tick", "n_intervals"),
+    )
+    def status(_ticks: int | None) -> tuple[Any, ...]:
+        picture, health = reader.picture, parts()
+        return _about(picture), _clock(picture), _notice(picture, health), verdict_card(picture), chain_picture(picture, health)
+
+    @app.callback(
+        Output("rates", "figure"), Output("rates-caption", "children"), Input("slow-tick", "n_intervals")
+    )
+    def rates(_ticks: int | None) -> tuple[Any, str]:
+        caption = f"Rows into Kafka, each second; the last {RATE_SECONDS // 60} minutes in which any came (UTC)"
+        return charts.rate_chart(reader.picture.rates), caption
+
+    @app.callback(
+        Output("version", "data"),
+        Output("category", "options"),
+        Output("ratings-title", "children"),
+        Output("search-label", "children"),
+        Output("most-rated-title", "children"),
+        Input("slow-tick", "n_intervals"),
+        State("version", "data"),
+    )
+    def version(_ticks: int | None, known: Any) -> tuple[Any, ...]:  # noqa: ANN401 (JSON)
+        picture = reader.picture
+        if picture.run is None:
+            return (no_update,) * 5
+        present = [picture.run.run, picture.job.name if picture.job else None, picture.windows_read]
+        if present == known:
+            return (no_update,) * 5
+        contract = picture.run.contract
+        options = [{"label": "all", "value": _ALL}, *({"label": c, "value": c} for c in picture.run.sources)]
+        title = f"{measured(contract).capitalize()}s"
+        search = f"{thing(contract).capitalize()}s whose {contract.key} begins with"
+        return present, options, title, search, f"{thing(contract).capitalize()}s with most {measured(contract)}s"
+
+
+def _renew_windows(app: Dash, reader: Reader) -> None:
+    @app.callback(Output("wrong", "children"), Input("slow-tick", "n_intervals"), State("wrong", "children"))
+    def wrong(_ticks: int | None, before: Any) -> Any:  # noqa: ANN401 (JSON)
+        windows = reader.picture.not_right[:LISTED]
+        if not windows:
+            items = [html.Li("None so far.")]
+        else:
+            items = [
+                html.Li(
+                    html.Button(name_of(w), id={"type": "window", "name": name_of(w)}, className="row-button", n_clicks=0)
+                )
+                for w in windows
+            ]
+        return items if _texts(items) != _texts(before) else no_update
+
+    @app.callback(
+        Output("wrong-detail", "children"),
+        Input({"type": "window", "name": ALL}, "n_clicks"),
+        prevent_initial_call=True,
+    )
+    def open_window(clicks: list[int]) -> Any:  # noqa: ANN401 (what Dash takes)
+        picture = reader.picture
+        if not any(clicks) or picture.run is None or not isinstance(ctx.triggered_id, dict):
+            return no_update
+        for window in picture.not_right:
+            if name_of(window) == ctx.triggered_id["name"]:
+                bounds = (milliseconds_of(window.window_start), milliseconds_of(window.window_end))
+                return window_detail(window, reader.rows_of(window, bounds), picture.run.contract)
+        return no_update
+
+
+def _renew_ratings(app: Dash, reader: Reader) -> None:
+    def windows_of(category: str) -> tuple[Windows, Picture] | None:
+        picture, db = reader.picture, reader.database()
+        if db is None or picture.job is None or picture.run is None:
+            return None
+        return Windows(db, picture.job, category or None), picture
+
+    @app.callback(
+        Output("found", "children"),
+        Input("search", "value"),
+        Input("category", "value"),
+        Input("version", "data"),
+    )
+    def search(begin: str | None, category: str, _version: Any) -> Any:  # noqa: ANN401 (JSON)
+        if (asked := windows_of(category)) is None:
+            return [html.Li("No windows yet.")]
+        found = asked[0].search((begin or "").strip())
+        if not found:
+            return [html.Li(f"Nothing begins with {begin!r}.")]
+        # The numbers grow all the time; the buttons stay as they are while somebody reaches for them.
+        return [
+            html.Li(
+                html.Button(
+                    ["+ ", html.Code(p.key), f" {p.category}"],
+                    id={"type": "add", "category": p.category, "key": p.key},
+                    n_clicks=0,
+                    title=f"{p.rows:,} rows so far; show it in the chart",
+                )
+            )
+            for p in found
+        ]
+
+    @app.callback(
+        Output("chosen", "data"),
+        Input({"type": "add", "category": ALL, "key": ALL}, "n_clicks"),
+        Input({"type": "remove", "category": ALL, "key": ALL}, "n_clicks"),
+        State("chosen", "data"),
+        prevent_initial_call=True,
+    )
+    def choose(added: list[int], removed: list[int], chosen: list[list[str]]) -> Any:  # noqa: ANN401 (JSON)
+        which = ctx.triggered_id
+        if not isinstance(which, dict) or not (any(added) or any(removed)) or not ctx.triggered[0]["value"]:
+            return no_update
+        product = [which["category"], which["key"]]
+        others = [each for each in chosen if each != product]
+        return (others + [product])[-_MOST_LINES:] if which["type"] == "add" else others
+
+    @app.callback(
+        Output("chosen-list", "children"),
+        Output("averages", "figure"),
+        Output("averages-caption", "children"),
+        Input("chosen", "data"),
+        Input("category", "value"),
+        Input("version", "data"),
+    )
+    def averages(chosen: list[list[str]], category: str, _version: Any) -> tuple[Any, ...]:  # noqa: ANN401 (JSON)
+        if (asked := windows_of("")) is None or (found := windows_of(category)) is None:
+            return no_update, no_update, no_update
+        windows, picture = asked
+        contract = picture.run.contract if picture.run else None
+        if contract is None:
+            return no_update, no_update, no_update
+        names = [(c, k) for c, k in chosen] or [(p.category, p.key) for p in found[0].search("", _DEFAULT_LINES)]
+        series = {f"{key} ({category})": windows.series(category, key) for category, key in names}
+        chips = [
+            html.Li(
+                html.Button(
+                    ["× ", html.Code(key), f" {category}"],
+                    id={"type": "remove", "category": category, "key": key},
+                    n_clicks=0,
+                    title="take it out of the chart",
+                )
+            )
+            for category, key in chosen
+        ]
+        if not chosen:
+            chips = [html.Li(f"Until you choose, the {thing(contract)}s with most rows are shown.")]
+        caption = f"Average {measured(contract)} over time, at the end of each window (UTC)"
+        if (step := max((each.step for each in series.values()), default=1)) > 1:
+            caption += f"; sampled: of the longest line each {step}th window is drawn"
+        return chips, charts.average_chart(series, measured(contract)), caption
+
+    @app.callback(
+        Output("distribution", "figure"),
+        Output("distribution-caption", "children"),
+        Output("sizes", "figure"),
+        Output("sizes-caption", "children"),
+        Output("newest", "children"),
+        Output("most-rated", "children"),
+        Output("most-changed", "children"),
+        Input("category", "value"),
+        Input("version", "data"),
+    )
+    def newest_window(category: str, _version: Any) -> tuple[Any, ...]:  # noqa: ANN401 (JSON)
+        if (asked := windows_of(category)) is None:
+            return (no_update,) * 7
+        windows, picture = asked
+        start = windows.newest(picture.event_time + 1)
+        if start is None or picture.job is None or picture.run is None:
+            return (no_update,) * 7
+        contract, size, bounds = picture.run.contract, picture.job.size, windows.bounds()
+        things, measure = f"{thing(contract)}s", measured(contract)
+        distribution = charts.distribution_chart(
+            windows.distribution(start, bounds), windows.distribution(start - size, bounds), bounds, things, measure
+        )
+        sizes = windows.sizes()
+        step = max(1, round((sizes[-1].end - sizes[0].end) / picture.job.slide / max(1, len(sizes) - 1)))
+        sampled = f"; sampled: each {step}th window is drawn" if step > 1 else ""
+        return (
+            distribution,
+            f"{things.capitalize()} by average {measure}: the newest window and the one before",
+            charts.size_chart(sizes, things),
+            f"Rows and {things} in each window{sampled}",
+            f"The newest whole window: {moment(start)} to {moment(start + size)}",
+            _movers(windows.most_rated(start), contract.key),
+            _movers(windows.most_changed(start), contract.key),
+        )
+
+
+def _renew_dead_letters(app: Dash, reader: Reader) -> None:
+    @app.callback(
+        Output("reasons", "children"),
+        Output("letters", "children"),
+        Input("slow-tick", "n_intervals"),
+        State("letters", "children"),
+    )
+    def letters(_ticks: int | None, before: Any) -> tuple[Any, Any]:  # noqa: ANN401 (JSON)
+        known = reader.picture.dead_letters
+        buttons = letter_buttons(known.newest)
+        if before is not None and _texts(buttons) == _texts(before):
+            return no_update, no_update
+        return reasons_table(known), buttons
+
+    @app.callback(
+        Output("letter-detail", "children"),
+        Input({"type": "letter", "place": ALL}, "n_clicks"),
+        prevent_initial_call=True,
+    )
+    def open_letter(clicks: list[int]) -> Any:  # noqa: ANN401 (what Dash takes)
+        if not any(clicks) or not isinstance(ctx.triggered_id, dict) or not ctx.triggered[0]["value"]:
+            return no_update
+        place = ctx.triggered_id["place"]
+        return next((letter_detail(e) for e in reader.picture.dead_letters.newest if e.place == place), no_update)
+
+
+def _texts(children: Any) -> str:  # noqa: ANN401 (what Dash gives)
+    """Return children in a form that can be compared, whether they are components or JSON that comes back."""
+    return json.dumps(json.loads(json.dumps(children, cls=PlotlyJSONEncoder)), sort_keys=True)
+
+
+def _about(picture: Picture) -> str:
+    if picture.run is None:
+        return "no run yet"
+    run = picture.run
+    pace = f"{run.clock} clock"
+    return f"run {run.run}, {run.state}; {run.contract.name}: {', '.join(run.sources)}; {pace}"
+
+
+def _clock(picture: Picture) -> str:
+    now = f"{datetime.now(UTC):%H:%M:%S} UTC"
+    if picture.event_time:
+        now += f"; event time {moment(picture.event_time)}"
+    return now + ("; reading the past of the run" if picture.is_behind else "")
+
+
+def _notice(picture: Picture, health: dict[str, PartHealth]) -> Any:  # noqa: ANN401 (what Dash takes)
+    away = [part for part, how in health.items() if how.is_up is False]
+    lines = []
+    if health and len(away) == len(health):
+        lines.append(html.P(["The servers are away. Start them: ", html.Code("streamproof up")]))
+    elif away:
+        lines.append(html.P(f"Away: {', '.join(away)}. Rows wait where they are; what was counted so far stays."))
+    if picture.run is None:
+        lines.append(
+            html.P(["There is no run yet. Begin one: ", html.Code("streamproof demo"), " or streamproof replay …"])
+        )
+    elif picture.problem and not away:
+        lines.append(html.P(picture.problem))
+    return html.Div(lines, className="notice", role="alert") if lines else None
+
+
+def _movers(movers: list[Mover], key: str) -> html.Table:
+    titles = (key, "category", "rows", "average", "before")
+    body = [
+        html.Tr(
+            [
+                html.Th(html.Code(each.key), scope="row"),
+                html.Td(each.category),
+                html.Td(f"{each.rows:,}"),
+                html.Td(f"{each.average:.3f}"),
+                html.Td(_change(each)),
+            ]
+        )
+        for each in movers
+    ]
+    return html.Table([html.Thead(html.Tr([html.Th(t, scope="col") for t in titles])), html.Tbody(body)])
+
+
+def _change(mover: Mover) -> str:
+    if mover.before is None:
+        return "new"
+    arrow = "▲" if mover.average > mover.before else "▼" if mover.average < mover.before else "="
+    return f"{arrow} {mover.before:.3f}"

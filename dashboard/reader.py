@@ -1,0 +1,323 @@
+"""The reading of a run in the background: one thread, one set of Kafka consumers, one picture for all browsers.
+
+What is kept in memory does not grow with the rows beyond a byte each (their sequence numbers). The windows lie in a
+database on disk. The run's past comes first, since every topic is read from where the run began.
+"""
+
+import tempfile
+import threading
+import time
+from collections import Counter
+from contextlib import ExitStack
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import cast
+
+import duckdb
+import msgspec
+import numpy as np
+from confluent_kafka import Message
+
+from dashboard.dead_letters import DeadLetters, Letter, LetterBox
+from dashboard.live_verdict import LiveVerdict
+from dashboard.rows_by_seq import DEAD, IN_KAFKA, RowsBySeq
+from dashboard.window_rows import FileRow, rows_of_window
+from streams.errors import StreamproofError
+from streams.run import RowCounts, Run, load_run
+from streams.settings import HomeSettings, KafkaSettings
+from validation.comparison import WindowCounts, WindowExample
+from validation.delivery import CategoryRows
+from validation.jobs import Job
+from validation.kafka_records import RunRecords, TopicReader
+from validation.verdict import JudgedWindows, doubts
+
+RATE_SECONDS = 300
+"""How far back the rows a second are kept."""
+
+_LOOP_SECONDS = 0.5
+_QUIET_SECONDS = 5.0
+_RETRY_SECONDS = 2.0
+_MEMORY = "512MB"
+
+
+@dataclass(frozen=True)
+class Picture:
+    """What is known at a moment.
+
+    Attributes:
+        run: the run's manifest; None while there is none.
+        problem: why nothing can be read at present; None while it can.
+        is_behind: whether the past is still being read.
+        is_quiet: whether the run has ended and nothing more comes.
+        written_at: when the manifest was written last, seconds since the epoch.
+        rows: each category's counts; a row's way up to Kafka.
+        rates: rows that came into Kafka in each second, by seconds since the epoch.
+        event_time: the greatest event time of a row in Kafka, milliseconds since the epoch; 0 for none.
+        low_watermark: the greatest low watermark in Kafka, likewise.
+        job: the job whose windows are judged.
+        windows: how many are right, wrong, missing or extra so far.
+        windows_read: windows in Kafka, of all jobs of the run; it grows with whatever comes.
+        is_judging: whether there is a truth to compare with.
+        no_truth: why the windows cannot be compared; None while they can.
+        reasons: what speaks against the run at its end.
+        not_right: the earliest windows that are not right.
+        dead_letters: the newest, and how many.
+
+    """
+
+    run: Run | None = None
+    problem: str | None = "nothing was read yet"
+    is_behind: bool = False
+    is_quiet: bool = False
+    written_at: float = 0
+    rows: dict[str, CategoryRows] = field(default_factory=dict)
+    rates: dict[int, int] = field(default_factory=dict)
+    event_time: int = 0
+    low_watermark: int = 0
+    job: Job | None = None
+    windows: WindowCounts = field(default_factory=WindowCounts)
+    windows_read: int = 0
+    is_judging: bool = False
+    no_truth: str | None = None
+    reasons: list[str] = field(default_factory=list)
+    not_right: list[WindowExample] = field(default_factory=list)
+    dead_letters: DeadLetters = field(default_factory=DeadLetters)
+
+
+class _Row(msgspec.Struct):
+    run: str
+    category: str
+    seq: int
+    event_time: int
+    low_watermark: int
+
+
+class Reader:
+    """Reads a run until it is stopped; by itself it goes on when servers or a newer run come.
+
+    Args:
+        run: the run's id; None follows the newest one.
+        home: where the runs' manifests are.
+        kafka: where their rows and windows are.
+
+    """
+
+    def __init__(self, run: str | None, home: HomeSettings, kafka: KafkaSettings) -> None:
+        self._wanted, self._home, self._kafka = run, home, kafka
+        self._stopped = threading.Event()
+        self._thread = threading.Thread(target=self._follow, name="reader", daemon=True)
+        self._reading: _Reading | None = None
+        self.picture = Picture()
+
+    def start(self) -> None:
+        """Begin to read."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End, and leave Kafka."""
+        self._stopped.set()
+        self._thread.join(30)
+
+    def database(self) -> duckdb.DuckDBPyConnection | None:
+        """Return a connection of the caller's own to the tables of the validation; None while nothing is read."""
+        reading = self._reading
+        return reading.db.cursor() if reading else None
+
+    def rows_of(self, window: WindowExample, bounds: tuple[int, int]) -> list[FileRow]:
+        """Return the rows of a window from the run's files; ``bounds`` are its start and end in milliseconds."""
+        db, run = self.database(), self.picture.run
+        return rows_of_window(db, run, window.category, window.key, bounds) if db and run else []
+
+    def _follow(self) -> None:
+        while not self._stopped.is_set():
+            try:
+                run = self._chosen()
+                if run is None:
+                    self.picture = Picture(problem="There is no run yet")
+                    self._stopped.wait(_RETRY_SECONDS)
+                    continue
+                self.picture = Picture(run=load_run(run, self._home), problem=None, is_behind=True)
+                with _Reading(run, self._home, self._kafka) as self._reading:
+                    while not self._stopped.is_set() and self._chosen() == run:
+                        self.picture = self._reading.step()
+            except (StreamproofError, duckdb.Error, OSError) as error:
+                self.picture = replace(self.picture, problem=str(error))
+                self._stopped.wait(_RETRY_SECONDS)
+            finally:
+                self._reading = None
+
+    def _chosen(self) -> str | None:
+        return self._wanted or newest_run(self._home)
+
+
+def newest_run(home: HomeSettings) -> str | None:
+    """Return the id of the run that began last, or None where there is none."""
+    created = {path.parent.name: _created(path) for path in home.runs.glob("*/manifest.json")}
+    return max(created, key=lambda run: created[run], default=None)
+
+
+def _created(manifest: Path) -> str:
+    try:
+        return msgspec.json.decode(manifest.read_bytes(), type=_Created).created
+    except (OSError, msgspec.DecodeError):
+        return ""
+
+
+class _Created(msgspec.Struct):
+    created: str
+
+
+class _Reading:
+    """One run, read from its beginning."""
+
+    def __init__(self, run: str, home: HomeSettings, kafka: KafkaSettings) -> None:
+        self._home = home
+        self._run = load_run(run, home)
+        with ExitStack() as exits:
+            folder = exits.enter_context(tempfile.TemporaryDirectory(prefix="dashboard-", dir=home.runs / run))
+            self.db = exits.enter_context(duckdb.connect(str(Path(folder) / "windows.duckdb")))
+            self.db.execute(f"SET memory_limit = '{_MEMORY}'")
+            self.db.execute("SET preserve_insertion_order = false")
+            self.db.execute("SET threads = 2")
+            topics = self._run.contract.topics
+            self._rows_topic = TopicReader(topics.rows, self._run.created, kafka)
+            exits.callback(self._rows_topic.close)
+            self._dead_topic = TopicReader(topics.dead_letters, self._run.created, kafka)
+            exits.callback(self._dead_topic.close)
+            self._windows = exits.enter_context(RunRecords(self.db, self._run, kafka, only="windows"))
+            self._verdict = LiveVerdict(self.db, self._run)
+            exits.callback(self._verdict.close)
+            self._exits = exits.pop_all()
+        self._named = msgspec.json.encode(self._run.run)
+        self._row, self._letter = msgspec.json.Decoder(_Row), msgspec.json.Decoder(Letter)
+        self._arrived: dict[str, RowsBySeq] = {}
+        self._rates: Counter[int] = Counter()
+        self._letters = LetterBox()
+        self._event_time = self._low_watermark = self._unreadable = 0
+        self._heard = time.monotonic()
+
+    def __enter__(self) -> "_Reading":
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._exits.close()
+
+    def step(self) -> Picture:
+        """Read for a moment, judge, and return the picture."""
+        run = load_run(self._run.run, self._home)  # first: what it says is confirmed is in Kafka when that is read
+        came, is_behind = self._read()
+        if came:
+            self._heard = time.monotonic()
+        written_at = (self._home.runs / run.run / "manifest.json").stat().st_mtime
+        is_quiet = run.state != "running" and time.monotonic() - self._heard > _QUIET_SECONDS
+        self._verdict.step(run, is_over=is_quiet)
+        rows = self._count_rows(run)
+        windows = self._verdict.counts()
+        unreadable = self._unreadable + self._windows.unreadable
+        judged = JudgedWindows(**windows.model_dump())
+        return Picture(
+            run=run,
+            problem=None,
+            is_behind=is_behind,
+            is_quiet=is_quiet,
+            written_at=written_at,
+            rows=rows,
+            rates=dict(self._rates),
+            event_time=self._event_time,
+            low_watermark=self._low_watermark,
+            job=self._verdict.job,
+            windows=windows,
+            windows_read=self._windows_read(),
+            is_judging=self._verdict.is_ready,
+            no_truth=self._verdict.problem,
+            reasons=doubts(run, rows, judged, unreadable) if self._verdict.files is not None else [],
+            not_right=self._verdict.not_right,
+            dead_letters=self._letters.content(),
+        )
+
+    def _read(self) -> tuple[bool, bool]:
+        """Read what came of all topics; return whether anything did, and whether more is waiting."""
+        came = False
+        deadline = time.monotonic() + _LOOP_SECONDS
+        while time.monotonic() < deadline:
+            messages = self._rows_topic.poll(0.05)
+            came |= self._add_rows(messages)
+            if not messages:
+                break
+        came |= self._add_letters(self._dead_topic.poll(0.05))
+        before = self._windows_read()
+        while self._windows.poll(0.2) and time.monotonic() < deadline + _LOOP_SECONDS:
+            pass
+        came |= self._windows_read() > before
+        return came, time.monotonic() >= deadline + _LOOP_SECONDS
+
+    def _windows_read(self) -> int:
+        found = self.db.execute("SELECT count(*) FROM main.kafka_windows").fetchone()
+        return cast("tuple[int]", found)[0]
+
+    def _add_rows(self, messages: list[Message]) -> bool:
+        seqs: dict[str, list[int]] = {}
+        seconds: list[int] = []
+        for message in messages:
+            value = message.value()
+            if not value or self._named not in value:
+                continue
+            try:
+                row = self._row.decode(value)
+            except msgspec.DecodeError:
+                self._unreadable += 1
+                continue
+            if row.run != self._run.run:
+                continue
+            self._low_watermark = max(self._low_watermark, row.low_watermark)
+            if row.seq >= 1:
+                self._event_time = max(self._event_time, row.event_time)
+                seqs.setdefault(row.category, []).append(row.seq)
+                seconds.append(message.timestamp()[1] // 1000)
+        for category, found in seqs.items():
+            self._of(category).add(np.array(found, np.int64), IN_KAFKA)
+        self._rates.update(seconds)
+        if self._rates:
+            oldest = max(self._rates) - RATE_SECONDS
+            for second in [s for s in self._rates if s < oldest]:
+                del self._rates[second]
+        return bool(seqs)
+
+    def _add_letters(self, messages: list[Message]) -> bool:
+        came = False
+        for message in messages:
+            try:
+                letter = self._letter.decode(message.value() or b"")
+            except msgspec.DecodeError:
+                continue
+            if letter.run not in {None, self._run.run}:
+                continue
+            came = True
+            letter.place = f"{message.partition()}/{message.offset()}"
+            self._letters.add(letter)
+            if letter.run is None or letter.category is None:
+                continue
+            if letter.seq is None:
+                self._of(letter.category).add_dead_without_seq(1)
+            else:
+                self._of(letter.category).add(np.array([letter.seq], np.int64), DEAD)
+        return came
+
+    def _of(self, category: str) -> RowsBySeq:
+        return self._arrived.setdefault(category, RowsBySeq())
+
+    def _count_rows(self, run: Run) -> dict[str, CategoryRows]:
+        rows = self._counted(run, at_end=True)
+        if any(category.lost for category in rows.values()):
+            # Only whoever has read all that Kafka has can say that a row is not there.
+            at_end = self._rows_topic.is_at_end() and self._dead_topic.is_at_end()
+            return rows if at_end else self._counted(run, at_end=False)
+        return rows
+
+    def _counted(self, run: Run, *, at_end: bool) -> dict[str, CategoryRows]:
+        files, counted = self._verdict.files or {}, {}
+        for category in [*run.rows, *sorted(set(self._arrived) - set(run.rows))]:
+            manifest = run.rows.get(category, RowCounts())
+            forgotten = manifest.confirmed_to if run.state == "running" else manifest.sent
+            counted[category] = self._of(category).count(manifest, files.get(category), forgotten if at_end else 0)
+        return counted

@@ -1,0 +1,126 @@
+"""The verdict so far, in words, and the windows that are not right with the rows that they should be made of."""
+
+from dash import html
+
+from dashboard.reader import Picture
+from dashboard.window_rows import SHOWN, FileRow
+from dashboard.words import measured, moment
+from streams.contract import Contract
+from streams.duration import format_duration
+from validation.comparison import WindowExample, WindowValues
+
+LISTED = 10
+
+
+def verdict_card(picture: Picture) -> html.Div:
+    """Return the verdict: a symbol, a word, why, and what speaks against it."""
+    state, symbol, word, why = _judge(picture)
+    reasons = [html.Li(reason) for reason in _against(picture)]
+    return html.Div(
+        [
+            html.P(
+                [html.Span(symbol, className="symbol", **{"aria-hidden": "true"}), html.Strong(word)], className="word"
+            ),
+            html.P(why),
+            *([html.Ul(reasons)] if reasons else []),
+        ],
+        className=f"verdict {state}",
+        **{"data-verdict": state},
+    )
+
+
+def _judge(picture: Picture) -> tuple[str, str, str, str]:
+    run, windows = picture.run, picture.windows
+    if run is None or picture.problem:
+        return "open", "…", "Nothing to judge", "See above for what is to be started."
+    lost = sum(rows.lost for rows in picture.rows.values())
+    bad = windows.wrong + windows.extra + lost + (windows.missing if picture.is_quiet else 0)
+    if bad:
+        return "bad", "✕", "NOT RIGHT", _count(picture)
+    if picture.no_truth:
+        return "open", "?", "Cannot be judged", picture.no_truth
+    if picture.is_quiet and picture.is_judging and not picture.reasons:
+        return "good", "✓", "PROVEN", f"The run is finished. {_count(picture)} No row is missing."
+    if picture.is_quiet:
+        return "bad", "✕", "NOT PROVEN", _count(picture)
+    if not windows.right:
+        waits = "The windows are being computed from the CSV files." if picture.windows_read else _no_windows(run.run)
+        return "open", "…", "Nothing to judge yet", waits
+    if run.state != "running":
+        return "open", "…", "RIGHT SO FAR", f"The run has ended, the last windows are awaited. {_count(picture)}"
+    return "good", "✓", "RIGHT SO FAR", f"{_count(picture)} No confirmed row is missing in Kafka."
+
+
+def _no_windows(run: str) -> str:
+    return (
+        "No window has been written yet. A window is written when all its rows have arrived; without a job, none is: "
+        f"streamproof submit rating_averages --size 30s --slide 5s --run {run}"
+    )
+
+
+def _count(picture: Picture) -> str:
+    windows = picture.windows
+    shape = ""
+    if picture.job:
+        shape = f" of {format_duration(picture.job.size)} each {format_duration(picture.job.slide)}"
+    parts = [f"{windows.right:,} windows{shape} are exactly what the CSV files say"]
+    parts += [f"{n:,} are {what}" for n, what in ((windows.wrong, "wrong"), (windows.missing, "missing")) if n]
+    if windows.extra:
+        parts.append(f"{windows.extra:,} should not be there")
+    return ", ".join(parts) + "."
+
+
+def _against(picture: Picture) -> list[str]:
+    if picture.run is None or picture.problem:
+        return []
+    if picture.is_quiet:
+        return picture.reasons
+    return [
+        f"{category}: {missing}"
+        for category, rows in picture.rows.items()
+        if rows.lost
+        for missing in rows.say_missing()
+    ]
+
+
+def name_of(window: WindowExample) -> str:
+    """Return a window in a few words."""
+    return f"{window.verdict}: {window.category} {window.key}, from {window.window_start} to {window.window_end}"
+
+
+def window_detail(window: WindowExample, rows: list[FileRow], contract: Contract) -> html.Div:
+    """Return what a window must be, what Flink wrote, and the rows of the CSV file that lie in it."""
+    names = ("count", "sum", "avg", "min", "max")
+    body = [
+        html.Tr([html.Th(what, scope="row"), *(html.Td(_value(values, name)) for name in names)])
+        for what, values in (("by the CSV files", window.expected), ("written by Flink", window.found))
+    ]
+    table = html.Table(
+        [
+            html.Thead(html.Tr([html.Th("", scope="col"), *(html.Th(name, scope="col") for name in names)])),
+            html.Tbody(body),
+        ]
+    )
+    lines = [
+        html.Tr([html.Td(f"{row.line:,}"), html.Td(f"{row.seq:,}"), html.Td(row.measure), html.Td(moment(row.event_time))])
+        for row in rows
+    ]
+    titles = ("line", "seq", measured(contract), "event time")
+    of_file = html.Table(
+        [html.Thead(html.Tr([html.Th(title, scope="col") for title in titles])), html.Tbody(lines)]
+    )
+    cut = f" (the first {SHOWN})" if len(rows) == SHOWN else ""
+    return html.Div(
+        [
+            html.H4(name_of(window)),
+            html.Div(table, className="scroll", tabIndex=0),
+            html.H4(f"Its rows in the CSV file{cut}"),
+            html.Div(of_file, className="scroll", tabIndex=0) if rows else html.P("None: the file has no row in it."),
+        ],
+        className="detail",
+    )
+
+
+def _value(values: WindowValues | None, name: str) -> str:
+    value = getattr(values, name) if values else None
+    return "–" if value is None else str(value)
