@@ -14,9 +14,9 @@ _DASHES = ("solid", "dash", "dot", "dashdot", "longdash", "longdashdot")
 
 def rate_chart(rates: dict[int, int]) -> go.Figure:
     """Draw the rows that came into Kafka in each second of the newest minutes."""
-    last = max(rates, default=0)
-    seconds = range(max(last - RATE_SECONDS, min(rates, default=0)), last + 1)
-    figure = _figure("rows a second", 170)
+    last = max(rates, default=0) - 1  # of the newest second more may come
+    seconds = range(max(last - RATE_SECONDS, min(rates, default=last + 1)), last + 1)
+    figure = _figure("rows a second")
     figure.add_scatter(
         x=[_time(s * 1000) for s in seconds],
         y=[rates.get(s, 0) for s in seconds],
@@ -29,9 +29,9 @@ def rate_chart(rates: dict[int, int]) -> go.Figure:
     return figure
 
 
-def average_chart(series: dict[str, Series], measure: str) -> go.Figure:
+def average_chart(series: dict[str, Series], bounds: tuple[float, float], measure: str) -> go.Figure:
     """Draw the average over time, a line for each product; the lines differ in dash as well as in colour."""
-    figure = _figure(f"average {measure}", 320)
+    figure = _figure(f"average {measure}")
     for number, (name, each) in enumerate(series.items()):
         figure.add_scatter(
             x=[_time(end) for end in each.ends],
@@ -43,6 +43,8 @@ def average_chart(series: dict[str, Series], measure: str) -> go.Figure:
             hovertemplate="window to %{x|%H:%M:%S}: %{y:.3f} of %{customdata}<extra>" + name + "</extra>",
         )
     figure.update_layout(showlegend=True, legend={"orientation": "h", "y": -0.2})
+    room = 0.05 * (bounds[1] - bounds[0])
+    figure.update_yaxes(range=[bounds[0] - room, bounds[1] + room])
     return figure
 
 
@@ -53,7 +55,7 @@ def distribution_chart(
     low, high = bounds
     width = (high - low) / BINS or 1.0
     middles = [low + (each + 0.5) * width for each in range(BINS)]
-    figure = _figure(things, 260)
+    figure = _figure(things)
     figure.add_bar(
         x=middles,
         y=list(newest),
@@ -77,7 +79,7 @@ def distribution_chart(
 
 def size_chart(sizes: Sequence[WindowSize], things: str) -> go.Figure:
     """Draw what lies in each window: rows and products."""
-    figure = _figure("in each window", 260)
+    figure = _figure("in each window")
     times = [_time(each.end) for each in sizes]
     for number, (name, values) in enumerate(
         (("rows", [each.rows for each in sizes]), (things, [each.products for each in sizes]))
@@ -94,10 +96,9 @@ def size_chart(sizes: Sequence[WindowSize], things: str) -> go.Figure:
     return figure
 
 
-def _figure(title: str, height: int) -> go.Figure:
+def _figure(title: str) -> go.Figure:
     figure = go.Figure()
     figure.update_layout(
-        height=height,
         margin={"l": 48, "r": 12, "t": 8, "b": 36},
         paper_bgcolor="rgba(0,0,0,0)",
         plot_bgcolor="rgba(0,0,0,0)",

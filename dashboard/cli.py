@@ -23,6 +23,8 @@ def dashboard(
     port: Annotated[int, typer.Option(min=1, max=65535, help="The port on this machine's loopback.")] = PORT,
 ) -> None:
     """Show a run on a live page, until Ctrl-C; servers and runs may come and go meanwhile."""
+    # DuckDB and plotly load it when they first meet data, and one thread must not find it half loaded by another.
+    import pandas  # noqa: F401
     from werkzeug.serving import WSGIRequestHandler, make_server
 
     from dashboard.page import make_page

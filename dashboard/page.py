@@ -53,7 +53,7 @@ def _layout() -> html.Div:
                 [
                     html.Div(id="notice"),
                     _section("verdict", "The verdict so far", html.Div(id="verdict", **{"aria-live": "polite"})),
-                    _section("chain", "The chain", html.Div(id="chain"), _figure("rates", "Rows into Kafka, a second")),
+                    _section("chain", "The chain", html.Div(id="chain"), _figure("rates", "Rows into Kafka, a second", 180)),
                     _section("windows", "Windows that are not right", *_windows()),
                     _section("ratings", "", *_ratings()),
                     _section("letters", "Dead letters", *_letters()),
@@ -78,8 +78,9 @@ def _section(name: str, title: str, *content: Any) -> html.Section:  # noqa: ANN
     return html.Section([heading, *content], id=f"{name}-section", **{"aria-labelledby": f"{name}-title"})
 
 
-def _figure(name: str, caption: str) -> html.Figure:
-    graph = dcc.Graph(id=name, config=_GRAPH, figure=charts.rate_chart({}))
+def _figure(name: str, caption: str, height: int) -> html.Figure:
+    """Return a chart with its caption; ``height`` in pixels."""
+    graph = dcc.Graph(id=name, config=_GRAPH, figure=charts.rate_chart({}), style={"height": height})
     return html.Figure([html.Figcaption(caption, id=f"{name}-caption"), graph])
 
 
@@ -104,9 +105,10 @@ def _ratings() -> list[Any]:
         ),
         html.Ul(id="found", className="chips", **{"aria-label": "found"}),
         html.Ul(id="chosen-list", className="chips chosen", **{"aria-label": "shown in the chart"}),
-        _figure("averages", "Average over time"),
+        _figure("averages", "Average over time", 340),
         html.Div(
-            [_figure("distribution", "Distribution"), _figure("sizes", "What lies in each window")], className="pair"
+            [_figure("distribution", "Distribution", 300), _figure("sizes", "What lies in each window", 300)],
+            className="pair",
         ),
         html.P(id="newest"),
         html.Div(
@@ -281,7 +283,7 @@ def _renew_ratings(app: Dash, reader: Reader) -> None:
         caption = f"Average {measured(contract)} over time, at the end of each window (UTC)"
         if (step := max((each.step for each in series.values()), default=1)) > 1:
             caption += f"; sampled: of the longest line each {step}th window is drawn"
-        return chips, charts.average_chart(series, measured(contract)), caption
+        return chips, charts.average_chart(series, windows.bounds(), measured(contract)), caption
 
     @app.callback(
         Output("distribution", "figure"),

@@ -35,11 +35,10 @@ def _healthy(stack: Stack, part: str) -> AskPart:
 
 def _of_stack(stack: Stack, part: str, says: str, figures: tuple[tuple[str, str], ...] = ()) -> Answer:
     record = stack.processes.record(part)
+    if record is not None and stack.processes.find(part) is None:
+        return Answer(is_up=False, says="given up: it ended again and again" if record.given_up else "has ended")
     if not stack.is_healthy(part):
-        ends = "does not answer"
-        if record is not None and stack.processes.find(part) is None:
-            ends = "given up: it ended again and again" if record.given_up else "has ended"
-        return Answer(is_up=False, says=ends)
+        return Answer(is_up=False, says="does not answer")
     if record is not None and record.restarts:
         figures = (*figures, ("started again", f"{record.restarts:,}"))
     return Answer(is_up=True, says=says, figures=figures)
