@@ -5,14 +5,12 @@ from dataclasses import dataclass
 
 from dash import html
 
-from dashboard.health import PartHealth
+from dashboard.health import Figures, PartHealth
 from dashboard.reader import Picture
 
 _RATE_SECONDS = 10
 _SILENT_SECONDS = 4.5
 """A replayer writes its manifest every other second."""
-
-Figures = tuple[tuple[str, str], ...]
 
 
 @dataclass(frozen=True)
@@ -106,7 +104,7 @@ def _in_kafka(picture: Picture) -> Figures:
         ("rows", f"{sum(r.kafka for r in rows):,}"),
         ("rows a second", f"{rows_a_second(picture):,.0f}"),
         ("doubled", f"{sum(r.doubled for r in rows):,}"),
-        ("dead letters", f"{sum(r.dead_letters for r in rows):,}"),
+        ("dead letters", f"{picture.dead_letters.of_run:,}"),
         ("lost", f"{sum(r.lost for r in rows):,}"),
     )
 

@@ -107,7 +107,7 @@ def _figure(title: str) -> go.Figure:
         font={"family": "inherit", "size": 12},
         template="none",
     )
-    figure.update_yaxes(title=title, rangemode="tozero", zeroline=False, automargin=True)
+    figure.update_yaxes(title=title, rangemode="tozero", zeroline=False)
     figure.update_xaxes(showgrid=False, zeroline=False)
     return figure
 

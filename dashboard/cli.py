@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from dashboard.health import AskPart, Watch
+from dashboard.health import Questions, Watch
 from dashboard.reader import Reader
 from streams.command import console
 from streams.errors import UsageError
@@ -14,7 +14,7 @@ from streams.settings import HomeSettings, KafkaSettings
 
 HOST, PORT = "127.0.0.1", 28050
 
-questions: Callable[[], Mapping[str, AskPart]] = dict
+questions: Callable[[], Mapping[str, Questions]] = dict
 """How to ask the servers how they are; the ``streamproof`` command puts its own here."""
 
 

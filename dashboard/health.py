@@ -6,29 +6,27 @@ Each question has a thread of its own, so a part that hangs does not hide how th
 import threading
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from streams.run import Run
 
-ASK_SECONDS = 1.5
-STALE_SECONDS = 4.0
-"""A part that has not answered for so long is away."""
+_ASK_SECONDS = 1.0
+_STALE_SECONDS = 3.5
+"""A part that has not told whether it works for so long is away."""
+
+_DETAILS_STALE_SECONDS = 15.0
+
+Figures = tuple[tuple[str, str], ...]
+"""What a part counts, by name: text, ready to be shown."""
 
 
 @dataclass(frozen=True)
 class Answer:
-    """What a part says of itself.
-
-    Attributes:
-        is_up: whether it works.
-        says: its state in a few words, like ``running``.
-        figures: what it counts, by name: text, ready to be shown.
-
-    """
+    """What a part says of itself: whether it works, its state in a few words, and what it counts."""
 
     is_up: bool
     says: str = ""
-    figures: tuple[tuple[str, str], ...] = ()
+    figures: Figures = ()
 
 
 AskPart = Callable[[Run | None], Answer]
@@ -36,25 +34,63 @@ AskPart = Callable[[Run | None], Answer]
 
 
 @dataclass(frozen=True)
+class Questions:
+    """How to ask a part.
+
+    Attributes:
+        works: whether it works; quickly answered.
+        details: its state and what it counts for the run, which may take some seconds.
+
+    """
+
+    works: AskPart
+    details: AskPart | None = None
+
+
+@dataclass(frozen=True)
 class PartHealth:
     """A part as the page shows it.
 
     Attributes:
-        is_up: whether it works; None while it was not asked yet.
+        is_up: whether it works; None while it has not been asked.
         says: its state in a few words.
-        figures: as in ``Answer``.
+        figures: what it counts; of a part that is away, what it counted last.
         since: when it came or went last, seconds since the epoch.
 
     """
 
     is_up: bool | None = None
-    says: str = "being asked"
-    figures: tuple[tuple[str, str], ...] = ()
+    says: str = ""
+    figures: Figures = ()
     since: float = 0
 
 
+class _Asked:
+    """One question, its newest answer, and when it came."""
+
+    def __init__(self, ask: AskPart, stale_seconds: float) -> None:
+        self._ask, self._stale = ask, stale_seconds
+        self._answer: Answer | None = None
+        self._heard = time.monotonic()
+
+    def again(self, run: Run | None) -> None:
+        try:
+            answer = self._ask(run)
+        except Exception as error:  # whatever a server that is away does to its client
+            answer = Answer(is_up=False, says=_shortly(error))
+        if not answer.figures and self._answer:
+            answer = replace(answer, figures=self._answer.figures)  # what was counted last stays true
+        self._answer, self._heard = answer, time.monotonic()
+
+    def answer(self) -> Answer | None:
+        silent = time.monotonic() - self._heard
+        if silent > self._stale:
+            return Answer(False, f"no answer for {silent:.0f} s", self._answer.figures if self._answer else ())
+        return self._answer
+
+
 class Watch:
-    """Asks all parts, each every 1.5 s.
+    """Asks all parts, each every second.
 
     Args:
         questions: how to ask each part, by the name that the page shows.
@@ -62,20 +98,23 @@ class Watch:
 
     """
 
-    def __init__(self, questions: Mapping[str, AskPart], run: Callable[[], Run | None]) -> None:
+    def __init__(self, questions: Mapping[str, Questions], run: Callable[[], Run | None]) -> None:
         self._run = run
         self._stopped = threading.Event()
-        self._known = {part: PartHealth() for part in questions}
-        self._heard = {part: time.monotonic() for part in questions}
-        self._threads = [
-            threading.Thread(target=self._ask, args=each, name=f"ask {each[0]}", daemon=True)
-            for each in questions.items()
-        ]
+        self._asked = {
+            part: [
+                _Asked(asked.works, _STALE_SECONDS),
+                *([_Asked(asked.details, _DETAILS_STALE_SECONDS)] if asked.details else []),
+            ]
+            for part, asked in questions.items()
+        }
+        self._changed: dict[str, tuple[bool, float]] = {}
 
     def start(self) -> None:
         """Begin to ask."""
-        for thread in self._threads:
-            thread.start()
+        for part, questions in self._asked.items():
+            for asked in questions:
+                threading.Thread(target=self._repeat, args=(asked,), name=f"ask {part}", daemon=True).start()
 
     def stop(self) -> None:
         """Ask no more; an answer that is still to come is not waited for."""
@@ -83,29 +122,26 @@ class Watch:
 
     def parts(self) -> dict[str, PartHealth]:
         """Return how each part is."""
-        return {part: self._present(part, health) for part, health in self._known.items()}
+        return {part: self._present(part, [each.answer() for each in asked]) for part, asked in self._asked.items()}
 
-    def _present(self, part: str, health: PartHealth) -> PartHealth:
-        silent = time.monotonic() - self._heard[part]
-        if silent > STALE_SECONDS and health.is_up is not False:
-            return PartHealth(False, f"no answer for {silent:.0f} s", health.figures, time.time() - silent)
-        return health
+    def _present(self, part: str, answers: list[Answer | None]) -> PartHealth:
+        known = [answer for answer in answers if answer]
+        if not known or answers[0] is None:
+            return PartHealth()
+        # The first that is away speaks, else the one that says most.
+        speaker = next((answer for answer in known if not answer.is_up), known[-1])
+        before, since = self._changed.get(part, (None, time.time()))
+        if before != speaker.is_up:
+            since = time.time()
+            self._changed[part] = (speaker.is_up, since)
+        return PartHealth(speaker.is_up, speaker.says, tuple(f for a in reversed(known) for f in a.figures), since)
 
-    def _ask(self, part: str, ask: AskPart) -> None:
+    def _repeat(self, asked: _Asked) -> None:
         while not self._stopped.is_set():
-            try:
-                answer = ask(self._run())
-            except Exception as error:  # whatever a server that is away does to its client
-                answer = Answer(False, _shortly(error))
-            before = self._known[part]
-            since = before.since if before.is_up == answer.is_up else time.time()
-            # What a part that is away has counted last stays true.
-            figures = answer.figures or (before.figures if not answer.is_up else ())
-            self._known[part] = PartHealth(answer.is_up, answer.says, figures, since)
-            self._heard[part] = time.monotonic()
-            self._stopped.wait(ASK_SECONDS)
+            asked.again(self._run())
+            self._stopped.wait(_ASK_SECONDS)
 
 
 def _shortly(error: Exception) -> str:
     text = str(error).splitlines()[0] if str(error) else type(error).__name__
-    return text if len(text) <= 160 else text[:159] + "…"
+    return text if len(text) <= 160 else text[:159] + "…"  # noqa: PLR2004 - two lines or so

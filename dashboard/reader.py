@@ -138,8 +138,13 @@ class Reader:
                     continue
                 self.picture = Picture(run=load_run(run, self._home), problem=None, is_behind=True)
                 with _Reading(run, self._home, self._kafka) as self._reading:
-                    while not self._stopped.is_set() and self._chosen() == run:
+                    looked = time.monotonic()
+                    while not self._stopped.is_set():
                         self.picture = self._reading.step()
+                        if time.monotonic() - looked > _RETRY_SECONDS:
+                            looked = time.monotonic()
+                            if self._chosen() != run:
+                                break
             except (StreamproofError, duckdb.Error, OSError) as error:
                 self.picture = replace(self.picture, problem=str(error))
                 self._stopped.wait(_RETRY_SECONDS)
@@ -246,7 +251,7 @@ class _Reading:
                 break
         came |= self._add_letters(self._dead_topic.poll(0.05))
         before = self._windows_read()
-        while self._windows.poll(0.2) and time.monotonic() < deadline + _LOOP_SECONDS:
+        while self._windows.poll(0.4) and time.monotonic() < deadline + _LOOP_SECONDS:
             pass
         came |= self._windows_read() > before
         return came, time.monotonic() >= deadline + _LOOP_SECONDS

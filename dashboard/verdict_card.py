@@ -40,7 +40,7 @@ def _judge(picture: Picture) -> tuple[str, str, str, str]:
     if picture.no_truth:
         return "open", "?", "Cannot be judged", picture.no_truth
     if picture.is_quiet and picture.is_judging and not picture.reasons:
-        return "good", "✓", "PROVEN", f"The run is finished. {_count(picture)} No row is missing."
+        return "good", "✓", "PROVEN", f"The run has ended. {_count(picture)} No row is missing."
     if picture.is_quiet:
         return "bad", "✕", "NOT PROVEN", _count(picture)
     if not windows.right:

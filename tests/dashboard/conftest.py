@@ -1,0 +1,107 @@
+"""A run on the real servers, the page that shows it, and a browser."""
+
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from uuid import uuid4
+
+import pytest
+from playwright.sync_api import Browser, Page, sync_playwright
+from served_page import served_page
+
+from flink_jobs.cluster import Cluster
+from flink_jobs.submission import JobOptions, submit
+from flink_jobs.window import Window
+from nifi_templates.deployment import deploy
+from streamproof.sample_ratings import write_sample
+from streams.contract import load_contract
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+QUIET = (
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+)
+
+
+class Replayed:
+    """A run that is being replayed by a process of its own, followed by a window job."""
+
+    def __init__(self, folder: Path, rate: str, rows: int) -> None:
+        self.run = f"page-{uuid4().hex[:8]}"
+        files = {category: folder / f"{category}.csv" for category in ("Books", "Music")}
+        for category, file in files.items():
+            write_sample(file, rows, seed=category)
+        self.job = submit("rating_averages", JobOptions(window=Window(4000, 2000), run=self.run)).job
+        sources = [f"{category}={file}" for category, file in files.items()]
+        command = [sys.executable, "-m", "streamproof", "replay", "ratings", *sources, "--rate", rate, "--run", self.run]
+        self.process = subprocess.Popen(command, stderr=subprocess.DEVNULL)
+
+    def end(self) -> None:
+        """End the run as Ctrl-C does: what was sent is confirmed, then the end is marked."""
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGINT)
+            self.process.wait(60)
+
+
+@pytest.fixture(scope="module")
+def live(servers, tmp_path_factory) -> Iterator[Replayed]:
+    deploy(load_contract("ratings"))
+    replayed = Replayed(tmp_path_factory.mktemp("live"), rate="20", rows=20_000)
+    yield replayed
+    replayed.end()
+    Cluster().cancel(replayed.job)
+
+
+@pytest.fixture(scope="module")
+def address(live) -> Iterator[str]:
+    with served_page("--run", live.run) as address:
+        yield address
+
+
+@pytest.fixture(scope="module")
+def browser(request) -> Iterator[Browser]:
+    if CHROMIUM is None:
+        pytest.skip(f"{request.node.name} needs Chromium (apt-get install chromium)")
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=[*QUIET])
+        yield browser
+        browser.close()
+
+
+class Tab:
+    """Opens pages, and finds out what they complain of in their consoles."""
+
+    def __init__(self, browser: Browser) -> None:
+        self._browser = browser
+        self.complaints: list[str] = []
+        self._contexts = []
+
+    def open(self, address: str, width: int = 1280, height: int = 900, scheme: str = "light") -> Page:
+        context = self._browser.new_context(viewport={"width": width, "height": height}, color_scheme=scheme)
+        self._contexts.append(context)
+        page = context.new_page()
+        page.on("console", lambda m: self.complaints.append(m.text) if m.type in {"error", "warning"} else None)
+        page.on("pageerror", lambda error: self.complaints.append(str(error)))
+        page.set_default_timeout(60_000)
+        page.goto(address)
+        return page
+
+    def close(self) -> None:
+        for context in self._contexts:
+            context.close()
+
+
+@pytest.fixture
+def tab(browser) -> Iterator[Tab]:
+    tab = Tab(browser)
+    yield tab
+    tab.close()
+    assert tab.complaints == []

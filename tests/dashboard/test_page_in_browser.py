@@ -1,0 +1,171 @@
+"""The page in a real browser, while a real run goes on."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from confluent_kafka import Producer
+from paho.mqtt.publish import single
+from playwright.sync_api import expect
+from served_page import served_page
+
+from stack.servers import Stack
+from streams.contract import load_contract
+from streams.run import load_run
+from streams.settings import CHECKOUT
+
+PARTS = ("Edge", "Mosquitto", "NiFi", "Kafka", "Flink", "Windows")
+AWAY_SECONDS = 15.0
+"""A machine that also starts a server and draws a browser's page is slow; test_health.py has the five seconds."""
+
+PICTURES = CHECKOUT / "docs" / "pictures"
+
+
+def part(page, name):
+    return page.locator(f'[data-part="{name}"]')
+
+
+def is_right(page, timeout=90_000):
+    expect(page.locator("#verdict")).to_contain_text("RIGHT SO FAR", timeout=timeout)
+
+
+def picture(page, name):
+    """Renew a picture of the documentation, when STREAMPROOF_PICTURES is set."""
+    if os.environ.get("STREAMPROOF_PICTURES"):
+        PICTURES.mkdir(parents=True, exist_ok=True)
+        page.screenshot(path=PICTURES / f"{name}.png")
+
+
+def test_a_run_is_seen_while_it_goes_on(tab, live, address):
+    page = tab.open(address)
+    is_right(page)
+    expect(page.locator("#run")).to_contain_text(f"run {live.run}, running")
+    for name in PARTS:
+        expect(part(page, name)).to_have_attribute("data-state", "up")
+    sent = part(page, "Edge").locator("dd").first
+    before = sent.inner_text()
+    expect(sent).not_to_have_text(before)
+    expect(page.locator("#averages .legend")).to_be_visible()
+    page.wait_for_timeout(15_000 if os.environ.get("STREAMPROOF_PICTURES") else 0)
+    picture(page, "dashboard")
+
+
+@pytest.mark.parametrize(("name", "how"), [("nifi", signal.SIGKILL), ("kafka", signal.SIGSTOP)])
+def test_a_part_that_is_away_is_shown_so_at_once_and_back_afterwards(tab, live, address, name, how):
+    shown = {"nifi": "NiFi", "kafka": "Kafka"}[name]
+    page = tab.open(address)
+    is_right(page)
+    expect(part(page, shown)).to_have_attribute("data-state", "up")
+    process = Stack.from_environment().processes.find(name)
+    struck = time.monotonic()
+    process.send_signal(how)
+    try:
+        expect(part(page, shown)).to_have_attribute("data-state", "away", timeout=20_000)
+        assert time.monotonic() - struck < AWAY_SECONDS
+        expect(part(page, shown)).to_contain_text("AWAY")
+        expect(page.get_by_role("alert")).to_contain_text(shown)
+        picture(page, f"dashboard-{name}-away")
+        time.sleep(4)
+        expect(page.locator("#verdict")).not_to_contain_text("NOT RIGHT")
+    finally:
+        if how == signal.SIGSTOP:
+            process.send_signal(signal.SIGCONT)
+    expect(part(page, shown)).to_have_attribute("data-state", "up", timeout=180_000)
+    is_right(page)
+
+
+def test_a_product_is_searched_and_shown_with_the_keyboard(tab, live, address):
+    page = tab.open(address)
+    key = page.locator("#found code").first.inner_text()
+    page.get_by_label("Products whose product_id begins with").fill(key[:6])
+    button = page.locator("#found button", has_text=key)
+    expect(page.locator("#found button")).to_have_count(1)
+    button.focus()
+    page.keyboard.press("Enter")
+    expect(page.locator("#chosen-list code")).to_have_text(key)
+    expect(page.locator("#averages .legendtext")).to_contain_text(key)
+    page.locator("#chosen-list button").press("Enter")
+    expect(page.locator("#chosen-list")).to_contain_text("Until you choose")
+
+
+def test_a_category_is_chosen(tab, live, address):
+    page = tab.open(address)
+    page.get_by_label("Music").check()
+    expect(page.locator("#most-rated tbody tr").first).to_contain_text("Music")
+    expect(page.locator("#most-rated")).not_to_contain_text("Books")
+
+
+def test_a_dead_letter_is_opened(tab, live, address, servers):
+    row = {"run": live.run, "category": "Books", "seq": 1, "event_time": 1, "low_watermark": 0, "rating": "five"}
+    single("ratings/Books", json.dumps(row), qos=1, hostname=servers.mqtt.host, port=servers.mqtt.port)
+    page = tab.open(address)
+    letter = page.locator("#letters button").first
+    letter.focus()
+    page.keyboard.press("Enter")
+    expect(page.locator("#letter-detail .message")).to_have_text(json.dumps(row))
+    expect(page.locator("#letter-detail")).to_contain_text(f"run{live.run}")
+    expect(page.locator("#reasons")).to_contain_text("1 of this run")
+
+
+@pytest.mark.parametrize(("width", "scheme"), [(1280, "light"), (1280, "dark"), (360, "light"), (360, "dark")])
+def test_the_page_is_accessible_and_fits_the_screen(tab, live, address, width, scheme):
+    page = tab.open(address, width=width, scheme=scheme)
+    is_right(page)
+    expect(page.locator("#most-changed tbody tr").first).to_be_visible()
+    page.wait_for_timeout(3500)
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    found = Axe().run(page)
+    assert not found.response["violations"], found.generate_report()
+    picture(page, f"dashboard-{width}-{scheme}")
+
+
+def test_a_wrong_window_opens_with_both_values_and_its_rows(tab, servers, tmp_path):
+    run, file = f"wrong-{os.getpid()}-{time.time_ns()}", tmp_path / "Books.csv"
+    file.write_text("U1,A,5.0,1\nU2,B,3.0,2\nU3,A,4.0,3\n")
+    replay = ["replay", "ratings", f"Books={file}", "--clock", "virtual", "--start", "2024-01-01T00:00:00Z", "--run", run]
+    subprocess.run([sys.executable, "-m", "streamproof", *replay], check=True, capture_output=True)
+    window = {"job": "made-up", "run": run, "category": "Books", "product_id": "A"}
+    window |= {"window_start": "2024-01-01 00:00:00", "window_end": "2024-01-01 00:00:04"}
+    window |= {"window_size": 4000, "window_slide": 4000, "rating_count": 3, "rating_sum": 14.0}
+    window |= {"rating_avg": 14 / 3, "rating_min": 4.0, "rating_max": 5.0}
+    producer = Producer({"bootstrap.servers": servers.kafka.servers})
+    producer.produce(load_contract("ratings").topics.windows, json.dumps(window))
+    assert producer.flush(20) == 0
+    with served_page("--run", run) as address:
+        page = tab.open(address)
+        expect(page.locator("#verdict")).to_contain_text("NOT RIGHT", timeout=60_000)
+        expect(page.locator("#verdict")).to_contain_text("1 are wrong")
+        page.locator("#wrong button", has_text="wrong: Books A").press("Enter")
+        detail = page.locator("#wrong-detail")
+        expect(detail).to_contain_text("by the CSV files294.545")
+        expect(detail.locator("table").nth(1).locator("tbody tr")).to_have_count(2)
+        picture(page, "dashboard-wrong-window")
+
+
+def test_without_servers_and_runs_the_page_says_what_to_start(tab, tmp_path):
+    mqtt, kafka, nifi, flink = 1, 2, 3, 4  # nobody listens there
+    elsewhere = {
+        "STREAMPROOF_HOME": str(tmp_path),
+        "STREAMPROOF_MQTT_PORT": str(mqtt),
+        "STREAMPROOF_KAFKA_SERVERS": f"127.0.0.1:{kafka}",
+        "NIFI_API_ENDPOINT": f"http://127.0.0.1:{nifi}/nifi-api",
+        "STREAMPROOF_FLINK_JOBMANAGER": f"127.0.0.1:{flink}",
+    }
+    with served_page(environment=elsewhere) as address:
+        page = tab.open(address)
+        expect(page.get_by_role("alert")).to_contain_text("streamproof up")
+        expect(page.get_by_role("alert")).to_contain_text("There is no run yet")
+
+
+def test_at_its_end_the_run_is_proven(tab, live, address, servers):
+    page = tab.open(address)
+    live.end()
+    assert load_run(live.run, servers.home).ended
+    expect(page.locator("#verdict")).to_contain_text("PROVEN", timeout=90_000)
+    expect(page.locator("#verdict")).not_to_contain_text("NOT PROVEN")
+    expect(part(page, "Edge")).to_contain_text("run stopped")
