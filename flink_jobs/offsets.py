@@ -1,6 +1,6 @@
 """Where in the rows topic a job reads: from where on, found out when it is submitted, and how far it has come."""
 
-from confluent_kafka import ConsumerGroupTopicPartitions, KafkaError, KafkaException, TopicPartition
+from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient, OffsetSpec
 from tenacity import retry, retry_if_exception, stop_after_delay, wait_fixed
 
@@ -44,14 +44,17 @@ def read_offsets(record: JobRecord, kafka: KafkaSettings) -> dict[int, tuple[int
         StreamproofError: Kafka cannot be reached or refuses.
 
     """
-    admin = AdminClient({"bootstrap.servers": kafka.servers, "log_level": 0})
-    asked = ConsumerGroupTopicPartitions(consumer_group(record.label))
+    group = consumer_group(record.label)
+    # Not the admin client's question for it: librdkafka aborts the process when that times out (a frozen Kafka).
+    asker = Consumer({"bootstrap.servers": kafka.servers, "group.id": group, "log_level": 0})
     try:
-        (answer,) = admin.list_consumer_group_offsets([asked], request_timeout=_TIMEOUT_S).values()
-        places = answer.result().topic_partitions
+        asked = [TopicPartition(record.contract.topics.rows, partition) for partition in record.offsets]
+        places = asker.committed(asked, timeout=_TIMEOUT_S)
     except KafkaException as error:
         raise StreamproofError(f"Kafka at {kafka.servers}: {error.args[0].str()}") from error
-    read = {p.partition: p.offset for p in places if p.topic == record.contract.topics.rows}
+    finally:
+        asker.close()
+    read = {place.partition: place.offset for place in places}
     return {partition: (start, max(start, read.get(partition, 0))) for partition, start in record.offsets.items()}
 
 

@@ -1,7 +1,6 @@
 """How the servers are and what they have done for a run, for the live page."""
 
-from confluent_kafka import TopicPartition
-from confluent_kafka.admin import AdminClient, OffsetSpec
+from confluent_kafka import Consumer, KafkaException, TopicPartition
 
 from dashboard.health import Answer, AskPart, Questions
 from flink_jobs.cluster import Cluster
@@ -9,6 +8,7 @@ from flink_jobs.offsets import read_offsets
 from flink_jobs.records import JobRecord, reader_of
 from nifi_templates.deployment import received_rows, status
 from stack.servers import Stack
+from streams.errors import StreamproofError
 from streams.run import Run
 from streams.settings import KafkaSettings
 
@@ -66,7 +66,10 @@ def _job(run: Run | None) -> Answer:
         return Answer(is_up=False, says=f"no job reads the run: streamproof submit … --run {run.run}")
     flink_id = record.flink_ids[-1]
     state = states.get(flink_id, "not known to the JobManager")
-    behind = ("behind", f"{_behind(record):,} records")
+    try:
+        behind = ("behind", f"{_behind(record):,} records")
+    except (StreamproofError, KafkaException):  # Kafka's own part tells
+        behind = ("behind", "unknown")
     if state != "RUNNING":
         has_done_its_work = record.state != "running" and run.state != "running"
         return Answer(has_done_its_work, f"job {state.lower()}", (behind,))
@@ -77,8 +80,11 @@ def _job(run: Run | None) -> Answer:
 def _behind(record: JobRecord) -> int:
     """Return how many records of the rows topic a job had not read at its last checkpoint."""
     kafka, topic = KafkaSettings(), record.contract.topics.rows
-    admin = AdminClient({"bootstrap.servers": kafka.servers, "log_level": 0})
-    asked = {TopicPartition(topic, partition): OffsetSpec.latest() for partition in record.offsets}  # type: ignore[no-untyped-call]
-    ends = admin.list_offsets(asked, request_timeout=_TIMEOUT_S)
     read = read_offsets(record, kafka)
-    return sum(max(0, end.result().offset - read[place.partition][1]) for place, end in ends.items())
+    everything = Consumer({"bootstrap.servers": kafka.servers, "group.id": "streamproof-health", "log_level": 0})
+    try:
+        places = [TopicPartition(topic, partition) for partition in record.offsets]
+        ends = {p.partition: everything.get_watermark_offsets(p, timeout=_TIMEOUT_S)[1] for p in places}
+    finally:
+        everything.close()
+    return sum(max(0, end - read[partition][1]) for partition, end in ends.items())
