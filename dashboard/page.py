@@ -57,18 +57,18 @@ def _layout() -> html.Div:
                     _section("windows", "Windows that are not right", *_windows()),
                     _section("ratings", "", *_ratings()),
                     _section("letters", "Dead letters", *_letters()),
+                    html.P(
+                        "Counts are exact, from every record in Kafka. The verdict at the end, for the record: "
+                        "streamproof validate RUN",
+                        className="foot",
+                    ),
                 ]
-            ),
-            html.Footer(
-                html.P(
-                    "Counts are exact, from every record in Kafka. The verdict at the end, for the record: "
-                    "streamproof validate RUN"
-                )
             ),
             dcc.Interval(id="tick", interval=_TICK_MS),
             dcc.Interval(id="slow-tick", interval=_CHARTS_MS),
             dcc.Store(id="version"),
             dcc.Store(id="chosen", data=[]),
+            dcc.Store(id="category", data=_ALL),
         ]
     )
 
@@ -92,12 +92,7 @@ def _ratings() -> list[Any]:
     return [
         html.Div(
             [
-                html.Fieldset(
-                    [
-                        html.Legend("Category"),
-                        dcc.RadioItems(id="category", options=[{"label": "all", "value": _ALL}], value=_ALL, inline=True),
-                    ]
-                ),
+                html.Div(id="categories", className="chips", role="group", **{"aria-label": "category"}),
                 html.Label("Search", id="search-label", htmlFor="search"),
                 dcc.Input(id="search", type="search", debounce=0.4, value="", autoComplete="off"),
             ],
@@ -151,7 +146,6 @@ def _renew_status(app: Dash, reader: Reader, parts: Parts) -> None:
 
     @app.callback(
         Output("version", "data"),
-        Output("category", "options"),
         Output("ratings-title", "children"),
         Output("search-label", "children"),
         Output("most-rated-title", "children"),
@@ -161,15 +155,14 @@ def _renew_status(app: Dash, reader: Reader, parts: Parts) -> None:
     def version(_ticks: int | None, known: Any) -> tuple[Any, ...]:  # noqa: ANN401 (JSON)
         picture = reader.picture
         if picture.run is None:
-            return (no_update,) * 5
+            return (no_update,) * 4
         present = [picture.run.run, picture.job.name if picture.job else None, picture.windows_read]
         if present == known:
-            return (no_update,) * 5
+            return (no_update,) * 4
         contract = picture.run.contract
-        options = [{"label": "all", "value": _ALL}, *({"label": c, "value": c} for c in picture.run.sources)]
         title = f"{measured(contract).capitalize()}s"
         search = f"{thing(contract).capitalize()}s whose {contract.key} begins with"
-        return present, options, title, search, f"{thing(contract).capitalize()}s with most {measured(contract)}s"
+        return present, title, search, f"{thing(contract).capitalize()}s with most {measured(contract)}s"
 
 
 def _renew_windows(app: Dash, reader: Reader) -> None:
@@ -210,30 +203,52 @@ def _renew_ratings(app: Dash, reader: Reader) -> None:
             return None
         return Windows(db, picture.job, category or None), picture
 
+    @app.callback(Output("categories", "children"), Input("category", "data"), Input("run", "children"))
+    def categories(category: str, _run: str) -> Any:  # noqa: ANN401 (what Dash takes)
+        run = reader.picture.run
+        return [
+            html.Button(
+                each or "all categories",
+                id={"type": "category", "name": each},
+                n_clicks=0,
+                **{"aria-pressed": str(each == category).lower()},
+            )
+            for each in [_ALL, *(run.sources if run else ())]
+        ]
+
+    @app.callback(
+        Output("category", "data"), Input({"type": "category", "name": ALL}, "n_clicks"), prevent_initial_call=True
+    )
+    def choose_category(clicks: list[int]) -> Any:  # noqa: ANN401 (JSON)
+        which = ctx.triggered_id
+        return which["name"] if any(clicks) and isinstance(which, dict) else no_update
+
     @app.callback(
         Output("found", "children"),
         Input("search", "value"),
-        Input("category", "value"),
+        Input("category", "data"),
         Input("version", "data"),
+        State("found", "children"),
     )
-    def search(begin: str | None, category: str, _version: Any) -> Any:  # noqa: ANN401 (JSON)
+    def search(begin: str | None, category: str, _version: Any, before: Any) -> Any:  # noqa: ANN401 (JSON)
         if (asked := windows_of(category)) is None:
             return [html.Li("No windows yet.")]
         found = asked[0].search((begin or "").strip())
         if not found:
             return [html.Li(f"Nothing begins with {begin!r}.")]
-        # The numbers grow all the time; the buttons stay as they are while somebody reaches for them.
-        return [
+        items = [
             html.Li(
                 html.Button(
                     ["+ ", html.Code(p.key), f" {p.category}"],
                     id={"type": "add", "category": p.category, "key": p.key},
                     n_clicks=0,
-                    title=f"{p.rows:,} rows so far; show it in the chart",
+                    title="show it in the chart",
                 )
             )
             for p in found
         ]
+        # What stays as it is is not drawn anew while somebody reaches for it.
+        return items if _texts(items) != _texts(before) else no_update
 
     @app.callback(
         Output("chosen", "data"),
@@ -255,7 +270,7 @@ def _renew_ratings(app: Dash, reader: Reader) -> None:
         Output("averages", "figure"),
         Output("averages-caption", "children"),
         Input("chosen", "data"),
-        Input("category", "value"),
+        Input("category", "data"),
         Input("version", "data"),
     )
     def averages(chosen: list[list[str]], category: str, _version: Any) -> tuple[Any, ...]:  # noqa: ANN401 (JSON)
@@ -293,7 +308,7 @@ def _renew_ratings(app: Dash, reader: Reader) -> None:
         Output("newest", "children"),
         Output("most-rated", "children"),
         Output("most-changed", "children"),
-        Input("category", "value"),
+        Input("category", "data"),
         Input("version", "data"),
     )
     def newest_window(category: str, _version: Any) -> tuple[Any, ...]:  # noqa: ANN401 (JSON)

@@ -95,7 +95,7 @@ def test_a_product_is_searched_and_shown_with_the_keyboard(tab, live, address):
 
 def test_a_category_is_chosen(tab, live, address):
     page = tab.open(address)
-    page.get_by_label("Music").check()
+    page.get_by_role("button", name="Music", exact=True).press("Enter")
     expect(page.locator("#most-rated tbody tr").first).to_contain_text("Music")
     expect(page.locator("#most-rated")).not_to_contain_text("Books")
 
@@ -145,6 +145,7 @@ def test_a_wrong_window_opens_with_both_values_and_its_rows(tab, servers, tmp_pa
         expect(detail).to_contain_text("by the CSV files294.545")
         expect(detail.locator("table").nth(1).locator("tbody tr")).to_have_count(2)
         picture(page, "dashboard-wrong-window")
+        tab.close()
 
 
 def test_without_servers_and_runs_the_page_says_what_to_start(tab, tmp_path):
@@ -160,6 +161,7 @@ def test_without_servers_and_runs_the_page_says_what_to_start(tab, tmp_path):
         page = tab.open(address)
         expect(page.get_by_role("alert")).to_contain_text("streamproof up")
         expect(page.get_by_role("alert")).to_contain_text("There is no run yet")
+        tab.close()
 
 
 def test_at_its_end_the_run_is_proven(tab, live, address, servers):
