@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from dash import html
 
+from dashboard.attributes import attributes
 from dashboard.health import Figures, PartHealth
 from dashboard.reader import Picture
 
@@ -15,13 +16,14 @@ _SILENT_SECONDS = 4.5
 
 @dataclass(frozen=True)
 class Node:
-    """A part in the picture: up, away, or at rest (there is nothing for it to do)."""
+    """A part in the picture: ``up``, ``away``, at ``rest`` (there is nothing for it to do) or being ``asked``."""
 
     name: str
     kind: str
     state: str
     says: str
     figures: Figures
+    word: str = ""
 
 
 _SYMBOLS = {"up": "✓", "away": "✕", "rest": "■", "asked": "…"}
@@ -48,13 +50,10 @@ def rows_a_second(picture: Picture) -> float:
 
 
 def _draw(node: Node) -> html.Li:
-    word = _WORDS[node.state]
-    if node.name == "Windows" and node.state != "rest":
-        word = "right" if node.state == "up" else "NOT RIGHT"
     health = html.P(
         [
-            html.Span(_SYMBOLS[node.state], className="symbol", **{"aria-hidden": "true"}),
-            html.Strong(word),
+            html.Span(_SYMBOLS[node.state], className="symbol", **attributes(aria_hidden="true")),
+            html.Strong(node.word or _WORDS[node.state]),
             html.Span(node.says, className="says"),
         ],
         className="health",
@@ -64,7 +63,7 @@ def _draw(node: Node) -> html.Li:
     return html.Li(
         [head, health, *([html.Dl(figures)] if figures else [])],
         className=f"part {node.state}",
-        **{"data-part": node.name, "data-state": node.state},
+        **attributes(data_part=node.name, data_state=node.state),
     )
 
 
@@ -95,7 +94,7 @@ def _server(name: str, kind: str, parts: dict[str, PartHealth], figures: Figures
     says = health.says if health.is_up is not None else ""
     if state == "away" and health.since:
         says = f"{says} (since {time.strftime('%H:%M:%S', time.gmtime(health.since))} UTC)"
-    return Node(name, kind, state, says, figures + health.figures)
+    return Node(name, kind, state, says, figures + health.figures, health.lacks.upper() if state == "away" else "")
 
 
 def _in_kafka(picture: Picture) -> Figures:
@@ -117,5 +116,10 @@ def _windows(picture: Picture) -> Node:
         ("right", f"{windows.right:,}"),
         ("not right", f"{not_right:,}"),
     )
-    state = "rest" if not picture.windows_read else "away" if not_right else "up"
-    return Node("Windows", "in Kafka", state, "none yet" if state == "rest" else "", figures)
+    if not picture.windows_read:
+        return Node("Windows", "in Kafka", "rest", "none yet", figures)
+    if not_right:
+        return Node("Windows", "in Kafka", "away", "see below", figures, "NOT RIGHT")
+    if not picture.is_judging:
+        return Node("Windows", "in Kafka", "asked", "", figures, "not judged yet")
+    return Node("Windows", "in Kafka", "up", "", figures, "right")

@@ -26,6 +26,7 @@ def rate_chart(rates: dict[int, int]) -> go.Figure:
         fillcolor="rgba(42,120,200,0.15)",
         hovertemplate="%{x|%H:%M:%S}: %{y:,} rows<extra></extra>",
     )
+    figure.update_xaxes(type="date", visible=bool(seconds))
     return figure
 
 

@@ -1,5 +1,6 @@
 """The command ``dashboard``."""
 
+import signal
 from collections.abc import Callable, Mapping
 from typing import Annotated
 
@@ -43,6 +44,7 @@ def dashboard(
         server = make_server(HOST, port, page.server, threaded=True, request_handler=Quiet)
     except (OSError, SystemExit) as error:
         raise UsageError(f"port {port} of {HOST} cannot be used: choose another with --port") from error
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that the reader's files go with it
     reader.start()
     watch.start()
     console.print(f"the page: http://{HOST}:{port}/   (Ctrl-C ends it)", soft_wrap=True)

@@ -22,11 +22,20 @@ Figures = tuple[tuple[str, str], ...]
 
 @dataclass(frozen=True)
 class Answer:
-    """What a part says of itself: whether it works, its state in a few words, and what it counts."""
+    """What a part says of itself.
+
+    Attributes:
+        is_up: whether it works.
+        says: its state in a few words.
+        figures: what it counts.
+        lacks: what it lacks to do its work, where it answers and does not work, like ``no job``.
+
+    """
 
     is_up: bool
     says: str = ""
     figures: Figures = ()
+    lacks: str = ""
 
 
 AskPart = Callable[[Run | None], Answer]
@@ -55,6 +64,7 @@ class PartHealth:
         is_up: whether it works; None while it has not been asked.
         says: its state in a few words.
         figures: what it counts; of a part that is away, what it counted last.
+        lacks: what it lacks to do its work; empty for a part that works or is away.
         since: when it came or went last, seconds since the epoch.
 
     """
@@ -62,6 +72,7 @@ class PartHealth:
     is_up: bool | None = None
     says: str = ""
     figures: Figures = ()
+    lacks: str = ""
     since: float = 0
 
 
@@ -134,7 +145,8 @@ class Watch:
         if before != speaker.is_up:
             since = time.time()
             self._changed[part] = (speaker.is_up, since)
-        return PartHealth(speaker.is_up, speaker.says, tuple(f for a in reversed(known) for f in a.figures), since)
+        figures = tuple(figure for answer in reversed(known) for figure in answer.figures)
+        return PartHealth(speaker.is_up, speaker.says, figures, speaker.lacks, since)
 
     def _repeat(self, asked: _Asked) -> None:
         while not self._stopped.is_set():

@@ -79,10 +79,9 @@ class LiveVerdict:
         """
         if self.problem or not self._is_computed():
             return
-        if self._news():
-            if (job := find_job(self._judging, Wanted())) != self.job:
-                self.job = job
-                self._forget()
+        if self._news() and (job := find_job(self._judging, Wanted())) != self.job:
+            self.job = job
+            self._forget()
         if self.job is None:
             return
         wanted = (self.job.size, self.job.slide, self._rows_to_plan(run))
@@ -142,9 +141,7 @@ class LiveVerdict:
         else:
             return
         for table in ("kafka_windows", "truth"):
-            self._judging.execute(
-                f"CREATE OR REPLACE VIEW touched.{table} AS SELECT * FROM main.{table} WHERE {where}"
-            )
+            self._judging.execute(f"CREATE OR REPLACE VIEW touched.{table} AS SELECT * FROM main.{table} WHERE {where}")
         job = cast("Job", self.job)
         compare_windows(self._judging, job)
         counted = "true" if is_over else "verdict <> 'missing'"

@@ -1,14 +1,13 @@
 """The page: its layout, and what renews it."""
 
-import json
 from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
 from dash import ALL, Dash, Input, Output, State, ctx, dcc, html, no_update
-from plotly.utils import PlotlyJSONEncoder
 
 from dashboard import charts
+from dashboard.attributes import attributes
 from dashboard.chain_picture import chain_picture
 from dashboard.dead_letter_list import letter_buttons, letter_detail, reasons_table
 from dashboard.health import PartHealth
@@ -21,7 +20,7 @@ _ALL = ""
 _MOST_LINES = 6
 _DEFAULT_LINES = 3
 _TICK_MS, _CHARTS_MS = 1000, 3000
-_GRAPH = {"displayModeBar": False, "responsive": True}
+_GRAPH: Any = {"displayModeBar": False, "responsive": True}
 
 Parts = Callable[[], dict[str, PartHealth]]
 
@@ -34,7 +33,7 @@ def make_page(reader: Reader, parts: Parts) -> Dash:
         parts: how the servers are.
 
     """
-    app = Dash("dashboard", title="streamproof", update_title="", suppress_callback_exceptions=True)
+    app = Dash(__name__, title="streamproof", update_title="", suppress_callback_exceptions=True)
     app.index_string = app.index_string.replace("<html>", '<html lang="en">')
     app.layout = _layout
     _renew_status(app, reader, parts)
@@ -48,12 +47,14 @@ def _layout() -> html.Div:
     return html.Div(
         [
             html.A("To the verdict", href="#verdict-title", className="skip"),
-            html.Header([html.H1("streamproof"), html.P(id="run"), html.P(id="clock", role="status")]),
+            html.Header([html.H1("streamproof"), html.P(id="run"), html.P(id="clock")]),
             html.Main(
                 [
                     html.Div(id="notice"),
-                    _section("verdict", "The verdict so far", html.Div(id="verdict", **{"aria-live": "polite"})),
-                    _section("chain", "The chain", html.Div(id="chain"), _figure("rates", "Rows into Kafka, a second", 180)),
+                    _section("verdict", "The verdict so far", html.Div(id="verdict")),
+                    _section(
+                        "chain", "The chain", html.Div(id="chain"), _figure("rates", "Rows into Kafka, a second", 180)
+                    ),
                     _section("windows", "Windows that are not right", *_windows()),
                     _section("ratings", "", *_ratings()),
                     _section("letters", "Dead letters", *_letters()),
@@ -69,13 +70,15 @@ def _layout() -> html.Div:
             dcc.Store(id="version"),
             dcc.Store(id="chosen", data=[]),
             dcc.Store(id="category", data=_ALL),
+            # What a list shows: it is drawn anew only when that changes, or a click could fall between two drawings.
+            *(dcc.Store(id=f"{shown}-shown") for shown in ("wrong", "found", "letters")),
         ]
     )
 
 
 def _section(name: str, title: str, *content: Any) -> html.Section:  # noqa: ANN401 - whatever Dash takes
     heading = html.H2(title, id=f"{name}-title", tabIndex=-1)
-    return html.Section([heading, *content], id=f"{name}-section", **{"aria-labelledby": f"{name}-title"})
+    return html.Section([heading, *content], id=f"{name}-section", **attributes(aria_labelledby=f"{name}-title"))
 
 
 def _figure(name: str, caption: str, height: int) -> html.Figure:
@@ -85,21 +88,21 @@ def _figure(name: str, caption: str, height: int) -> html.Figure:
 
 
 def _windows() -> list[Any]:
-    return [html.Ul(id="wrong", className="list"), html.Div(id="wrong-detail", **{"aria-live": "polite"})]
+    return [html.Ul(id="wrong", className="list"), html.Div(id="wrong-detail", **attributes(aria_live="polite"))]
 
 
 def _ratings() -> list[Any]:
     return [
         html.Div(
             [
-                html.Div(id="categories", className="chips", role="group", **{"aria-label": "category"}),
+                html.Div(id="categories", className="chips", role="group", **attributes(aria_label="category")),
                 html.Label("Search", id="search-label", htmlFor="search"),
                 dcc.Input(id="search", type="search", debounce=0.4, value="", autoComplete="off"),
             ],
             className="controls",
         ),
-        html.Ul(id="found", className="chips", **{"aria-label": "found"}),
-        html.Ul(id="chosen-list", className="chips chosen", **{"aria-label": "shown in the chart"}),
+        html.Ul(id="found", className="chips", **attributes(aria_label="found")),
+        html.Ul(id="chosen-list", className="chips chosen", **attributes(aria_label="shown in the chart")),
         _figure("averages", "Average over time", 340),
         html.Div(
             [_figure("distribution", "Distribution", 300), _figure("sizes", "What lies in each window", 300)],
@@ -108,7 +111,9 @@ def _ratings() -> list[Any]:
         html.P(id="newest"),
         html.Div(
             [
-                html.Div([html.H3("", id="most-rated-title"), html.Div(id="most-rated", className="scroll", tabIndex=0)]),
+                html.Div(
+                    [html.H3("", id="most-rated-title"), html.Div(id="most-rated", className="scroll", tabIndex=0)]
+                ),
                 html.Div([html.H3("Most changed"), html.Div(id="most-changed", className="scroll", tabIndex=0)]),
             ],
             className="pair",
@@ -120,7 +125,7 @@ def _letters() -> list[Any]:
     return [
         html.Div(id="reasons"),
         html.Ul(id="letters", className="list"),
-        html.Div(id="letter-detail", **{"aria-live": "polite"}),
+        html.Div(id="letter-detail", **attributes(aria_live="polite")),
     ]
 
 
@@ -135,11 +140,15 @@ def _renew_status(app: Dash, reader: Reader, parts: Parts) -> None:
     )
     def status(_ticks: int | None) -> tuple[Any, ...]:
         picture, health = reader.picture, parts()
-        return _about(picture), _clock(picture), _notice(picture, health), verdict_card(picture), chain_picture(picture, health)
+        return (
+            _about(picture),
+            _clock(picture),
+            _notice(picture, health),
+            verdict_card(picture),
+            chain_picture(picture, health),
+        )
 
-    @app.callback(
-        Output("rates", "figure"), Output("rates-caption", "children"), Input("slow-tick", "n_intervals")
-    )
+    @app.callback(Output("rates", "figure"), Output("rates-caption", "children"), Input("slow-tick", "n_intervals"))
     def rates(_ticks: int | None) -> tuple[Any, str]:
         caption = f"Rows into Kafka, each second; the last {RATE_SECONDS // 60} minutes in which any came (UTC)"
         return charts.rate_chart(reader.picture.rates), caption
@@ -166,19 +175,21 @@ def _renew_status(app: Dash, reader: Reader, parts: Parts) -> None:
 
 
 def _renew_windows(app: Dash, reader: Reader) -> None:
-    @app.callback(Output("wrong", "children"), Input("slow-tick", "n_intervals"), State("wrong", "children"))
-    def wrong(_ticks: int | None, before: Any) -> Any:  # noqa: ANN401 (JSON)
-        windows = reader.picture.not_right[:LISTED]
-        if not windows:
-            items = [html.Li("None so far.")]
-        else:
-            items = [
-                html.Li(
-                    html.Button(name_of(w), id={"type": "window", "name": name_of(w)}, className="row-button", n_clicks=0)
-                )
-                for w in windows
-            ]
-        return items if _texts(items) != _texts(before) else no_update
+    @app.callback(
+        Output("wrong", "children"),
+        Output("wrong-shown", "data"),
+        Input("slow-tick", "n_intervals"),
+        State("wrong-shown", "data"),
+    )
+    def wrong(_ticks: int | None, shown: list[str] | None) -> tuple[Any, Any]:
+        names = [name_of(window) for window in reader.picture.not_right[:LISTED]]
+        if names == shown:
+            return no_update, no_update
+        buttons = [
+            html.Li(html.Button(name, id={"type": "window", "name": name}, className="row-button", n_clicks=0))
+            for name in names
+        ]
+        return buttons or [html.Li("None so far.")], names
 
     @app.callback(
         Output("wrong-detail", "children"),
@@ -211,7 +222,7 @@ def _renew_ratings(app: Dash, reader: Reader) -> None:
                 each or "all categories",
                 id={"type": "category", "name": each},
                 n_clicks=0,
-                **{"aria-pressed": str(each == category).lower()},
+                **attributes(aria_pressed=str(each == category).lower()),
             )
             for each in [_ALL, *(run.sources if run else ())]
         ]
@@ -225,30 +236,21 @@ def _renew_ratings(app: Dash, reader: Reader) -> None:
 
     @app.callback(
         Output("found", "children"),
+        Output("found-shown", "data"),
         Input("search", "value"),
         Input("category", "data"),
         Input("version", "data"),
-        State("found", "children"),
+        State("found-shown", "data"),
     )
-    def search(begin: str | None, category: str, _version: Any, before: Any) -> Any:  # noqa: ANN401 (JSON)
-        if (asked := windows_of(category)) is None:
-            return [html.Li("No windows yet.")]
-        found = asked[0].search((begin or "").strip())
+    def search(begin: str | None, category: str, _version: Any, shown: Any) -> tuple[Any, Any]:  # noqa: ANN401 (JSON)
+        asked = windows_of(category)
+        found = [[p.category, p.key] for p in asked[0].search((begin or "").strip())] if asked else []
+        to_show = [bool(asked), begin, found]
+        if to_show == shown:
+            return no_update, no_update
         if not found:
-            return [html.Li(f"Nothing begins with {begin!r}.")]
-        items = [
-            html.Li(
-                html.Button(
-                    ["+ ", html.Code(p.key), f" {p.category}"],
-                    id={"type": "add", "category": p.category, "key": p.key},
-                    n_clicks=0,
-                    title="show it in the chart",
-                )
-            )
-            for p in found
-        ]
-        # What stays as it is is not drawn anew while somebody reaches for it.
-        return items if _texts(items) != _texts(before) else no_update
+            return [html.Li(f"Nothing begins with {begin!r}." if asked else "No windows yet.")], to_show
+        return [_product_button("add", *product) for product in found], to_show
 
     @app.callback(
         Output("chosen", "data"),
@@ -263,7 +265,7 @@ def _renew_ratings(app: Dash, reader: Reader) -> None:
             return no_update
         product = [which["category"], which["key"]]
         others = [each for each in chosen if each != product]
-        return (others + [product])[-_MOST_LINES:] if which["type"] == "add" else others
+        return [*others, product][-_MOST_LINES:] if which["type"] == "add" else others
 
     @app.callback(
         Output("chosen-list", "children"),
@@ -282,17 +284,7 @@ def _renew_ratings(app: Dash, reader: Reader) -> None:
             return no_update, no_update, no_update
         names = [(c, k) for c, k in chosen] or [(p.category, p.key) for p in found[0].search("", _DEFAULT_LINES)]
         series = {f"{key} ({category})": windows.series(category, key) for category, key in names}
-        chips = [
-            html.Li(
-                html.Button(
-                    ["× ", html.Code(key), f" {category}"],
-                    id={"type": "remove", "category": category, "key": key},
-                    n_clicks=0,
-                    title="take it out of the chart",
-                )
-            )
-            for category, key in chosen
-        ]
+        chips = [_product_button("remove", category, key) for category, key in chosen]
         if not chosen:
             chips = [html.Li(f"Until you choose, the {thing(contract)}s with most rows are shown.")]
         caption = f"Average {measured(contract)} over time, at the end of each window (UTC)"
@@ -341,15 +333,16 @@ def _renew_dead_letters(app: Dash, reader: Reader) -> None:
     @app.callback(
         Output("reasons", "children"),
         Output("letters", "children"),
+        Output("letters-shown", "data"),
         Input("slow-tick", "n_intervals"),
-        State("letters", "children"),
+        State("letters-shown", "data"),
     )
-    def letters(_ticks: int | None, before: Any) -> tuple[Any, Any]:  # noqa: ANN401 (JSON)
+    def letters(_ticks: int | None, shown: list[int] | None) -> tuple[Any, Any, Any]:
         known = reader.picture.dead_letters
-        buttons = letter_buttons(known.newest)
-        if before is not None and _texts(buttons) == _texts(before):
-            return no_update, no_update
-        return reasons_table(known), buttons
+        to_show = [known.of_run, known.without_run]
+        if to_show == shown:
+            return no_update, no_update, no_update
+        return reasons_table(known), letter_buttons(known.newest), to_show
 
     @app.callback(
         Output("letter-detail", "children"),
@@ -363,9 +356,10 @@ def _renew_dead_letters(app: Dash, reader: Reader) -> None:
         return next((letter_detail(e) for e in reader.picture.dead_letters.newest if e.place == place), no_update)
 
 
-def _texts(children: Any) -> str:  # noqa: ANN401 (what Dash gives)
-    """Return children in a form that can be compared, whether they are components or JSON that comes back."""
-    return json.dumps(json.loads(json.dumps(children, cls=PlotlyJSONEncoder)), sort_keys=True)
+def _product_button(what: str, category: str, key: str) -> html.Li:
+    sign, title = {"add": ("+ ", "show it in the chart"), "remove": ("✕ ", "take it out of the chart")}[what]
+    name = {"type": what, "category": category, "key": key}
+    return html.Li(html.Button([sign, html.Code(key), f" {category}"], id=name, n_clicks=0, title=title))
 
 
 def _about(picture: Picture) -> str:
@@ -384,12 +378,17 @@ def _clock(picture: Picture) -> str:
 
 
 def _notice(picture: Picture, health: dict[str, PartHealth]) -> Any:  # noqa: ANN401 (what Dash takes)
-    away = [part for part, how in health.items() if how.is_up is False]
+    away = [part for part, how in health.items() if how.is_up is False and not how.lacks]
     lines = []
     if health and len(away) == len(health):
         lines.append(html.P(["The servers are away. Start them: ", html.Code("streamproof up")]))
     elif away:
         lines.append(html.P(f"Away: {', '.join(away)}. Rows wait where they are; what was counted so far stays."))
+    lines += [
+        html.P([f"{part}, {how.lacks}: ", html.Code(how.says)])
+        for part, how in health.items()
+        if how.is_up is False and how.lacks
+    ]
     if picture.run is None:
         lines.append(
             html.P(["There is no run yet. Begin one: ", html.Code("streamproof demo"), " or streamproof replay …"])

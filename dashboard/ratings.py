@@ -100,7 +100,8 @@ class Windows:
         found = self._db.execute(
             f"""
             WITH mine AS (
-                SELECT window_end, average, n, row_number() OVER (ORDER BY window_end) AS number, count(*) OVER () AS all_
+                SELECT window_end, average, n,
+                       row_number() OVER (ORDER BY window_end) AS number, count(*) OVER () AS all_
                 FROM of_job() WHERE category = ? AND key = ?
             )
             SELECT window_end, average, n, greatest(1, ceil(all_ / {POINTS}))::BIGINT AS step

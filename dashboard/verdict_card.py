@@ -2,6 +2,7 @@
 
 from dash import html
 
+from dashboard.attributes import attributes
 from dashboard.reader import Picture
 from dashboard.window_rows import SHOWN, FileRow
 from dashboard.words import measured, moment
@@ -19,36 +20,40 @@ def verdict_card(picture: Picture) -> html.Div:
     return html.Div(
         [
             html.P(
-                [html.Span(symbol, className="symbol", **{"aria-hidden": "true"}), html.Strong(word)], className="word"
+                [html.Span(symbol, className="symbol", **attributes(aria_hidden="true")), html.Strong(word)],
+                className="word",
             ),
             html.P(why),
             *([html.Ul(reasons)] if reasons else []),
         ],
         className=f"verdict {state}",
-        **{"data-verdict": state},
+        **attributes(data_verdict=state),
     )
 
 
 def _judge(picture: Picture) -> tuple[str, str, str, str]:
     run, windows = picture.run, picture.windows
-    if run is None or picture.problem:
+    if run is None:
         return "open", "…", "Nothing to judge", "See above for what is to be started."
     lost = sum(rows.lost for rows in picture.rows.values())
     bad = windows.wrong + windows.extra + lost + (windows.missing if picture.is_quiet else 0)
     if bad:
         return "bad", "✕", "NOT RIGHT", _count(picture)
-    if picture.no_truth:
-        return "open", "?", "Cannot be judged", picture.no_truth
-    if picture.is_quiet and picture.is_judging and not picture.reasons:
-        return "good", "✓", "PROVEN", f"The run has ended. {_count(picture)} No row is missing."
+    if problem := picture.problem or picture.no_truth:
+        return "open", "?", "Cannot be judged", problem
     if picture.is_quiet:
-        return "bad", "✕", "NOT PROVEN", _count(picture)
+        return _judge_the_end(picture)
     if not windows.right:
         waits = "The windows are being computed from the CSV files." if picture.windows_read else _no_windows(run.run)
         return "open", "…", "Nothing to judge yet", waits
-    if run.state != "running":
-        return "open", "…", "RIGHT SO FAR", f"The run has ended, the last windows are awaited. {_count(picture)}"
-    return "good", "✓", "RIGHT SO FAR", f"{_count(picture)} No confirmed row is missing in Kafka."
+    still = "No confirmed row is missing in Kafka." if run.state == "running" else "The run has ended; more may come."
+    return "good", "✓", "RIGHT SO FAR", f"{_count(picture)} {still}"
+
+
+def _judge_the_end(picture: Picture) -> tuple[str, str, str, str]:
+    if picture.is_judging and not picture.reasons:
+        return "good", "✓", "PROVEN", f"The run has ended. {_count(picture)} No row is missing."
+    return "bad", "✕", "NOT PROVEN", _count(picture)
 
 
 def _no_windows(run: str) -> str:
@@ -59,15 +64,13 @@ def _no_windows(run: str) -> str:
 
 
 def _count(picture: Picture) -> str:
-    windows = picture.windows
-    shape = ""
-    if picture.job:
-        shape = f" of {format_duration(picture.job.size)} each {format_duration(picture.job.slide)}"
-    parts = [f"{windows.right:,} windows{shape} are exactly what the CSV files say"]
-    parts += [f"{n:,} are {what}" for n, what in ((windows.wrong, "wrong"), (windows.missing, "missing")) if n]
-    if windows.extra:
-        parts.append(f"{windows.extra:,} should not be there")
-    return ", ".join(parts) + "."
+    windows, job = picture.windows, picture.job
+    shape = f" of {format_duration(job.size)} / {format_duration(job.slide)}" if job else ""
+    text = f"{windows.right:,} windows{shape} are exactly what the CSV files say"
+    for count, what in ((windows.wrong, "wrong"), (windows.missing, "missing"), (windows.extra, "should not be there")):
+        if count:
+            text += f"; {what}: {count:,}"
+    return f"{text}."
 
 
 def _against(picture: Picture) -> list[str]:
@@ -102,13 +105,13 @@ def window_detail(window: WindowExample, rows: list[FileRow], contract: Contract
         ]
     )
     lines = [
-        html.Tr([html.Td(f"{row.line:,}"), html.Td(f"{row.seq:,}"), html.Td(row.measure), html.Td(moment(row.event_time))])
+        html.Tr(
+            [html.Td(f"{row.line:,}"), html.Td(f"{row.seq:,}"), html.Td(row.measure), html.Td(moment(row.event_time))]
+        )
         for row in rows
     ]
     titles = ("line", "seq", measured(contract), "event time")
-    of_file = html.Table(
-        [html.Thead(html.Tr([html.Th(title, scope="col") for title in titles])), html.Tbody(lines)]
-    )
+    of_file = html.Table([html.Thead(html.Tr([html.Th(title, scope="col") for title in titles])), html.Tbody(lines)])
     cut = f" (the first {SHOWN})" if len(rows) == SHOWN else ""
     return html.Div(
         [
@@ -123,4 +126,4 @@ def window_detail(window: WindowExample, rows: list[FileRow], contract: Contract
 
 def _value(values: WindowValues | None, name: str) -> str:
     value = getattr(values, name) if values else None
-    return "–" if value is None else str(value)
+    return "none" if value is None else str(value)

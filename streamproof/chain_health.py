@@ -46,14 +46,16 @@ def _flow(run: Run | None) -> Answer:
         return Answer(is_up=True, says="answers")
     flow = status(run.contract.name)
     if not flow.deployed:
-        return Answer(is_up=False, says=f"has no flow: streamproof deploy {run.contract.name}")
-    received = (received_rows(run.contract.name) or {}).get(run.run, {})
+        return Answer(is_up=False, says=f"streamproof deploy {run.contract.name}", lacks="no flow")
+    received = (received_rows(run.contract.name) or {}).get(run.run) or {}
     figures = (
         ("received", f"{sum(count for count, _ in received.values()):,}"),
-        ("queued", f"{flow.queued:,} FlowFiles"),
+        ("FlowFiles queued", f"{flow.queued:,}"),
     )
     stopped = [p.name for p in flow.processors if p.state != "Running"]
-    return Answer(not stopped, f"stopped: {', '.join(stopped)}" if stopped else "flow running", figures)
+    if stopped:
+        return Answer(is_up=False, says=", ".join(stopped), figures=figures, lacks="stopped")
+    return Answer(is_up=True, says="flow running", figures=figures)
 
 
 def _job(run: Run | None) -> Answer:
@@ -63,18 +65,20 @@ def _job(run: Run | None) -> Answer:
         return Answer(is_up=True, says="answers")
     record = reader_of(run.run, run.contract.name)
     if record is None:
-        return Answer(is_up=False, says=f"no job reads the run: streamproof submit … --run {run.run}")
+        return Answer(is_up=False, says=f"streamproof submit … --run {run.run}", lacks="no job")
     flink_id = record.flink_ids[-1]
     state = states.get(flink_id, "not known to the JobManager")
     try:
-        behind = ("behind", f"{_behind(record):,} records")
+        behind = ("records behind", f"{_behind(record):,}")
     except (StreamproofError, KafkaException):  # Kafka's own part tells
-        behind = ("behind", "unknown")
+        behind = ("records behind", "unknown")
     if state != "RUNNING":
         has_done_its_work = record.state != "running" and run.state != "running"
-        return Answer(has_done_its_work, f"job {state.lower()}", (behind,))
+        return Answer(has_done_its_work, f"job {state.lower()}", (behind,), lacks="job down")
     late, restarts = cluster.late_rows(flink_id), cluster.restarts(flink_id)
-    return Answer(is_up=True, says="job running", figures=(behind, ("late", f"{late:,}"), ("restarts", f"{restarts:,}")))
+    return Answer(
+        is_up=True, says="job running", figures=(behind, ("late", f"{late:,}"), ("restarts", f"{restarts:,}"))
+    )
 
 
 def _behind(record: JobRecord) -> int:

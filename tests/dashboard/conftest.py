@@ -44,7 +44,18 @@ class Replayed:
             write_sample(file, rows, seed=category)
         self.job = submit("rating_averages", JobOptions(window=Window(4000, 2000), run=self.run)).job
         sources = [f"{category}={file}" for category, file in files.items()]
-        command = [sys.executable, "-m", "streamproof", "replay", "ratings", *sources, "--rate", rate, "--run", self.run]
+        command = [
+            sys.executable,
+            "-m",
+            "streamproof",
+            "replay",
+            "ratings",
+            *sources,
+            "--rate",
+            rate,
+            "--run",
+            self.run,
+        ]
         self.process = subprocess.Popen(command, stderr=subprocess.DEVNULL)
 
     def end(self) -> None:
@@ -56,7 +67,7 @@ class Replayed:
 
 @pytest.fixture(scope="module")
 def live(servers, tmp_path_factory) -> Iterator[Replayed]:
-    deploy(load_contract("ratings"))
+    deploy(load_contract("ratings"), nifi=servers.nifi)
     replayed = Replayed(tmp_path_factory.mktemp("live"), rate="20", rows=20_000)
     yield replayed
     replayed.end()

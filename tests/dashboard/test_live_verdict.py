@@ -38,7 +38,9 @@ def run(tmp_path):
     )  # fmt: skip
 
 
-def write(db, key, start, n, total, least, greatest, job="job"):
+def write(db, key, start, values, job="job"):
+    """Write a window of 2 s as Flink does; values: count, sum, min and max."""
+    n, total, least, greatest = values
     db.execute(
         "INSERT INTO kafka_windows BY NAME SELECT 0 AS written_at, ? AS job, 2000 AS window_size, "
         "2000 AS window_slide, 'Books' AS category, ? AS key, ? AS window_start, ? AS window_end, ? AS n, "
@@ -60,15 +62,15 @@ def judged(verdict, run, *, is_over=False):
 
 def test_what_is_not_there_yet_is_missing_only_at_the_end(db, run):
     verdict = LiveVerdict(db, run)
-    write(db, "A", 0, 1, 5, 5, 5)
+    write(db, "A", 0, (1, 5, 5, 5))
     assert judged(verdict, run) == WindowCounts(right=1)
-    write(db, "B", 0, 1, 3, 3, 3)
+    write(db, "B", 0, (1, 3, 3, 3))
     assert judged(verdict, run) == WindowCounts(right=2)
     ended = run.model_copy(update={"state": "finished", "rows": {"Books": RowCounts(sent=4)}})
     assert judged(verdict, ended) == WindowCounts(right=2)
     assert judged(verdict, ended, is_over=True) == WindowCounts(right=2, missing=1)
     assert [example.verdict for example in verdict.not_right] == ["missing"]
-    write(db, "A", 2000, 2, 5, 1, 4)
+    write(db, "A", 2000, (2, 5, 1, 4))
     assert judged(verdict, ended) == WindowCounts(right=3)
     assert judged(verdict, ended, is_over=True) == WindowCounts(right=3)
     assert verdict.not_right == []
@@ -76,9 +78,9 @@ def test_what_is_not_there_yet_is_missing_only_at_the_end(db, run):
 
 def test_a_run_that_was_stopped_is_judged_by_the_rows_that_were_sent(db, run):
     verdict = LiveVerdict(db, run)
-    write(db, "A", 0, 1, 5, 5, 5)
-    write(db, "B", 0, 1, 3, 3, 3)
-    write(db, "A", 2000, 1, 4, 4, 4)  # right when only three rows were sent
+    write(db, "A", 0, (1, 5, 5, 5))
+    write(db, "B", 0, (1, 3, 3, 3))
+    write(db, "A", 2000, (1, 4, 4, 4))  # right when only three rows were sent
     assert judged(verdict, run).wrong == 1
     stopped = run.model_copy(update={"state": "stopped", "end": 2000, "rows": {"Books": RowCounts(sent=3)}})
     assert judged(verdict, stopped, is_over=True) == WindowCounts(right=3)
@@ -86,11 +88,11 @@ def test_a_run_that_was_stopped_is_judged_by_the_rows_that_were_sent(db, run):
 
 def test_wrong_doubled_and_made_up_windows_are_named_with_both_values(db, run):
     verdict = LiveVerdict(db, run)
-    write(db, "A", 0, 2, 10, 5, 5)
-    write(db, "B", 0, 1, 3, 3, 3)
+    write(db, "A", 0, (2, 10, 5, 5))
+    write(db, "B", 0, (1, 3, 3, 3))
     assert judged(verdict, run) == WindowCounts(right=1, wrong=1)
-    write(db, "B", 0, 1, 3, 3, 3)
-    write(db, "C", 0, 1, 3, 3, 3)
+    write(db, "B", 0, (1, 3, 3, 3))
+    write(db, "C", 0, (1, 3, 3, 3))
     assert judged(verdict, run) == WindowCounts(right=1, wrong=1, extra=2)
     assert [(e.verdict, e.key) for e in verdict.not_right] == [("wrong", "A"), ("doubled", "B"), ("extra", "C")]
     assert (verdict.not_right[0].expected.count, verdict.not_right[0].found.count) == (1, 2)
@@ -98,9 +100,9 @@ def test_wrong_doubled_and_made_up_windows_are_named_with_both_values(db, run):
 
 def test_another_job_that_writes_is_judged_anew(db, run):
     verdict = LiveVerdict(db, run)
-    write(db, "A", 0, 2, 10, 5, 5)
+    write(db, "A", 0, (2, 10, 5, 5))
     assert judged(verdict, run).wrong == 1
-    write(db, "A", 0, 1, 5, 5, 5, job="newer")
+    write(db, "A", 0, (1, 5, 5, 5), job="newer")
     assert judged(verdict, run) == WindowCounts(right=1)
     assert verdict.job.name == "newer"
 
@@ -115,7 +117,7 @@ def test_a_changed_file_cannot_be_judged_and_says_so(db, run):
 
 def test_the_rows_of_a_window_are_found_in_the_file(db, run):
     verdict = LiveVerdict(db, run)
-    write(db, "A", 2000, 9, 9, 1, 1)
+    write(db, "A", 2000, (9, 9, 1, 1))
     judged(verdict, run)
     rows = rows_of_window(db, run, "Books", "A", (2000, 4000))
     assert [tuple(row) for row in rows] == [(3, 3, "4.0", 2000), (4, 4, "1.0", 3000)]

@@ -1,0 +1,85 @@
+"""What the page asks the windows of a job: products, averages, distributions, changes."""
+
+import duckdb
+import pytest
+
+from dashboard.ratings import BINS, POINTS, Mover, Product, Windows
+from validation.jobs import Job
+from validation.kafka_records import _TABLES
+
+JOB = Job("job", 4000, 2000)
+
+
+@pytest.fixture
+def db():
+    with duckdb.connect() as db:
+        db.execute(_TABLES)
+        yield db
+
+
+def write(db, key, start, values, *, category="Books", job="job"):
+    """Write a window of 4 s; values: count and average."""
+    db.execute(
+        "INSERT INTO kafka_windows BY NAME SELECT ? AS job, 4000 AS window_size, 2000 AS window_slide, "
+        "? AS category, ? AS key, ? AS window_start, ? AS window_end, ? AS n, ? AS average, 1 AS least, 5 AS greatest",
+        [job, category, key, start, start + 4000, *values],
+    )
+
+
+def test_products_are_found_by_the_begin_of_their_key_and_their_rows_counted_once(db):
+    for start in (0, 2000, 4000):
+        write(db, "0001X", start, (2, 4.0))
+    write(db, "0001Y", 0, (3, 4.0), category="Music")
+    write(db, "0002Z", 0, (9, 4.0))
+    assert Windows(db, JOB).search("0001") == [Product("Books", "0001X", 4), Product("Music", "0001Y", 3)]
+    assert Windows(db, JOB, "Music").search("0001") == [Product("Music", "0001Y", 3)]
+    assert Windows(db, JOB).search("it's") == []
+
+
+def test_windows_of_other_jobs_are_left_out(db):
+    write(db, "A", 0, (1, 1.0))
+    write(db, "A", 0, (1, 2.0), job="it's another")
+    assert Windows(db, JOB).series("Books", "A").averages == [1.0]
+    assert Windows(db, Job("it's another", 4000, 2000)).series("Books", "A").averages == [2.0]
+
+
+def test_a_long_line_is_thinned_out_to_its_newest_window_and_says_so(db):
+    db.execute(
+        "INSERT INTO kafka_windows BY NAME SELECT 'job' AS job, 4000 AS window_size, 2000 AS window_slide, "
+        "'Books' AS category, 'A' AS key, i * 2000 AS window_start, i * 2000 + 4000 AS window_end, 1 AS n, "
+        "3.0 AS average FROM range(1000) t(i)"
+    )
+    series = Windows(db, JOB).series("Books", "A")
+    assert series.step == 3
+    assert len(series.ends) <= POINTS
+    assert series.ends[-1] == 999 * 2000 + 4000
+    assert len(Windows(db, JOB).sizes()) <= POINTS
+
+
+def test_the_newest_window_is_the_last_that_event_time_has_passed(db):
+    assert Windows(db, JOB).newest(0) is None
+    for start in (0, 2000, 4000):
+        write(db, "A", start, (1, 1.0))
+    assert Windows(db, JOB).newest(6500) == 2000
+    assert Windows(db, JOB).newest(1) == 0
+
+
+def test_most_rated_and_most_changed_compare_with_the_window_before(db):
+    write(db, "A", 0, (1, 1.0))
+    write(db, "B", 0, (1, 3.0))
+    write(db, "A", 4000, (1, 5.0))
+    write(db, "B", 4000, (7, 3.5))
+    write(db, "C", 4000, (2, 2.0))
+    windows = Windows(db, JOB)
+    assert [mover.key for mover in windows.most_rated(4000)] == ["B", "C", "A"]
+    assert windows.most_changed(4000)[0] == Mover("Books", "A", 1, 5.0, 1.0)
+    assert windows.most_changed(4000)[-1] == Mover("Books", "C", 2, 2.0, None)
+
+
+def test_a_distribution_counts_each_product_once_with_the_greatest_in_the_last_bin(db):
+    for key, average in (("A", 1.0), ("B", 5.0), ("C", 4.9), ("D", 3.0)):
+        write(db, key, 0, (1, average))
+    windows = Windows(db, JOB)
+    bins = windows.distribution(0, windows.bounds())
+    assert (bins[0], bins[BINS // 2], bins[-1], sum(bins)) == (1, 1, 2, 4)
+    assert sum(windows.distribution(2000, (1.0, 1.0))) == 0
