@@ -55,7 +55,7 @@ def letter_detail(letter: Letter) -> html.Div:
     return html.Div(
         [
             html.Dl([html.Div([html.Dt(name), html.Dd(value)]) for name, value in facts]),
-            html.H4(title),
+            html.H3(title),
             html.Pre(message or "(empty)", tabIndex=0, className="message"),
         ],
         className="detail",

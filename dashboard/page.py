@@ -267,30 +267,32 @@ def _renew_ratings(app: Dash, reader: Reader) -> None:
         others = [each for each in chosen if each != product]
         return [*others, product][-_MOST_LINES:] if which["type"] == "add" else others
 
+    @app.callback(Output("chosen-list", "children"), Input("chosen", "data"))
+    def chosen_list(chosen: list[list[str]]) -> list[html.Li]:
+        if not chosen:
+            return [html.Li("Until you choose, those with most rows are shown.")]
+        return [_product_button("remove", *product) for product in chosen]
+
     @app.callback(
-        Output("chosen-list", "children"),
         Output("averages", "figure"),
         Output("averages-caption", "children"),
         Input("chosen", "data"),
         Input("category", "data"),
         Input("version", "data"),
     )
-    def averages(chosen: list[list[str]], category: str, _version: Any) -> tuple[Any, ...]:  # noqa: ANN401 (JSON)
-        if (asked := windows_of("")) is None or (found := windows_of(category)) is None:
-            return no_update, no_update, no_update
-        windows, picture = asked
-        contract = picture.run.contract if picture.run else None
-        if contract is None:
-            return no_update, no_update, no_update
-        names = [(c, k) for c, k in chosen] or [(p.category, p.key) for p in found[0].search("", _DEFAULT_LINES)]
-        series = {f"{key} ({category})": windows.series(category, key) for category, key in names}
-        chips = [_product_button("remove", category, key) for category, key in chosen]
-        if not chosen:
-            chips = [html.Li(f"Until you choose, the {thing(contract)}s with most rows are shown.")]
-        caption = f"Average {measured(contract)} over time, at the end of each window (UTC)"
+    def averages(chosen: list[list[str]], category: str, _version: Any) -> tuple[Any, Any]:  # noqa: ANN401 (JSON)
+        asked, of_category = windows_of(_ALL), windows_of(category)
+        if asked is None or of_category is None or asked[1].run is None:
+            return no_update, no_update
+        windows, measure = asked[0], measured(asked[1].run.contract)
+        products = [(c, k) for c, k in chosen] or [
+            (product.category, product.key) for product in of_category[0].search("", _DEFAULT_LINES)
+        ]
+        series = {f"{key} ({category})": windows.series(category, key) for category, key in products}
+        caption = f"Average {measure} over time, at the end of each window (UTC)"
         if (step := max((each.step for each in series.values()), default=1)) > 1:
             caption += f"; sampled: of the longest line each {step}th window is drawn"
-        return chips, charts.average_chart(series, windows.bounds(), measured(contract)), caption
+        return charts.average_chart(series, windows.bounds(), measure), caption
 
     @app.callback(
         Output("distribution", "figure"),

@@ -115,9 +115,9 @@ def window_detail(window: WindowExample, rows: list[FileRow], contract: Contract
     cut = f" (the first {SHOWN})" if len(rows) == SHOWN else ""
     return html.Div(
         [
-            html.H4(name_of(window)),
+            html.H3(name_of(window)),
             html.Div(table, className="scroll", tabIndex=0),
-            html.H4(f"Its rows in the CSV file{cut}"),
+            html.H3(f"Its rows in the CSV file{cut}"),
             html.Div(of_file, className="scroll", tabIndex=0) if rows else html.P("None: the file has no row in it."),
         ],
         className="detail",

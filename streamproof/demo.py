@@ -88,6 +88,7 @@ def run_demo(files: Sequence[str], extensions: Path) -> None:
         f"\nNiFi's canvas   {nifi}/\n"
         f"Flink's page    {job.page.replace('/running/', '/completed/')}\n"
         f"the report      {page}\n"
+        f"the live page   .venv/bin/streamproof dashboard --run {run}\n"
         "The servers are still running. Stop them: .venv/bin/streamproof down   (or: make down)",
         markup=False,
         soft_wrap=True,

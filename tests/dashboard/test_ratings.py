@@ -17,19 +17,20 @@ def db():
         yield db
 
 
-def write(db, key, start, values, *, category="Books", job="job"):
-    """Write a window of 4 s; values: count and average."""
+def write(db, name, start, values, job="job"):
+    """Write a window of 4 s; name: [CATEGORY/]KEY; values: count and average."""
+    category, _, key = name.rpartition("/")
     db.execute(
         "INSERT INTO kafka_windows BY NAME SELECT ? AS job, 4000 AS window_size, 2000 AS window_slide, "
         "? AS category, ? AS key, ? AS window_start, ? AS window_end, ? AS n, ? AS average, 1 AS least, 5 AS greatest",
-        [job, category, key, start, start + 4000, *values],
+        [job, category or "Books", key, start, start + 4000, *values],
     )
 
 
 def test_products_are_found_by_the_begin_of_their_key_and_their_rows_counted_once(db):
     for start in (0, 2000, 4000):
         write(db, "0001X", start, (2, 4.0))
-    write(db, "0001Y", 0, (3, 4.0), category="Music")
+    write(db, "Music/0001Y", 0, (3, 4.0))
     write(db, "0002Z", 0, (9, 4.0))
     assert Windows(db, JOB).search("0001") == [Product("Books", "0001X", 4), Product("Music", "0001Y", 3)]
     assert Windows(db, JOB, "Music").search("0001") == [Product("Music", "0001Y", 3)]
