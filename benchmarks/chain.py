@@ -10,6 +10,8 @@ from benchmarks.ground import (
     WINDOW,
     PartsWatch,
     TopicWatch,
+    first_task_ran,
+    join_taskmanagers,
     percentiles,
     prove,
     replay,
@@ -19,7 +21,8 @@ from benchmarks.ground import (
 from benchmarks.measure import Benchmark, Once
 from streams.contract import load_contract
 from streams.errors import StreamproofError
-from streams.run import new_run_id
+from streams.run import load_run, new_run_id
+from streams.settings import HomeSettings
 
 _WARM_UP = 10_000
 """Milliseconds at the beginning of a latency run that do not count: the JVMs compile what they run."""
@@ -47,6 +50,24 @@ def _throughput(batch_rows: int) -> Callable[[int], Once]:
         return Once(sent / seconds, costs | {"memory, MB": parts.most_memory / 1e6, "sent again": resent})
 
     return once
+
+
+def _backlog(rows: int) -> Once:
+    """Send the run to its end while no job is there; then measure the job, from its first task to the last window."""
+    run, contract = new_run_id(), load_contract("ratings")
+    replay(run, sample_files(rows), "--rate", "max", "--start", START)
+    sent = load_run(run, HomeSettings())
+    with (
+        TopicWatch(contract.topics.windows, run, keep=False) as windows,
+        PartsWatch() as parts,
+        window_job(run, start=sent.began) as job,
+    ):
+        windows.wait_until_quiet()
+        began, cpu, last = first_task_ran(job), join_taskmanagers(parts.cpu()), windows.last
+        manifest = prove(run, job)
+    rows_sent = sum(counts.sent for counts in manifest.rows.values())
+    used = cpu["jobmanager"] + cpu["taskmanager"]
+    return Once(rows_sent / (last - began), {"CPU with the job's start, µs/row": 1e6 * used / rows_sent})
 
 
 def _latency(rate: int) -> Callable[[int], Once]:
@@ -91,6 +112,12 @@ CHAIN = {
     ),
     "chain.single": Benchmark(
         "rows/s", _throughput(1), 200_000, "whole chain, one row a message, from the first row to the last window"
+    ),
+    "chain.backlog": Benchmark(
+        "rows/s",
+        _backlog,
+        1_000_000,
+        "the job on the topic as the chain left it: all rows were sent before, from its first task to the last window",
     ),
     "latency.window.p99": Benchmark(
         "ms", _latency(1000), 60_000, "1,000 rows/s: from a window's end to its last result being readable, p99"

@@ -1,5 +1,6 @@
 """The command ``bench``: what was asked for, several times each, as a table, JSON and a file."""
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated
 
@@ -10,30 +11,36 @@ from rich.table import Column, Table
 
 from benchmarks.chain import CHAIN
 from benchmarks.ground import prepare
+from benchmarks.growth import GROWTH
 from benchmarks.measure import Benchmark, Report, Result, machine, repeat
+from benchmarks.nifi_stages import NIFI_STAGES
 from benchmarks.publish import PUBLISH
 from benchmarks.side_by_side.runner import SIDE_BY_SIDE, say_ratios
 from benchmarks.stages import STAGES
 from streams.command import console
 from streams.errors import StreamproofError, UsageError
 
-BENCHMARKS: dict[str, Benchmark] = {**STAGES, **PUBLISH, **CHAIN, **SIDE_BY_SIDE}
-"""Every benchmark by its name, in the order in which all of them run."""
+BENCHMARKS: dict[str, Benchmark] = {**STAGES, **NIFI_STAGES, **PUBLISH, **CHAIN, **SIDE_BY_SIDE, **GROWTH}
+"""Every benchmark by its name, in the order in which they run."""
 
 
 def bench(  # noqa: PLR0913, PLR0917 - the command's options
     names: Annotated[
         list[str] | None,
-        typer.Argument(metavar="[NAME]...", help="What to measure: names, or their beginnings (`chain`). All without."),
+        typer.Argument(
+            metavar="[NAME]...",
+            help="What to measure: names, or their beginnings (`chain`). Without: all but the growth curves, `grow`.",
+        ),
     ] = None,
     rows: Annotated[int | None, typer.Option(min=1000, help="Rows of each run, instead of each one's own.")] = None,
     repeats: Annotated[int, typer.Option("--repeat", min=1, help="Runs of each.")] = 5,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document for programs.")] = False,
     output: Annotated[Path | None, typer.Option(help="Save the JSON here as well.")] = None,
+    markdown: Annotated[bool, typer.Option(help="Print a Markdown table with a column for each part.")] = False,
     list_only: Annotated[bool, typer.Option("--list", help="Only tell what there is.")] = False,
 ) -> None:
     """Measure the chain and its stages on this machine; a figure whose run is not proven is not printed."""
-    chosen = _choose(names or [])
+    chosen = _choose(names or [name for name in BENCHMARKS if list_only or name not in GROWTH])
     if list_only:
         table = Table("name", "unit", "rows", "what", box=None)
         for name, benchmark in chosen.items():
@@ -56,6 +63,8 @@ def bench(  # noqa: PLR0913, PLR0917 - the command's options
         output.write_text(report.model_dump_json(indent=2) + "\n", encoding="utf-8")
     if as_json:
         print(report.model_dump_json())
+    elif markdown:
+        print("\n".join(_markdown(results)))
     else:
         _print(report)
     if unproven := [result for result in results if not result.runs]:
@@ -66,11 +75,7 @@ def _choose(names: list[str]) -> dict[str, Benchmark]:
     for name in names:
         if not any(_is_meant(name, each) for each in BENCHMARKS):
             raise UsageError(f"there is no benchmark {name!r}: name one of {', '.join(BENCHMARKS)}")
-    return {
-        each: benchmark
-        for each, benchmark in BENCHMARKS.items()
-        if not names or any(_is_meant(name, each) for name in names)
-    }
+    return {each: benchmark for each, benchmark in BENCHMARKS.items() if any(_is_meant(name, each) for name in names)}
 
 
 def _is_meant(name: str, benchmark: str) -> bool:
@@ -102,6 +107,17 @@ def _print(report: Report) -> None:
     out.print(table)
     for ratio in say_ratios(report.results):
         out.print(ratio)
+
+
+def _markdown(results: list[Result]) -> Iterator[str]:
+    """Yield the lines of a table for a document, a line for each benchmark."""
+    parts = list({part: None for result in results for part in result.parts})
+    yield "| " + " | ".join(("benchmark", "rows", "runs", "median", "unit", "least to greatest", *parts)) + " |"
+    yield "|---|---:|---:|---:|---|---:|" + "---:|" * len(parts)
+    for result in results:
+        name, median, unit, spread, runs, rows = _row(result)
+        figures = (_number(result.parts[part]) if part in result.parts else "" for part in parts)
+        yield "| " + " | ".join((f"`{name}`", rows, runs, median, unit, spread, *figures)) + " |"
 
 
 def _row(result: Result) -> list[str]:

@@ -4,13 +4,14 @@ What reads it, the window job or another, then waits for nobody.
 """
 
 import threading
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from fractions import Fraction
 
 from confluent_kafka import KafkaException, Producer
 from confluent_kafka.admin import AdminClient
 
-from benchmarks.ground import START_MS, refuse, sample_files
+from benchmarks.ground import CATEGORIES, START_MS, refuse, sample_files
 from edge_replayer.csv_rows import CsvRows
 from edge_replayer.in_flight import InFlight, Message
 from edge_replayer.options import ReplayOptions
@@ -37,7 +38,14 @@ _IN_FLIGHT = 50_000
 _TIMEOUT_S = 60
 
 
-def fill_topic(run: str, rows: int, *, products: int = PRODUCTS, interval: Fraction = INTERVAL) -> Run:
+def fill_topic(
+    run: str,
+    rows: int,
+    *,
+    products: int = PRODUCTS,
+    interval: Fraction = INTERVAL,
+    categories: Sequence[str] = CATEGORIES,
+) -> Run:
     """Write a run's rows into a topic of its own, with the messages that the edge and the flow would make.
 
     Nothing is lost or doubled. The topics are named after the run; ``remove_topics`` removes them.
@@ -47,6 +55,7 @@ def fill_topic(run: str, rows: int, *, products: int = PRODUCTS, interval: Fract
         rows: how many, in all categories together.
         products: of each category.
         interval: milliseconds between two rows of a category.
+        categories: their names.
 
     Returns:
         The run's manifest as it was saved: finished, every row confirmed.
@@ -55,7 +64,8 @@ def fill_topic(run: str, rows: int, *, products: int = PRODUCTS, interval: Fract
         StreamproofError: Kafka cannot be reached, or does not take a row.
 
     """
-    kafka, manifest = KafkaSettings(), new_run(run, rows, products=products, interval=interval)
+    kafka = KafkaSettings()
+    manifest = new_run(run, rows, products=products, interval=interval, categories=categories)
     contract, files = manifest.contract, {category: source.file for category, source in manifest.sources.items()}
     ensure_topics(contract, kafka)
     options = ReplayOptions(contract=contract, files=files, interval=interval, clock="virtual", start=START_MS)
@@ -97,12 +107,19 @@ def remove_topics(run: Run) -> None:
         done.result(_TIMEOUT_S)
 
 
-def new_run(run: str, rows: int, *, products: int = PRODUCTS, interval: Fraction = INTERVAL) -> Run:
+def new_run(
+    run: str,
+    rows: int,
+    *,
+    products: int = PRODUCTS,
+    interval: Fraction = INTERVAL,
+    categories: Sequence[str] = CATEGORIES,
+) -> Run:
     """Return the manifest of such a run with all its rows sent, none confirmed; nothing is sent or saved."""
     ratings, now = load_contract("ratings"), datetime.now(UTC)
     name = f"{ratings.name}.{run}"
     topics = Topics(rows=name, dead_letters=f"{name}.dead-letter", windows=f"{name}.averages")
-    files = sample_files(rows, products)
+    files = sample_files(rows, products, categories)
     return Run(
         run=run,
         contract=ratings.model_copy(update={"topics": topics}),

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Self
 from uuid import uuid4
 
+import httpx
 import psutil
 from confluent_kafka import Consumer, TopicPartition
 
@@ -59,11 +60,11 @@ def prepare() -> None:
     deploy(load_contract("ratings"))
 
 
-def sample_files(rows: int, products: int = PRODUCTS) -> dict[str, Path]:
+def sample_files(rows: int, products: int = PRODUCTS, categories: Sequence[str] = CATEGORIES) -> dict[str, Path]:
     """Return generated files, one for each category, with so many rows in all; they are kept for the next time."""
     files = {}
-    for category in CATEGORIES:
-        each = rows // len(CATEGORIES)
+    for category in categories:
+        each = rows // len(categories)
         file = HomeSettings().home / "samples" / f"bench-{category}-{each}-{products}.csv"
         if not file.exists():
             half = file.with_suffix(".half")
@@ -96,20 +97,41 @@ def replay(run: str, files: dict[str, Path], *options: str, stream: str = "ratin
 
 
 @contextmanager
-def window_job(run: str, contract: Contract | None = None, *, start: Start | None = None) -> Iterator[str]:
+def window_job(
+    run: str, contract: Contract | None = None, *, window: Window = WINDOW, start: Start | None = None
+) -> Iterator[str]:
     """Submit the window job for a run; it is cancelled behind.
 
     Args:
         run: the run, which may be still to come.
         contract: of another stream than the ratings.
+        window: the window's shape.
         start: where in the topic the job begins to read; without it, at the beginning.
 
     """
-    job = submit("rating_averages", JobOptions(window=WINDOW, run=run, contract=contract, start=start)).job
+    job = submit("rating_averages", JobOptions(window=window, run=run, contract=contract, start=start)).job
     try:
         yield job
     finally:
         Cluster().cancel(job)
+
+
+def first_task_ran(job: str) -> float:
+    """Return when Flink had a job's first task running, in seconds since the epoch."""
+    with _flink(job) as flink:
+        vertices = flink.get("").json()["vertices"]
+        times = [flink.get(f"/vertices/{vertex['id']}/subtasktimes").json()["subtasks"] for vertex in vertices]
+    return float(min(task["timestamps"]["RUNNING"] for tasks in times for task in tasks)) / 1000
+
+
+def largest_checkpoint(job: str) -> int:
+    """Return the bytes of the largest checkpoint that a job has completed: its state, and what its sink has open."""
+    with _flink(job) as flink:
+        return int(flink.get("/checkpoints").json()["summary"]["state_size"]["max"])
+
+
+def _flink(job: str) -> httpx.Client:
+    return httpx.Client(base_url=f"http://{Cluster().address}/jobs/{job}", trust_env=False)
 
 
 def prove(run: str, job: str) -> Run:
@@ -208,13 +230,18 @@ class PartsWatch(Watch):
         super().__init__()
         self.most_memory = 0.0
         """Bytes, of all parts together."""
+        self.most_flink_memory = 0.0
+        """Bytes, of the JobManager and the TaskManagers together."""
         self._stack = Stack.from_environment()
         self._before = self._cpu()
 
     def run(self) -> None:
         """Look at the memory once a second until the end."""
         while not self.over.wait(1):
-            self.most_memory = max(self.most_memory, sum(memory_of_parts(self._stack).values()))
+            sizes = memory_of_parts(self._stack)
+            flink = sum(sizes.get(part, 0.0) for part in ("jobmanager", *TASKMANAGERS))
+            self.most_memory = max(self.most_memory, sum(sizes.values()))
+            self.most_flink_memory = max(self.most_flink_memory, flink)
 
     def cpu(self) -> dict[str, float]:
         """Return the CPU seconds of each part since the beginning."""

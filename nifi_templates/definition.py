@@ -48,7 +48,7 @@ PARAMETERS = (
 CONSUME, PUBLISH, CONFIRM = "ConsumeMqttAfterCommit", "PublishKafkaConfirmed", "PublishMqttConfirmations"
 OURS = (CONSUME, PUBLISH, CONFIRM)
 _STANDARD = "org.apache.nifi.processors.standard."
-_QUEUED_FLOWFILES = 8
+QUEUED_FLOWFILES = 8
 _QUEUED_BYTES = "256 MB"
 _CONFIRMATION_EXPIRES = "5 min"
 _IN_ORDER = [
@@ -160,7 +160,7 @@ def build_definition() -> dict[str, Any]:
             "controllerServices": [reader, writer],
             "parameterContextName": TEMPLATE_NAME,
             "defaultFlowFileExpiration": "0 sec",
-            "defaultBackPressureObjectThreshold": _QUEUED_FLOWFILES,
+            "defaultBackPressureObjectThreshold": QUEUED_FLOWFILES,
             "defaultBackPressureDataSizeThreshold": _QUEUED_BYTES,
             "scheduledState": "ENABLED",
             "executionEngine": "INHERITED",
@@ -273,7 +273,7 @@ def _connection(source: str, relationships: list[str], destination: str) -> dict
         "labelIndex": 0 if source == destination else 1,
         "zIndex": 0,
         "selectedRelationships": relationships,
-        "backPressureObjectThreshold": _QUEUED_FLOWFILES,
+        "backPressureObjectThreshold": QUEUED_FLOWFILES,
         "backPressureDataSizeThreshold": _QUEUED_BYTES,
         "flowFileExpiration": "0 sec",
         "prioritizers": _IN_ORDER,

@@ -3,6 +3,7 @@
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -16,7 +17,7 @@ from streams.run import Run, load_run
 from streams.settings import HomeSettings, KafkaSettings
 from validation.batch_windows import compute_windows, number_rows
 from validation.comparison import WindowCounts, WindowExample, compare_windows, first_not_right
-from validation.csv_rows import read_rows
+from validation.csv_rows import FileCounts, read_rows
 from validation.delivery import CategoryRows, RowTotals, audit_rows, is_settled
 from validation.jobs import Job, Wanted, find_job, why_no_job
 from validation.kafka_records import RunRecords
@@ -101,13 +102,13 @@ def validate(  # noqa: PLR0913 - where from, what, and how long
     asked = wanted or Wanted()
     with (
         open_database(home.runs / run) as db,
-        console.status("reading the files") as status,
+        console.status("reading the files and Kafka") as status,
         RunRecords(db, manifest, kafka) as records,
+        ThreadPoolExecutor(1) as beside,
     ):
-        files = read_rows(db, manifest)
-        number_rows(db, manifest, files)
-        status.update("reading Kafka")
+        files_read = beside.submit(_read_files, db.cursor(), manifest)
         records.read()
+        files = files_read.result()
         deadline = time.monotonic() + wait
         shape, settled_by = (0, 0), 0.0
         while True:
@@ -174,6 +175,12 @@ def open_database(near: Path) -> Iterator[duckdb.DuckDBPyConnection]:
         db.execute(f"SET memory_limit = '{_MEMORY}'")
         db.execute("SET preserve_insertion_order = false")  # every table carries its order in a column
         yield db
+
+
+def _read_files(db: duckdb.DuckDBPyConnection, run: Run) -> dict[str, FileCounts]:
+    files = read_rows(db, run)
+    number_rows(db, run, files)
+    return files
 
 
 def _something_new(records: RunRecords, deadline: float) -> bool:

@@ -58,9 +58,26 @@ def test_what_needs_a_program_that_is_missing_is_left_out_and_named_it_says_how_
 
 def test_a_name_chooses_itself_and_all_that_begin_with_it():
     assert list(cli._choose(["publish.qos0.1", "up"])) == ["up.cold", "up.warm", "publish.qos0.1"]
-    assert list(cli._choose([])) == list(cli.BENCHMARKS)
     with pytest.raises(UsageError, match=r"no benchmark 'chian': name one of read\.csv, "):
         cli._choose(["chian"])
+
+
+def test_without_names_all_run_but_the_growth_curves_which_are_listed(monkeypatch):
+    monkeypatch.setattr(cli, "BENCHMARKS", {"read.csv": benchmark([1.0]), "grow.length.1": benchmark([])})
+    done = CliRunner().invoke(app, ["bench", "--repeat", "1", "--json"])
+    assert [result["name"] for result in json.loads(done.stdout)["results"]] == ["read.csv"]
+    assert "grow.length.1" in CliRunner().invoke(app, ["bench", "--list"]).stdout
+
+
+def test_markdown_is_a_table_with_a_column_for_each_part(monkeypatch):
+    monkeypatch.setattr(cli, "BENCHMARKS", {"chain.batched": benchmark([30.0, 10.0]), "chain.other": benchmark([None])})
+    done = CliRunner().invoke(app, ["bench", "chain", "--repeat", "2", "--markdown"])
+    assert done.stdout.splitlines() == [
+        "| benchmark | rows | runs | median | unit | least to greatest | nifi, µs/row |",
+        "|---|---:|---:|---:|---|---:|---:|",
+        "| `chain.batched` | 1,000 | 2 | 20.0 | rows/s | 10.0 to 30.0 | 2.0 |",
+        "| `chain.other` | 1,000 | 0 | NOT PROVEN | rows/s |  |  |",
+    ]
 
 
 def test_percentiles_are_figures_that_were_measured():
@@ -71,7 +88,7 @@ def test_percentiles_are_figures_that_were_measured():
 @pytest.mark.usefixtures("servers")
 def test_the_chain_is_measured_part_by_part_and_proven(tmp_path):
     saved = tmp_path / "results" / "bench.json"
-    names = ["chain.batched", "publish.100", "memory.stack"]
+    names = ["chain.batched", "chain.backlog", "publish.100", "memory.stack"]
     done = CliRunner().invoke(
         app, ["bench", *names, "--rows", "10000", "--repeat", "1", "--json", "--output", str(saved)]
     )

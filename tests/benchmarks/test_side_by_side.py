@@ -13,6 +13,7 @@ from benchmarks.full_topic import fill_topic, new_run, remove_topics
 from benchmarks.ground import START_MS, WINDOW, window_job
 from benchmarks.measure import Result
 from benchmarks.side_by_side.runner import SIDE_BY_SIDE, ask, compare_with_truth, say_ratios
+from flink_jobs.cluster import Cluster
 from streams.message import END_SEQ
 from streams.run import load_run, new_run_id
 from validation.comparison import WindowCounts
@@ -104,8 +105,8 @@ def test_a_full_topic_is_a_finished_run_whose_windows_the_job_proves(servers):
                 assert message["low_watermark"] < min(behind, default=run.end + 1)
         assert run.end == START_MS + (ROWS // 2 - 1) * 1000
         with window_job(run.run, run.contract) as job:
-            verdict = validate(run.run, servers.home, servers.kafka, wanted=Wanted(job=job), wait=20)
-        assert verdict.reasons == []
+            verdict = validate(run.run, servers.home, servers.kafka, wanted=Wanted(job=job), wait=60)
+            assert verdict.reasons == [], (verdict, [each for each in Cluster().list() if each.label == job])
     finally:
         remove_topics(run)
 
