@@ -110,7 +110,7 @@ def _in_kafka(picture: Picture) -> Figures:
 
 def _windows(picture: Picture) -> Node:
     windows = picture.windows
-    not_right = windows.wrong + windows.missing + windows.extra
+    not_right = windows.wrong + windows.extra + (windows.missing if picture.is_quiet else 0)
     figures = (
         ("written", f"{picture.windows_read:,}"),
         ("right", f"{windows.right:,}"),

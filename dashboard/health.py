@@ -14,7 +14,7 @@ _ASK_SECONDS = 1.0
 _STALE_SECONDS = 3.5
 """A part that has not told whether it works for so long is away."""
 
-_DETAILS_STALE_SECONDS = 15.0
+_DETAILS_SECONDS, _DETAILS_STALE_SECONDS = 2.0, 15.0
 
 Figures = tuple[tuple[str, str], ...]
 """What a part counts, by name: text, ready to be shown."""
@@ -79,8 +79,8 @@ class PartHealth:
 class _Asked:
     """One question, its newest answer, and when it came."""
 
-    def __init__(self, ask: AskPart, stale_seconds: float) -> None:
-        self._ask, self._stale = ask, stale_seconds
+    def __init__(self, ask: AskPart, every: float, stale_seconds: float) -> None:
+        self._ask, self.every, self._stale = ask, every, stale_seconds
         self._answer: Answer | None = None
         self._heard = time.monotonic()
 
@@ -101,7 +101,7 @@ class _Asked:
 
 
 class Watch:
-    """Asks all parts, each every second.
+    """Asks all parts, each every second, and every other second for its details.
 
     Args:
         questions: how to ask each part, by the name that the page shows.
@@ -114,8 +114,8 @@ class Watch:
         self._stopped = threading.Event()
         self._asked = {
             part: [
-                _Asked(asked.works, _STALE_SECONDS),
-                *([_Asked(asked.details, _DETAILS_STALE_SECONDS)] if asked.details else []),
+                _Asked(asked.works, _ASK_SECONDS, _STALE_SECONDS),
+                *([_Asked(asked.details, _DETAILS_SECONDS, _DETAILS_STALE_SECONDS)] if asked.details else []),
             ]
             for part, asked in questions.items()
         }
@@ -151,7 +151,7 @@ class Watch:
     def _repeat(self, asked: _Asked) -> None:
         while not self._stopped.is_set():
             asked.again(self._run())
-            self._stopped.wait(_ASK_SECONDS)
+            self._stopped.wait(asked.every)
 
 
 def _shortly(error: Exception) -> str:

@@ -71,7 +71,7 @@ def _layout() -> html.Div:
             dcc.Store(id="chosen", data=[]),
             dcc.Store(id="category", data=_ALL),
             # What a list shows: it is drawn anew only when that changes, or a click could fall between two drawings.
-            *(dcc.Store(id=f"{shown}-shown") for shown in ("wrong", "found", "letters")),
+            *(dcc.Store(id=f"{shown}-shown") for shown in ("wrong", "categories", "found", "letters")),
         ]
     )
 
@@ -214,18 +214,28 @@ def _renew_ratings(app: Dash, reader: Reader) -> None:
             return None
         return Windows(db, picture.job, category or None), picture
 
-    @app.callback(Output("categories", "children"), Input("category", "data"), Input("run", "children"))
-    def categories(category: str, _run: str) -> Any:  # noqa: ANN401 (what Dash takes)
+    @app.callback(
+        Output("categories", "children"),
+        Output("categories-shown", "data"),
+        Input("category", "data"),
+        Input("version", "data"),
+        State("categories-shown", "data"),
+    )
+    def categories(category: str, _version: Any, shown: Any) -> tuple[Any, Any]:  # noqa: ANN401 (JSON)
         run = reader.picture.run
-        return [
+        names = [_ALL, *(run.sources if run else ())]
+        if (to_show := [category, names]) == shown:
+            return no_update, no_update
+        buttons = [
             html.Button(
-                each or "all categories",
-                id={"type": "category", "name": each},
+                name or "all categories",
+                id={"type": "category", "name": name},
                 n_clicks=0,
-                **attributes(aria_pressed=str(each == category).lower()),
+                **attributes(aria_pressed=str(name == category).lower()),
             )
-            for each in [_ALL, *(run.sources if run else ())]
+            for name in names
         ]
+        return buttons, to_show
 
     @app.callback(
         Output("category", "data"), Input({"type": "category", "name": ALL}, "n_clicks"), prevent_initial_call=True

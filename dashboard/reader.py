@@ -22,7 +22,6 @@ from dashboard.dead_letters import DeadLetters, Letter, LetterBox
 from dashboard.live_verdict import LiveVerdict
 from dashboard.rows_by_seq import DEAD, IN_KAFKA, RowsBySeq
 from dashboard.window_rows import FileRow, rows_of_window
-from streams.errors import StreamproofError
 from streams.run import RowCounts, Run, load_run
 from streams.settings import HomeSettings, KafkaSettings
 from validation.comparison import WindowCounts, WindowExample
@@ -145,7 +144,7 @@ class Reader:
                             looked = time.monotonic()
                             if self._chosen() != run:
                                 break
-            except (StreamproofError, duckdb.Error, OSError) as error:
+            except Exception as error:  # whatever it is: the page says it, and the reading begins anew
                 self.picture = replace(self.picture, problem=str(error))
                 self._stopped.wait(_RETRY_SECONDS)
             finally:

@@ -67,7 +67,8 @@ def _count(picture: Picture) -> str:
     windows, job = picture.windows, picture.job
     shape = f" of {format_duration(job.size)} / {format_duration(job.slide)}" if job else ""
     text = f"{windows.right:,} windows{shape} are exactly what the CSV files say"
-    for count, what in ((windows.wrong, "wrong"), (windows.missing, "missing"), (windows.extra, "should not be there")):
+    missing = windows.missing if picture.is_quiet else 0  # before that they may be open
+    for count, what in ((windows.wrong, "wrong"), (missing, "missing"), (windows.extra, "should not be there")):
         if count:
             text += f"; {what}: {count:,}"
     return f"{text}."

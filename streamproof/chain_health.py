@@ -1,5 +1,8 @@
 """How the servers are and what they have done for a run, for the live page."""
 
+import socket
+from urllib.parse import urlsplit
+
 from confluent_kafka import Consumer, KafkaException, TopicPartition
 
 from dashboard.health import Answer, AskPart, Questions
@@ -10,35 +13,50 @@ from nifi_templates.deployment import received_rows, status
 from stack.servers import Stack
 from streams.errors import StreamproofError
 from streams.run import Run
-from streams.settings import KafkaSettings
+from streams.settings import KafkaSettings, MqttSettings, NifiSettings
 
-_TIMEOUT_S = 3
+_TIMEOUT_S = 2
 
 
 def questions() -> dict[str, Questions]:
     """Return how to ask each server, by the name that the page shows."""
-    stack = Stack.from_environment()
+    stack, cluster = Stack.from_environment(), Cluster()
+    mqtt, kafka, nifi = MqttSettings(), KafkaSettings(), NifiSettings()
     return {
-        "Mosquitto": Questions(_works(stack, "mosquitto")),
-        "NiFi": Questions(_works(stack, "nifi"), _flow),
-        "Kafka": Questions(_works(stack, "kafka")),
-        "Flink": Questions(_works(stack, "jobmanager"), _job),
+        "Mosquitto": Questions(_works(stack, "mosquitto", [f"{mqtt.host}:{mqtt.port}"])),
+        "NiFi": Questions(_works(stack, "nifi", [urlsplit(nifi.api_endpoint).netloc]), _flow),
+        "Kafka": Questions(_works(stack, "kafka", kafka.servers.split(","))),
+        "Flink": Questions(_works(stack, "jobmanager", [cluster.address]), lambda run: _job(cluster, run)),
     }
 
 
-def _works(stack: Stack, part: str) -> AskPart:
-    """Return the question whether a part works; of one that this machine's stack does not run, by its address."""
+def _works(stack: Stack, part: str, places: list[str]) -> AskPart:
+    """Return the question whether a part works: by its own protocol where this machine's stack runs it.
+
+    Of a server that runs elsewhere it is whether one of its places, each ``host:port``, accepts connections.
+    """
 
     def ask(_run: Run | None) -> Answer:
         record = stack.processes.record(part)
-        if record is not None and stack.processes.find(part) is None:
+        if record is None:
+            return Answer(is_up=any(_accepts(place) for place in places), says="at " + ", ".join(places))
+        if stack.processes.find(part) is None:
             return Answer(is_up=False, says="given up: it ended again and again" if record.given_up else "has ended")
         if not stack.is_healthy(part):
             return Answer(is_up=False, says="does not answer")
-        restarts = (("started again", f"{record.restarts:,}"),) if record and record.restarts else ()
+        restarts = (("started again", f"{record.restarts:,}"),) if record.restarts else ()
         return Answer(is_up=True, says="answers", figures=restarts)
 
     return ask
+
+
+def _accepts(place: str) -> bool:
+    try:
+        parts = urlsplit(f"//{place}")
+        socket.create_connection((parts.hostname or "", parts.port or 443), _TIMEOUT_S).close()
+    except (OSError, ValueError):
+        return False
+    return True
 
 
 def _flow(run: Run | None) -> Answer:
@@ -58,8 +76,7 @@ def _flow(run: Run | None) -> Answer:
     return Answer(is_up=True, says="flow running", figures=figures)
 
 
-def _job(run: Run | None) -> Answer:
-    cluster = Cluster()
+def _job(cluster: Cluster, run: Run | None) -> Answer:
     states = cluster.states()
     if run is None:
         return Answer(is_up=True, says="answers")

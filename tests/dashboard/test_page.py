@@ -60,6 +60,8 @@ def test_the_verdict_is_right_so_far_then_proven_or_names_the_reasons(run):
 def test_what_is_missing_while_a_run_goes_on_is_not_held_against_it(run):
     picture = Picture(run=run, problem=None, windows=WindowCounts(right=7, missing=2), is_judging=True)
     assert "RIGHT SO FAR" in texts(verdict_card(picture))
+    assert "missing: " not in texts(verdict_card(picture))
+    assert "✓ right" in states(replace(picture, windows_read=7), {})["Windows"]
 
 
 def test_without_windows_the_page_says_which_job_to_submit(run):
