@@ -45,6 +45,8 @@ def _judge(picture: Picture) -> tuple[str, str, str, str]:
         return _judge_the_end(picture)
     if not windows.right:
         waits = "The windows are being computed from the CSV files." if picture.windows_read else _no_windows(run.run)
+        if picture.is_behind:
+            waits = "The past of the run is being read."
         return "open", "…", "Nothing to judge yet", waits
     still = "No confirmed row is missing in Kafka." if run.state == "running" else "The run has ended; more may come."
     return "good", "✓", "RIGHT SO FAR", f"{_count(picture)} {still}"
