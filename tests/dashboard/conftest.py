@@ -66,7 +66,7 @@ class Replayed:
 
 
 @pytest.fixture(scope="module")
-def live(servers, tmp_path_factory) -> Iterator[Replayed]:
+def live(servers, browser, tmp_path_factory) -> Iterator[Replayed]:  # noqa: ARG001 - skipped without a browser
     deploy(load_contract("ratings"), nifi=servers.nifi)
     replayed = Replayed(tmp_path_factory.mktemp("live"), rate="20", rows=20_000)
     yield replayed
