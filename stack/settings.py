@@ -42,7 +42,7 @@ class StackSettings(BaseSettings):
     flink_slots: int = Field(default=4, ge=1)
     flink_parallelism: int = Field(default=2, ge=1)
     flink_jobmanager_heap: int = Field(default=320, ge=192)
-    flink_taskmanager_heap: int = Field(default=512, ge=256)
+    flink_taskmanager_heap: int = Field(default=1024, ge=256)
     flink_managed: int = Field(default=128, ge=64)
     flink_network: int = Field(default=48, ge=32)
     start_timeout: int = Field(default=180, ge=1)

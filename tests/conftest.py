@@ -1,6 +1,7 @@
 """The servers that tests share: one stack, started once, on free ports and with data of its own."""
 
 import os
+import re
 import socket
 import tempfile
 from collections.abc import Iterator
@@ -73,6 +74,10 @@ def servers(request: pytest.FixtureRequest) -> Iterator[Servers]:
             for part in stack.status():
                 print(part)
             print(stack.last_words(SUPERVISOR))
+            for log in sorted((HomeSettings().home / "logs").glob("*.log")):
+                lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
+                warnings = [line for line in lines if re.search(r" (WARN|ERROR) +(?!MetricGroup)", line)]
+                print(log.name, *warnings[-30:], sep="\n  ")
 
 
 @pytest.fixture
