@@ -107,7 +107,9 @@ def test_a_dead_letter_is_opened(tab, live, address, servers):
     letter = page.locator("#letters button").first
     letter.focus()
     page.keyboard.press("Enter")
-    expect(page.locator("#letter-detail .message")).to_have_text(json.dumps(row))
+    message = page.locator("#letter-detail .message")
+    expect(message).to_be_visible()
+    assert json.loads(message.inner_text()) == row
     expect(page.locator("#letter-detail")).to_contain_text(f"run{live.run}")
     expect(page.locator("#reasons")).to_contain_text("1 of this run")
 
