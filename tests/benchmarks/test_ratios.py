@@ -8,11 +8,12 @@ import pytest
 from benchmarks.cli import BENCHMARKS
 
 RATIOS = {
-    ("windows.flink", "windows.datastream", 100_000): 1.0,
+    ("windows.flink", "windows.datastream", 100_000): 1.5,
     ("validate.duckdb", "validate.pandas", 200_000): 0.5,
     ("publish.single", "publish.qos0.1", 20_000): 0.2,
 }
-"""Rows a second of the one over those of the other, on so many rows: the median of five (docs/benchmarks.md)."""
+"""Rows a second of the one over those of the other, on so many rows; no more than what was found on busy cores: 2.55 in
+one run of the first pair, 0.20 in two of the last; of the second 0.54, on a million rows."""
 
 TRIES = 3
 
