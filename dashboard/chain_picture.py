@@ -109,11 +109,10 @@ def _in_kafka(picture: Picture) -> Figures:
 
 
 def _windows(picture: Picture) -> Node:
-    windows = picture.windows
-    not_right = windows.wrong + windows.extra + (windows.missing if picture.is_quiet else 0)
+    not_right = picture.windows_not_right
     figures = (
         ("written", f"{picture.windows_read:,}"),
-        ("right", f"{windows.right:,}"),
+        ("right", f"{picture.windows.right:,}"),
         ("not right", f"{not_right:,}"),
     )
     if not picture.windows_read:

@@ -4,7 +4,6 @@ What is kept in memory does not grow with the rows beyond a byte each (their seq
 database on disk. The run's past comes first, since every topic is read from where the run began.
 """
 
-import tempfile
 import threading
 import time
 from collections import Counter
@@ -22,13 +21,13 @@ from dashboard.dead_letters import DeadLetters, Letter, LetterBox
 from dashboard.live_verdict import LiveVerdict
 from dashboard.rows_by_seq import DEAD, IN_KAFKA, RowsBySeq
 from dashboard.window_rows import FileRow, rows_of_window
-from streams.run import RowCounts, Run, load_run
+from streams.run import RowCounts, Run, load_run, manifest_path
 from streams.settings import HomeSettings, KafkaSettings
 from validation.comparison import WindowCounts, WindowExample
 from validation.delivery import CategoryRows
 from validation.jobs import Job
-from validation.kafka_records import RunRecords, TopicReader
-from validation.verdict import JudgedWindows, doubts
+from validation.kafka_records import RunDecoder, RunRecords, TopicReader
+from validation.verdict import JudgedWindows, doubts, open_database
 
 RATE_SECONDS = 300
 """How far back the rows a second are kept."""
@@ -52,7 +51,6 @@ class Picture:
         rows: each category's counts; a row's way up to Kafka.
         rates: rows that came into Kafka in each second, by seconds since the epoch.
         event_time: the greatest event time of a row in Kafka, milliseconds since the epoch; 0 for none.
-        low_watermark: the greatest low watermark in Kafka, likewise.
         job: the job whose windows are judged.
         windows: how many are right, wrong, missing or extra so far.
         windows_read: windows in Kafka, of all jobs of the run; it grows with whatever comes.
@@ -72,7 +70,6 @@ class Picture:
     rows: dict[str, CategoryRows] = field(default_factory=dict)
     rates: dict[int, int] = field(default_factory=dict)
     event_time: int = 0
-    low_watermark: int = 0
     job: Job | None = None
     windows: WindowCounts = field(default_factory=WindowCounts)
     windows_read: int = 0
@@ -82,13 +79,22 @@ class Picture:
     not_right: list[WindowExample] = field(default_factory=list)
     dead_letters: DeadLetters = field(default_factory=DeadLetters)
 
+    @property
+    def missing(self) -> int:
+        """How many windows are missing: none before the end, as they may be open."""
+        return self.windows.missing if self.is_quiet else 0
+
+    @property
+    def windows_not_right(self) -> int:
+        """How many windows are wrong, missing, or should not be there."""
+        return self.windows.wrong + self.missing + self.windows.extra
+
 
 class _Row(msgspec.Struct):
     run: str
     category: str
     seq: int
     event_time: int
-    low_watermark: int
 
 
 class Reader:
@@ -178,10 +184,7 @@ class _Reading:
         self._home = home
         self._run = load_run(run, home)
         with ExitStack() as exits:
-            folder = exits.enter_context(tempfile.TemporaryDirectory(prefix="dashboard-", dir=home.runs / run))
-            self.db = exits.enter_context(duckdb.connect(str(Path(folder) / "windows.duckdb")))
-            self.db.execute(f"SET memory_limit = '{_MEMORY}'")
-            self.db.execute("SET preserve_insertion_order = false")
+            self.db = exits.enter_context(open_database(home.runs / run, _MEMORY))
             self.db.execute("SET threads = 2")
             topics = self._run.contract.topics
             self._rows_topic = TopicReader(topics.rows, self._run.created, kafka)
@@ -192,12 +195,11 @@ class _Reading:
             self._verdict = LiveVerdict(self.db, self._run)
             exits.callback(self._verdict.close)
             self._exits = exits.pop_all()
-        self._named = msgspec.json.encode(self._run.run)
-        self._row, self._letter = msgspec.json.Decoder(_Row), msgspec.json.Decoder(Letter)
+        self._row, self._letter = RunDecoder(run, _Row), msgspec.json.Decoder(Letter)
         self._arrived: dict[str, RowsBySeq] = {}
         self._rates: Counter[int] = Counter()
         self._letters = LetterBox()
-        self._event_time = self._low_watermark = self._unreadable = 0
+        self._event_time = 0
         self._heard = time.monotonic()
 
     def __enter__(self) -> "_Reading":
@@ -212,12 +214,12 @@ class _Reading:
         came, is_behind = self._read()
         if came:
             self._heard = time.monotonic()
-        written_at = (self._home.runs / run.run / "manifest.json").stat().st_mtime
+        written_at = manifest_path(run.run, self._home).stat().st_mtime
         is_quiet = run.state != "running" and time.monotonic() - self._heard > _QUIET_SECONDS
         self._verdict.step(run, is_over=is_quiet)
         rows = self._count_rows(run)
         windows = self._verdict.counts()
-        unreadable = self._unreadable + self._windows.unreadable
+        unreadable = self._row.unreadable + self._windows.unreadable
         judged = JudgedWindows(**windows.model_dump())
         return Picture(
             run=run,
@@ -228,7 +230,6 @@ class _Reading:
             rows=rows,
             rates=dict(self._rates),
             event_time=self._event_time,
-            low_watermark=self._low_watermark,
             job=self._verdict.job,
             windows=windows,
             windows_read=self._windows_read(),
@@ -262,19 +263,8 @@ class _Reading:
     def _add_rows(self, messages: list[Message]) -> bool:
         seqs: dict[str, list[int]] = {}
         seconds: list[int] = []
-        for message in messages:
-            value = message.value()
-            if not value or self._named not in value:
-                continue
-            try:
-                row = self._row.decode(value)
-            except msgspec.DecodeError:
-                self._unreadable += 1
-                continue
-            if row.run != self._run.run:
-                continue
-            self._low_watermark = max(self._low_watermark, row.low_watermark)
-            if row.seq >= 1:
+        for message, row in zip(messages, self._row.decode(messages), strict=True):
+            if row and row.run == self._run.run and row.seq >= 1:
                 self._event_time = max(self._event_time, row.event_time)
                 seqs.setdefault(row.category, []).append(row.seq)
                 seconds.append(message.timestamp()[1] // 1000)

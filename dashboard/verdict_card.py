@@ -36,8 +36,7 @@ def _judge(picture: Picture) -> tuple[str, str, str, str]:
     if run is None:
         return "open", "…", "Nothing to judge", "See above for what is to be started."
     lost = sum(rows.lost for rows in picture.rows.values())
-    bad = windows.wrong + windows.extra + lost + (windows.missing if picture.is_quiet else 0)
-    if bad:
+    if picture.windows_not_right or lost:
         return "bad", "✕", "NOT RIGHT", _count(picture)
     if problem := picture.problem or picture.no_truth:
         return "open", "?", "Cannot be judged", problem
@@ -69,8 +68,7 @@ def _count(picture: Picture) -> str:
     windows, job = picture.windows, picture.job
     shape = f" of {format_duration(job.size)} / {format_duration(job.slide)}" if job else ""
     text = f"{windows.right:,} windows{shape} are exactly what the CSV files say"
-    missing = windows.missing if picture.is_quiet else 0  # before that they may be open
-    for count, what in ((windows.wrong, "wrong"), (missing, "missing"), (windows.extra, "should not be there")):
+    for count, what in ((windows.wrong, "wrong"), (picture.missing, "missing"), (windows.extra, "should not be there")):
         if count:
             text += f"; {what}: {count:,}"
     return f"{text}."

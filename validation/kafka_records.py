@@ -62,7 +62,7 @@ class TopicReader:
         moment = int((since - _SLACK).timestamp() * 1000)
         asked = [TopicPartition(self.topic, partition, moment) for partition in about.partitions]
         # The ends first: asked for afterwards, they would lie behind what was committed in between, unread for ever.
-        ends = {place.partition: self._consumer.get_watermark_offsets(place, timeout=15)[1] for place in asked}
+        ends = _ends(self._consumer, asked)
         starts = self._consumer.offsets_for_times(asked, timeout=15)
         for start in starts:
             start.offset = start.offset if start.offset >= 0 else ends[start.partition]
@@ -90,10 +90,7 @@ class TopicReader:
     def is_at_end(self) -> bool:
         """Return whether all that the topic has now was read; False also where Kafka does not tell."""
         try:
-            ends = {
-                place.partition: self._consumer.get_watermark_offsets(place, timeout=2)[1]
-                for place in self._consumer.assignment()
-            }
+            ends = _ends(self._consumer, self._consumer.assignment(), timeout=2)
         except KafkaException:
             return False
         return all(self._positions[partition] >= end for partition, end in ends.items())
@@ -101,17 +98,14 @@ class TopicReader:
     def behind_open_transactions(self) -> dict[int, int]:
         """Return, by partition, how many records cannot be read as a transaction before them is not committed."""
         everything = Consumer(self._config | {"isolation.level": "read_uncommitted"})
-        behind = {}
+        places = self._consumer.assignment()
         try:
-            for place in self._consumer.assignment():
-                stable = self._consumer.get_watermark_offsets(place, timeout=15)[1]
-                if (end := everything.get_watermark_offsets(place, timeout=15)[1]) > stable:
-                    behind[place.partition] = end - stable
+            stable, ends = _ends(self._consumer, places), _ends(everything, places)
         except KafkaException as error:
             raise self._failure(error.args[0]) from error
         finally:
             everything.close()
-        return behind
+        return {partition: end - stable[partition] for partition, end in ends.items() if end > stable[partition]}
 
     def _consume(self, seconds: float) -> list[Message]:
         found = self._consumer.consume(_BATCH, seconds)
@@ -134,6 +128,45 @@ class TopicReader:
     def close(self) -> None:
         """Leave Kafka."""
         self._consumer.close()
+
+
+def _ends(consumer: Consumer, places: list[TopicPartition], timeout: float = 15) -> dict[int, int]:
+    """Return, by partition, the offset behind the last record that the consumer may read."""
+    return {place.partition: consumer.get_watermark_offsets(place, timeout=timeout)[1] for place in places}
+
+
+class RunDecoder:
+    """Decodes the messages of one run, a batch at a time.
+
+    Args:
+        run: the run's id.
+        kind: what each message must be; it has a field ``run``.
+
+    Attributes:
+        unreadable: messages so far that name the run but are not of that kind.
+
+    """
+
+    def __init__(self, run: str, kind: type[Any]) -> None:
+        self._named = json.dumps(run).encode()
+        self._decoder = msgspec.json.Decoder(kind)
+        self.unreadable = 0
+
+    def decode(self, messages: list[Message]) -> list[Any]:
+        """Return what each message says, also one of another run; None where that cannot be read."""
+        values = [message.value() or b"" for message in messages]
+        try:
+            records = self._decoder.decode_lines(b"\n".join(values))  # several times as fast as one by one
+        except msgspec.DecodeError:
+            records = []
+        return records if len(records) == len(values) else [self._decode(value) for value in values]
+
+    def _decode(self, value: bytes) -> object:
+        try:
+            return self._decoder.decode(value)
+        except msgspec.DecodeError:
+            self.unreadable += self._named in value
+            return None
 
 
 class _RowId(msgspec.Struct, gc=False):
@@ -197,10 +230,6 @@ class RunRecords:
     heartbeats and end marks are left out, and a dead letter's seq may be NULL. ``kafka_windows`` has each window as it
     was written, from any job, with window_size, window_slide and written_at (Kafka's timestamp); times are
     milliseconds, a value that could not be read is NULL.
-
-    Attributes:
-        unreadable: records that name the run but are not what their topic should hold.
-
     """
 
     def __init__(
@@ -213,10 +242,8 @@ class RunRecords:
     ) -> None:
         db.execute(_TABLES)
         self._db, self._run = db, run.run
-        self._named = json.dumps(run.run).encode()
-        self._row = msgspec.json.Decoder(_RowId)
-        self._window = msgspec.json.Decoder(_window_type(run.contract))
-        self.unreadable = 0
+        self._row = RunDecoder(run.run, _RowId)
+        self._window = RunDecoder(run.run, _window_type(run.contract))
         topics = run.contract.topics
         wanted: dict[str, Callable[[list[Message]], None]] = {}
         if only != "windows":
@@ -231,6 +258,11 @@ class RunRecords:
     def __exit__(self, *exception: object) -> None:
         for reader, _ in self._topics:
             reader.close()
+
+    @property
+    def unreadable(self) -> int:
+        """Records that name the run but are not what their topic should hold."""
+        return self._row.unreadable + self._window.unreadable
 
     def read(self) -> None:
         """Read up to the end that each topic had when this object was made; the windows last."""
@@ -265,24 +297,8 @@ class RunRecords:
         found = self._db.execute("SELECT " + " + ".join(f"(SELECT count(*) FROM {table})" for table in tables))
         return cast("tuple[int]", found.fetchone())[0]
 
-    def _decoded(self, messages: list[Message], decoder: msgspec.json.Decoder[Any]) -> list[Any]:
-        """Return what each message says; None where that cannot be read."""
-        values = [message.value() or b"" for message in messages]
-        try:
-            records = decoder.decode_lines(b"\n".join(values))  # several times as fast as one by one
-        except msgspec.DecodeError:
-            records = []
-        return records if len(records) == len(values) else [self._decode(value, decoder) for value in values]
-
-    def _decode(self, value: bytes, decoder: msgspec.json.Decoder[Any]) -> object:
-        try:
-            return decoder.decode(value)
-        except msgspec.DecodeError:
-            self.unreadable += self._named in value
-            return None
-
     def _add_rows(self, messages: list[Message], table: str = "kafka_rows") -> None:
-        rows = [row or _NOTHING for row in self._decoded(messages, self._row)]
+        rows = [row or _NOTHING for row in self._row.decode(messages)]
         arrow = pa.table(  # noqa: F841 (found by its name)
             {
                 "run": pa.array([row.run for row in rows], pa.string()),
@@ -299,7 +315,7 @@ class RunRecords:
 
     def _add_windows(self, messages: list[Message]) -> None:
         columns: dict[str, list[object]] = {name: [] for name in _ARROW_WINDOW.names}
-        for message, window in zip(messages, self._decoded(messages, self._window), strict=True):
+        for message, window in zip(messages, self._window.decode(messages), strict=True):
             if not window or window.run != self._run:
                 continue
             for name in _ARROW_WINDOW.names[:-1]:

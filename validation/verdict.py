@@ -166,13 +166,13 @@ def validate(  # noqa: PLR0913 - where from, what, and how long
 
 
 @contextmanager
-def open_database(near: Path) -> Iterator[duckdb.DuckDBPyConnection]:
-    """Open a database for one use, in a folder in ``near``: what does not fit into memory goes there."""
+def open_database(near: Path, memory: str = _MEMORY) -> Iterator[duckdb.DuckDBPyConnection]:
+    """Open a database for one use, in a folder in ``near``: what does not fit into ``memory`` goes there."""
     with (
         tempfile.TemporaryDirectory(prefix="validation-", dir=near) as folder,
         duckdb.connect(str(Path(folder) / "validation.duckdb")) as db,
     ):
-        db.execute(f"SET memory_limit = '{_MEMORY}'")
+        db.execute(f"SET memory_limit = '{memory}'")
         db.execute("SET preserve_insertion_order = false")  # every table carries its order in a column
         yield db
 
