@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 
 import plotly.graph_objects as go
 
-from dashboard.ratings import BINS, Series, WindowSize
+from dashboard.ratings import BINS, Series, WindowSize, bin_width
 from dashboard.reader import RATE_SECONDS
 
 _COLOURS = ("#2a78c8", "#c8651b", "#1f8f63", "#a0489a", "#8a7a1c", "#c23b4e")
@@ -53,9 +53,8 @@ def distribution_chart(
     newest: Sequence[int], before: Sequence[int], bounds: tuple[float, float], things: str, measure: str
 ) -> go.Figure:
     """Draw how many products have which average: bars for the newest window, points for the one before."""
-    low, high = bounds
-    width = (high - low) / BINS or 1.0
-    middles = [low + (each + 0.5) * width for each in range(BINS)]
+    width = bin_width(bounds)
+    middles = [bounds[0] + (each + 0.5) * width for each in range(BINS)]
     figure = _figure(things)
     figure.add_bar(
         x=middles,

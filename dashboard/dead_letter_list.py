@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dash import html
 
 from dashboard.dead_letters import KEPT, DeadLetters, Letter
+from dashboard.tables import table
 from dashboard.words import moment
 
 LISTED = 15
@@ -15,12 +16,11 @@ def reasons_table(letters: DeadLetters) -> html.Div:
     if not letters.reasons:
         return html.Div(html.P("There are none: every message fitted the contract."))
     body = [html.Tr([html.Td(f"{count:,}"), html.Td(reason)]) for reason, count in letters.reasons[:LISTED]]
-    head = html.Thead(html.Tr([html.Th("letters", scope="col"), html.Th("reason", scope="col")]))
     note = (
         f"{letters.of_run:,} of this run; {letters.without_run:,} that name no run and came since it began. "
         f"All are counted; the newest {KEPT} can be opened."
     )
-    return html.Div([html.P(note), html.Div(html.Table([head, html.Tbody(body)]), className="scroll", tabIndex=0)])
+    return html.Div([html.P(note), html.Div(table(("letters", "reason"), body), className="scroll", tabIndex=0)])
 
 
 def letter_buttons(letters: Sequence[Letter]) -> list[html.Li]:

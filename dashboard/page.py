@@ -13,6 +13,7 @@ from dashboard.dead_letter_list import letter_buttons, letter_detail, reasons_ta
 from dashboard.health import PartHealth
 from dashboard.ratings import Mover, Windows
 from dashboard.reader import RATE_SECONDS, Picture, Reader
+from dashboard.tables import table
 from dashboard.verdict_card import LISTED, name_of, verdict_card, window_detail
 from dashboard.words import measured, milliseconds_of, moment, thing
 
@@ -411,7 +412,6 @@ def _notice(picture: Picture, health: dict[str, PartHealth]) -> Any:  # noqa: AN
 
 
 def _movers(movers: list[Mover], key: str) -> html.Table:
-    titles = (key, "category", "rows", "average", "before")
     body = [
         html.Tr(
             [
@@ -424,7 +424,7 @@ def _movers(movers: list[Mover], key: str) -> html.Table:
         )
         for each in movers
     ]
-    return html.Table([html.Thead(html.Tr([html.Th(t, scope="col") for t in titles])), html.Tbody(body)])
+    return table((key, "category", "rows", "average", "before"), body)
 
 
 def _change(mover: Mover) -> str:

@@ -15,6 +15,11 @@ POINTS = 400
 BINS = 20
 
 
+def bin_width(bounds: tuple[float, float]) -> float:
+    """Return how wide each of ``BINS`` equal parts of the bounds is; 1 where the bounds are one number."""
+    return (bounds[1] - bounds[0]) / BINS or 1.0
+
+
 class Product(NamedTuple):
     """A product: its category, its key, and how many rows of it the windows hold."""
 
@@ -113,15 +118,13 @@ class Windows:
 
     def distribution(self, window_start: int, bounds: tuple[float, float]) -> list[int]:
         """Return how many products of a window have their average in each of ``BINS`` equal parts of the bounds."""
-        low, high = bounds
-        width = (high - low) / BINS or 1.0
         found = dict(
             self._db.execute(
                 f"""
                 SELECT least({BINS - 1}, greatest(0, floor((average - ?) / ?)))::BIGINT AS bin, count(*)
                 FROM of_job() WHERE window_start = ? GROUP BY bin
                 """,
-                [low, width, window_start],
+                [bounds[0], bin_width(bounds), window_start],
             ).fetchall()
         )
         return [found.get(each, 0) for each in range(BINS)]

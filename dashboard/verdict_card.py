@@ -4,6 +4,7 @@ from dash import html
 
 from dashboard.attributes import attributes
 from dashboard.reader import Picture
+from dashboard.tables import table
 from dashboard.window_rows import SHOWN, FileRow
 from dashboard.words import measured, moment
 from streams.contract import Contract
@@ -99,25 +100,18 @@ def window_detail(window: WindowExample, rows: list[FileRow], contract: Contract
         html.Tr([html.Th(what, scope="row"), *(html.Td(_value(values, name)) for name in names)])
         for what, values in (("by the CSV files", window.expected), ("written by Flink", window.found))
     ]
-    table = html.Table(
-        [
-            html.Thead(html.Tr([html.Th("", scope="col"), *(html.Th(name, scope="col") for name in names)])),
-            html.Tbody(body),
-        ]
-    )
     lines = [
         html.Tr(
             [html.Td(f"{row.line:,}"), html.Td(f"{row.seq:,}"), html.Td(row.measure), html.Td(moment(row.event_time))]
         )
         for row in rows
     ]
-    titles = ("line", "seq", measured(contract), "event time")
-    of_file = html.Table([html.Thead(html.Tr([html.Th(title, scope="col") for title in titles])), html.Tbody(lines)])
+    of_file = table(("line", "seq", measured(contract), "event time"), lines)
     cut = f" (the first {SHOWN})" if len(rows) == SHOWN else ""
     return html.Div(
         [
             html.H3(name_of(window)),
-            html.Div(table, className="scroll", tabIndex=0),
+            html.Div(table(("", *names), body), className="scroll", tabIndex=0),
             html.H3(f"Its rows in the CSV file{cut}"),
             html.Div(of_file, className="scroll", tabIndex=0) if rows else html.P("None: the file has no row in it."),
         ],

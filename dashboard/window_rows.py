@@ -5,7 +5,7 @@ from typing import NamedTuple
 import duckdb
 
 from streams.run import Run
-from validation.batch_windows import event_time_scale
+from validation.batch_windows import event_time_scale, numbered_rows
 
 SHOWN = 200
 
@@ -33,22 +33,12 @@ def rows_of_window(
 
     """
     scale = event_time_scale(db, run)
-    order = "time, line" if run.pace == "file" else "line"
-    steps = "time - (SELECT min(time) FROM accepted)" if run.pace == "file" else "seq - 1"
     found = db.execute(
         f"""
-        WITH numbered AS (
-            SELECT key, measure, time, line, row_number() OVER (ORDER BY {order}) AS row
-            FROM accepted WHERE category = $category
-        ),
-        looped AS (
-            SELECT line, measure, time, row + unnest(range(rounds)) * accepted AS seq, sent
-            FROM numbered, (FROM sent_rows WHERE category = $category) WHERE key = $key
-        ),
-        timed AS (
+        WITH timed AS (
             SELECT line, seq, measure::VARCHAR AS measure,
-                   ($start + ({steps})::HUGEINT * $numerator::HUGEINT // $denominator::HUGEINT)::BIGINT AS event_time
-            FROM looped WHERE seq <= sent
+                   ($start + steps::HUGEINT * $numerator::HUGEINT // $denominator::HUGEINT)::BIGINT AS event_time
+            FROM ({numbered_rows(db, run)}) WHERE category = $category AND key = $key
         )
         FROM timed WHERE event_time >= $first AND event_time < $last ORDER BY seq LIMIT {SHOWN}
         """,

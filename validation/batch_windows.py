@@ -18,27 +18,33 @@ def number_rows(db: duckdb.DuckDBPyConnection, run: Run, files: dict[str, FileCo
 
     With ``loop``, the file is gone through as often as the count asks for.
     """
-    order = "time, line" if run.pace == "file" else "line"
-    steps = f"time - {_first_time(db)}" if run.pace == "file" else "seq - 1"
     sent = [(c, rows.sent, files[c].accepted) for c, rows in run.rows.items() if c in files and files[c].accepted]
     db.execute("CREATE OR REPLACE TABLE sent_rows (category VARCHAR, sent BIGINT, accepted BIGINT, rounds BIGINT)")
     for category, count, accepted in sent:
         rounds = -(-count // accepted) if run.loop else 1
         db.execute("INSERT INTO sent_rows VALUES (?, ?, ?, ?)", [category, count, accepted, rounds])
-    db.execute(
-        f"""
-        CREATE OR REPLACE TABLE sent AS
+    db.execute(f"CREATE OR REPLACE TABLE sent AS SELECT category, key, measure, steps FROM ({numbered_rows(db, run)})")
+
+
+def numbered_rows(db: duckdb.DuckDBPyConnection, run: Run) -> str:
+    """Return a query for the rows that were sent, from the tables ``accepted`` and ``sent_rows``.
+
+    It gives category, key, measure, line, seq, and steps (see batch_windows.sql).
+    """
+    order = "time, line" if run.pace == "file" else "line"
+    steps = f"time - {_first_time(db)}" if run.pace == "file" else "seq - 1"
+    return f"""
         WITH numbered AS (
-            SELECT category, key, measure, time, row_number() OVER (PARTITION BY category ORDER BY {order}) AS row
+            SELECT category, key, measure, time, line,
+                   row_number() OVER (PARTITION BY category ORDER BY {order}) AS row
             FROM accepted
         ),
         looped AS (
-            SELECT category, key, measure, time, row + unnest(range(rounds)) * accepted AS seq, sent
+            SELECT category, key, measure, time, line, row + unnest(range(rounds)) * accepted AS seq, sent
             FROM numbered JOIN sent_rows USING (category)
         )
-        SELECT category, key, measure, {steps} AS steps FROM looped WHERE seq <= sent
+        SELECT category, key, measure, line, seq, {steps} AS steps FROM looped WHERE seq <= sent
         """
-    )
 
 
 def compute_windows(db: duckdb.DuckDBPyConnection, run: Run, size: int, slide: int) -> None:

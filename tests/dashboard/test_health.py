@@ -29,10 +29,10 @@ def watched():
         watch.stop()
 
 
-def until(watch, is_up, seconds=SECONDS):
+def until(watch, is_up, seconds=SECONDS, says=None):
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
-        if (part := watch.parts()["part"]).is_up is is_up:
+        if (part := watch.parts()["part"]).is_up is is_up and says in {None, part.says}:
             return part
         time.sleep(0.05)
     raise AssertionError(watch.parts())
@@ -81,6 +81,5 @@ def test_a_part_that_answers_but_does_not_do_its_work_is_away(watched):
 
 def test_what_details_say_stands_first(watched):
     watch = watched(up, lambda _run: Answer(is_up=True, says="flow running", figures=(("queued", "0"),)))
-    time.sleep(0.5)
-    part = watch.parts()["part"]
+    part = until(watch, True, says="flow running")
     assert (part.says, part.figures) == ("flow running", (("queued", "0"), ("rows", "5")))
