@@ -9,7 +9,6 @@ and in the second half of the outage no part held more than in the first.
 import os
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -26,7 +25,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.ground import START, Watch, memory_of_parts, prepare, window_job
+from benchmarks.ground import START, Watch, memory_of_parts, prepare, replay_command, window_job
 from flink_jobs.cluster import Cluster
 from stack.servers import Stack
 from streamproof.late_rows import late_rows
@@ -157,8 +156,7 @@ def main(
     files = {category: home.home / "samples" / f"pressure-{category}-{rows}.csv" for category in CATEGORIES}
     for category, file in files.items():
         write_sample(file, rows, seed=category)
-    command = [sys.executable, "-m", "edge_replayer", contract.name, *(f"{c}={f}" for c, f in files.items())]
-    command += ["--rate", "max", "--start", START, "--run", run]
+    command = replay_command(files, "--rate", "max", "--start", START, "--run", run, stream=contract.name)
     with window_job(run) as job:
         with (
             subprocess.Popen(command, cwd=Path(__file__).parents[1], env=os.environ) as replaying,

@@ -10,8 +10,6 @@ from benchmarks.ground import (
     WINDOW,
     PartsWatch,
     TopicWatch,
-    first_task_ran,
-    join_taskmanagers,
     percentiles,
     prove,
     replay,
@@ -19,6 +17,7 @@ from benchmarks.ground import (
     window_job,
 )
 from benchmarks.measure import Benchmark, Once
+from benchmarks.side_by_side.own_job import measure_job
 from streams.contract import load_contract
 from streams.errors import StreamproofError
 from streams.run import load_run, new_run_id
@@ -54,20 +53,10 @@ def _throughput(batch_rows: int) -> Callable[[int], Once]:
 
 def _backlog(rows: int) -> Once:
     """Send the run to its end while no job is there; then measure the job, from its first task to the last window."""
-    run, contract = new_run_id(), load_contract("ratings")
+    run = new_run_id()
     replay(run, sample_files(rows), "--rate", "max", "--start", START)
     sent = load_run(run, HomeSettings())
-    with (
-        TopicWatch(contract.topics.windows, run, keep=False) as windows,
-        PartsWatch() as parts,
-        window_job(run, start=sent.began) as job,
-    ):
-        windows.wait_until_quiet()
-        began, cpu, last = first_task_ran(job), join_taskmanagers(parts.cpu()), windows.last
-        manifest = prove(run, job)
-    rows_sent = sum(counts.sent for counts in manifest.rows.values())
-    used = cpu["jobmanager"] + cpu["taskmanager"]
-    return Once(rows_sent / (last - began), {"CPU with the job's start, µs/row": 1e6 * used / rows_sent})
+    return measure_job(sent, start=sent.began)
 
 
 def _latency(rate: int) -> Callable[[int], Once]:

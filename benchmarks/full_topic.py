@@ -38,37 +38,25 @@ _IN_FLIGHT = 50_000
 _TIMEOUT_S = 60
 
 
-def fill_topic(
-    run: str,
-    rows: int,
-    *,
-    products: int = PRODUCTS,
-    interval: Fraction = INTERVAL,
-    categories: Sequence[str] = CATEGORIES,
-) -> Run:
+def fill_topic(manifest: Run) -> Run:
     """Write a run's rows into a topic of its own, with the messages that the edge and the flow would make.
 
     Nothing is lost or doubled. The topics are named after the run; ``remove_topics`` removes them.
 
     Args:
-        run: the id of the new run.
-        rows: how many, in all categories together.
-        products: of each category.
-        interval: milliseconds between two rows of a category.
-        categories: their names.
+        manifest: what ``new_run`` has returned.
 
     Returns:
-        The run's manifest as it was saved: finished, every row confirmed.
+        The same manifest as it was saved: finished, every row confirmed.
 
     Raises:
         StreamproofError: Kafka cannot be reached, or does not take a row.
 
     """
     kafka = KafkaSettings()
-    manifest = new_run(run, rows, products=products, interval=interval, categories=categories)
     contract, files = manifest.contract, {category: source.file for category, source in manifest.sources.items()}
     ensure_topics(contract, kafka)
-    options = ReplayOptions(contract=contract, files=files, interval=interval, clock="virtual", start=START_MS)
+    options = ReplayOptions(contract=contract, files=files, interval=manifest.interval, clock="virtual", start=START_MS)
     readers = {category: CsvRows(contract, file) for category, file in files.items()}
     schedule = Schedule(
         options, START_MS, readers, dict.fromkeys(files, refuse), threading.Event(), HomeSettings().home
@@ -80,7 +68,7 @@ def fill_topic(
         manifest.end = event_time
 
     sender = Sender(
-        payloads=Payloads(run, contract, list(files)),
+        payloads=Payloads(manifest.run, contract, list(files)),
         publisher=_ToKafka(contract, kafka, in_flight),
         in_flight=in_flight,
         batch_rows=BATCH_ROWS,
@@ -115,7 +103,16 @@ def new_run(
     interval: Fraction = INTERVAL,
     categories: Sequence[str] = CATEGORIES,
 ) -> Run:
-    """Return the manifest of such a run with all its rows sent, none confirmed; nothing is sent or saved."""
+    """Return the manifest of such a run with all its rows sent, none confirmed; nothing is sent or saved.
+
+    Args:
+        run: the id of the new run.
+        rows: how many, in all categories together.
+        products: of each category.
+        interval: milliseconds between two rows of a category.
+        categories: their names.
+
+    """
     ratings, now = load_contract("ratings"), datetime.now(UTC)
     name = f"{ratings.name}.{run}"
     topics = Topics(rows=name, dead_letters=f"{name}.dead-letter", windows=f"{name}.averages")

@@ -30,7 +30,7 @@ from streamproof.late_rows import late_rows
 from streamproof.row_stages import STAGES
 from streamproof.sample_ratings import PRODUCTS, write_sample
 from streamproof.start_servers import extensions_folder, start_servers
-from streams.contract import Contract, load_contract
+from streams.contract import Contract, copy_contract, load_contract
 from streams.errors import StreamproofError
 from streams.run import Run, load_run
 from streams.settings import HomeSettings, KafkaSettings
@@ -79,6 +79,19 @@ def refuse(line: int, reason: str, _: bytes) -> None:
     raise StreamproofError(f"line {line} of a generated file does not fit: {reason}")
 
 
+def contract_file(stream: str) -> Path:
+    """Return the contract of a stream of its own, which is that of the ratings under another name."""
+    file = HomeSettings().home / "bench" / f"{stream}.toml"
+    copy_contract("ratings", stream, file)
+    return file
+
+
+def replay_command(files: Mapping[str, Path], *options: str, stream: str = "ratings") -> list[str]:
+    """Return the command that replays as a user does, to be run in the checkout."""
+    sources = [f"{category}={file}" for category, file in files.items()]
+    return [sys.executable, "-m", "edge_replayer", stream, *sources, *options]
+
+
 def replay(run: str, files: dict[str, Path], *options: str, stream: str = "ratings") -> float:
     """Replay in a process of its own, as a user does; return that process's CPU seconds.
 
@@ -86,9 +99,8 @@ def replay(run: str, files: dict[str, Path], *options: str, stream: str = "ratin
         StreamproofError: it fails.
 
     """
-    sources = [f"{category}={file}" for category, file in files.items()]
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
-    command = [sys.executable, "-m", "edge_replayer", stream, *sources, "--run", run, *options]
+    command = replay_command(files, "--run", run, *options, stream=stream)
     done = subprocess.run(command, cwd=_CHECKOUT, capture_output=True, text=True, check=False)
     if done.returncode:
         raise StreamproofError(f"the replay of {run} failed: {done.stderr[-2000:]}")

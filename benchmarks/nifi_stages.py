@@ -13,7 +13,6 @@ share the machine's cores. FlowFiles are as large as the source makes them when 
 """
 
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -24,13 +23,13 @@ from typing import Any
 from nipyapi import canvas
 
 from benchmarks.full_topic import BATCH_ROWS
-from benchmarks.ground import CATEGORIES, START, prove, replay, sample_files, window_job
+from benchmarks.ground import CATEGORIES, START, contract_file, prove, replay, replay_command, sample_files, window_job
 from benchmarks.measure import Benchmark, Once
 from edge_replayer.options import MAX_IN_FLIGHT
 from nifi_templates.connection import nifi_connection
 from nifi_templates.definition import QUEUED_FLOWFILES, SOURCE, TELL_EDGE
 from nifi_templates.deployment import deploy, received_rows, remove
-from streams.contract import copy_contract, load_contract
+from streams.contract import load_contract
 from streams.errors import StreamproofError
 from streams.run import load_run, new_run_id
 from streams.settings import HomeSettings, NifiSettings
@@ -99,8 +98,7 @@ def measure(rows: int) -> Once:
     """
     rows -= rows % len(CATEGORIES)
     run, start = new_run_id(), round(datetime.now(UTC).timestamp() * 1000)
-    file = HomeSettings().home / "bench" / f"{STREAM}.toml"
-    copy_contract("ratings", STREAM, file)
+    file = contract_file(STREAM)
     remove(STREAM, force=True)
     deploy(load_contract(str(file)))
     deployed = time.monotonic()
@@ -155,10 +153,8 @@ def _received(run: str) -> int:
 @contextmanager
 def _replay(run: str, rows: int, contract: Path) -> Iterator[subprocess.Popen[bytes]]:
     """Let the edge send as many rows to the broker as may be unconfirmed, and the next ones when it may."""
-    files = sample_files(rows)
-    command = [sys.executable, "-m", "edge_replayer", str(contract), *(f"{c}={f}" for c, f in files.items())]
-    command += ["--rate", "max", "--start", START, "--run", run, "--in-flight", str(MAX_IN_FLIGHT)]
-
+    options = ("--rate", "max", "--start", START, "--run", run, "--in-flight", str(MAX_IN_FLIGHT))
+    command = replay_command(sample_files(rows), *options, stream=str(contract))
     replayer = subprocess.Popen(command, cwd=_CHECKOUT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     with replayer:
         try:

@@ -3,16 +3,15 @@
 import subprocess
 import time
 from collections.abc import Callable
-from pathlib import Path
 
 from paho.mqtt.client import Client
 from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 
-from benchmarks.ground import CATEGORIES, START, refuse, replay, sample_files
+from benchmarks.ground import CATEGORIES, START, contract_file, refuse, replay, sample_files
 from benchmarks.measure import Benchmark, Once
 from edge_replayer.csv_rows import CsvRows
 from edge_replayer.payload import Payloads
-from streams.contract import copy_contract, load_contract
+from streams.contract import load_contract
 from streams.errors import StreamproofError
 from streams.run import load_run, new_run_id
 from streams.settings import HomeSettings, MqttSettings
@@ -29,7 +28,7 @@ def _edge(batch_rows: int) -> Callable[[int], Once]:
             run,
             sample_files(rows),
             *("--rate", "max", "--start", START, "--confirm", "broker", "--batch-rows", str(batch_rows)),
-            stream=str(_contract_file()),
+            stream=str(contract_file(_STREAM)),
         )
         ended = time.time()
         began = (load_run(run, HomeSettings()).began or 0) / 1000
@@ -81,12 +80,6 @@ def _messages(rows: int, batch_rows: int) -> list[bytes]:
     payloads = Payloads("bench", contract, [category])
     numbered = [(seq, seq, body) for seq, (_, _, body) in enumerate(CsvRows(contract, file).rows(refuse), 1)]
     return [payloads.rows(category, numbered[at : at + batch_rows], at) for at in range(0, rows, batch_rows)]
-
-
-def _contract_file() -> Path:
-    file = HomeSettings().home / "bench" / f"{_STREAM}.toml"
-    copy_contract("ratings", _STREAM, file)
-    return file
 
 
 PUBLISH = {

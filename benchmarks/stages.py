@@ -12,7 +12,16 @@ from pathlib import Path
 
 import psutil
 
-from benchmarks.ground import START, join_taskmanagers, memory_of_parts, prove, replay, sample_files, window_job
+from benchmarks.ground import (
+    START,
+    join_taskmanagers,
+    memory_of_parts,
+    prove,
+    replay,
+    replay_command,
+    sample_files,
+    window_job,
+)
 from benchmarks.measure import Benchmark, NotProvenError, Once
 from stack.servers import Stack
 from streams.run import new_run_id
@@ -33,10 +42,9 @@ _FIRST_PORT = 24_651
 
 def _read(rows: int) -> Once:
     """Let the edge read, check and write messages, to nowhere."""
-    files = [f"{category}={file}" for category, file in sample_files(rows).items()]
-    command = [sys.executable, "-m", "edge_replayer", "ratings", *files, "--rate", "max", "--start", START]
+    command = replay_command(sample_files(rows), "--rate", "max", "--start", START, "--to", "stdout")
     began = time.monotonic()
-    subprocess.run([*command, "--to", "stdout"], cwd=_CHECKOUT, stdout=subprocess.DEVNULL, check=True)
+    subprocess.run(command, cwd=_CHECKOUT, stdout=subprocess.DEVNULL, check=True)
     return Once(rows / (time.monotonic() - began))
 
 

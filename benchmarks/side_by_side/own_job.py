@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from fractions import Fraction
 
-from benchmarks.full_topic import fill_topic, remove_topics
+from benchmarks.full_topic import fill_topic, new_run, remove_topics
 from benchmarks.ground import (
     CATEGORIES,
     WINDOW,
@@ -16,9 +16,10 @@ from benchmarks.ground import (
     window_job,
 )
 from benchmarks.measure import Once
+from flink_jobs.records import Start
 from flink_jobs.window import Window
 from streamproof.sample_ratings import PRODUCTS
-from streams.run import new_run_id
+from streams.run import Run, new_run_id
 
 
 def from_full_topic(
@@ -42,19 +43,34 @@ def from_full_topic(
         NotProvenError: a row or a window is not right.
 
     """
-    run = fill_topic(new_run_id(), rows, products=products, interval=interval, categories=categories)
+    run = fill_topic(new_run(new_run_id(), rows, products=products, interval=interval, categories=categories))
     try:
-        with (
-            TopicWatch(run.contract.topics.windows, run.run, keep=False) as windows,
-            PartsWatch() as parts,
-            window_job(run.run, run.contract, window=window) as job,
-        ):
-            windows.wait_until_quiet()
-            began, cpu, last = first_task_ran(job), join_taskmanagers(parts.cpu()), windows.last
-            checkpoint, memory = largest_checkpoint(job), parts.most_flink_memory
-            prove(run.run, job)
+        return measure_job(run, window=window)
     finally:
         remove_topics(run)
+
+
+def measure_job(run: Run, *, window: Window = WINDOW, start: Start | None = None) -> Once:
+    """Submit the job for a run whose rows are all in Kafka; measure as ``from_full_topic`` does.
+
+    Args:
+        run: the run's manifest.
+        window: the window's shape.
+        start: where in the topic the job begins to read; without it, at the beginning.
+
+    Raises:
+        NotProvenError: a row or a window is not right.
+
+    """
+    with (
+        TopicWatch(run.contract.topics.windows, run.run, keep=False) as windows,
+        PartsWatch() as parts,
+        window_job(run.run, run.contract, window=window, start=start) as job,
+    ):
+        windows.wait_until_quiet()
+        began, cpu, last = first_task_ran(job), join_taskmanagers(parts.cpu()), windows.last
+        checkpoint, memory = largest_checkpoint(job), parts.most_flink_memory
+        prove(run.run, job)
     sent = sum(counts.sent for counts in run.rows.values())
     used = {part: cpu[part] / sent * 1e6 for part in ("jobmanager", "taskmanager")}
     return Once(

@@ -78,7 +78,7 @@ def python_of(library: str | None) -> Path:
 
 def windows(program: str, rows: int, *, interval: Fraction, library: str | None = None) -> Once:
     """Let a streaming program compute the windows of a full topic of its own."""
-    run, job = fill_topic(new_run_id(), rows, interval=interval), program.removeprefix("windows_")
+    run, job = fill_topic(new_run(new_run_id(), rows, interval=interval)), program.removeprefix("windows_")
     topics, kafka = run.contract.topics, KafkaSettings()
     try:
         said = ask(

@@ -90,7 +90,7 @@ def messages(run, servers):
 
 
 def test_a_full_topic_is_a_finished_run_whose_windows_the_job_proves(servers):
-    run = fill_topic(new_run_id(), ROWS, products=5)
+    run = fill_topic(new_run(new_run_id(), ROWS, products=5))
     try:
         assert load_run(run.run, servers.home) == run
         found = messages(run, servers)
