@@ -21,6 +21,7 @@ MARK = "STREAMPROOF_STACK_HOME"
 _SAME_START = 2.0  # seconds; the system computes a start time from a clock that may be set meanwhile
 _LOG_LIMIT = 20_000_000  # bytes; a longer log is put aside when its part starts
 _EXIT_CODE_SECONDS = 2.0
+_EXECVE_SECONDS = 2.0
 _BY_SIGNAL = 128  # shells add this to a signal's number
 
 # Whoever looks after a part is seldom the process that started it, and only a parent learns an exit code: this parent.
@@ -168,7 +169,13 @@ class Processes:
         half.replace(self._records / f"{name}.json")
 
     def _carries_mark(self, process: psutil.Process) -> bool:
-        return process.environ().get(MARK) == str(self._home)
+        # In the midst of execve(2) a process has no environment to show; one that has ended never has one again.
+        deadline = time.monotonic() + _EXECVE_SECONDS
+        while not (environment := process.environ()) and process.status() != psutil.STATUS_ZOMBIE:
+            if time.monotonic() > deadline:
+                break
+            time.sleep(0.001)
+        return environment.get(MARK) == str(self._home)
 
 
 def _how(code: int) -> str:

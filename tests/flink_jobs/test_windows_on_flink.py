@@ -293,19 +293,18 @@ def test_rows_with_a_field_that_cannot_be_read_are_in_no_window(servers, run_job
     stream, t = contract(f"nulls_{random.randrange(10**9)}"), 1_700_000_000_000
     topic = Topic(servers, stream)
     row = {"category": "Books", "seq": 1, "event_time": t, "key": "007", "rating": 4.5}
-    for run in ("nulls", "live"):
-        topic.send(row, t - 1, run=run)
-        for seq, change in enumerate([{"rating": "good"}, {"rating": None}, {"key": None}, {"category": None}], 2):
-            bad = row | {"seq": seq} | change
-            fields = {"product_id": bad["key"], "rating": bad["rating"], "taken": t}
-            topic._put("007", run, bad["category"], bad["seq"], t, t - 1, fields)
-        topic.mark(END_SEQ, t, run=run)
+    topic.send(row, t - 1, run="nulls")
+    for seq, change in enumerate([{"rating": "good"}, {"rating": None}, {"key": None}, {"category": None}], 2):
+        bad = row | {"seq": seq} | change
+        fields = {"product_id": bad["key"], "rating": bad["rating"], "taken": t}
+        topic._put("007", "nulls", bad["category"], bad["seq"], t, t - 1, fields)
+    topic.mark(END_SEQ, t, run="nulls")
     topic.producer.flush()
     expected = true_windows([row], 30_000, 5_000)
     followed = run_job(stream, 30_000, 5_000, run="nulls")
     live = run_job(stream, 30_000, 5_000, start="earliest")
     assert topic.wait_for_windows(expected, followed) == expected
-    assert topic.wait_for_windows(expected * 2, live) == sorted(expected * 2)
+    assert topic.wait_for_windows(expected, live) == expected
 
 
 def test_a_job_that_the_jobmanager_lost_goes_on_under_its_label_exactly_once(servers, run_job):

@@ -44,6 +44,14 @@ def test_a_part_is_found_by_another_command_and_stopped(tmp_path, processes):
     assert not started.is_running()
 
 
+def test_a_part_is_found_in_the_midst_of_being_replaced_by_the_program_that_it_executes(tmp_path, processes):
+    again = tmp_path / "again.sh"
+    again.write_text('#!/bin/sh\nexec "$0"\n')
+    again.chmod(0o755)
+    started = start(processes, Program([str(again)], tmp_path))
+    assert [processes.find("nifi") for _ in range(500)] == [started] * 500
+
+
 def test_a_part_that_ignores_the_polite_signal_is_killed(tmp_path, processes):
     deaf = (
         "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('deaf', flush=True); time.sleep(600)"
