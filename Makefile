@@ -27,7 +27,7 @@ down: $(STAMP)
 	$(VENV)/bin/streamproof down
 
 $(STAMP): requirements.lock pyproject.toml | $(VENV)/bin/uv
-	$(VENV)/bin/uv pip sync --python $(VENV)/bin/python --require-hashes requirements.lock
+	$(VENV)/bin/uv pip sync --compile-bytecode --python $(VENV)/bin/python --require-hashes requirements.lock
 	$(VENV)/bin/uv pip install --python $(VENV)/bin/python --quiet --no-deps --no-build-isolation --editable .
 	touch $@
 
