@@ -50,29 +50,30 @@ def average_chart(series: dict[str, Series], bounds: tuple[float, float], measur
 
 
 def distribution_chart(
-    newest: Sequence[int], before: Sequence[int], bounds: tuple[float, float], things: str, measure: str
+    products: Sequence[int], before: Sequence[int] | None, bounds: tuple[float, float], things: str, measure: str
 ) -> go.Figure:
-    """Draw how many products have which average: bars for the newest window, points for the one before."""
+    """Draw how many products have which average: bars; points for the window before, if there is one to compare."""
     width = bin_width(bounds)
     middles = [bounds[0] + (each + 0.5) * width for each in range(BINS)]
     figure = _figure(things)
     figure.add_bar(
         x=middles,
-        y=list(newest),
+        y=list(products),
         width=width * 0.9,
         name="newest window",
         marker={"color": _COLOURS[0]},
         hovertemplate="about %{x:.2f}: %{y:,}<extra></extra>",
     )
-    figure.add_scatter(
-        x=middles,
-        y=list(before),
-        name="the window before",
-        mode="markers",
-        marker={"color": _COLOURS[1], "symbol": "diamond-open", "size": 8, "line": {"width": 2}},
-        hovertemplate="before, about %{x:.2f}: %{y:,}<extra></extra>",
-    )
-    figure.update_layout(showlegend=True, legend={"orientation": "h", "y": -0.25})
+    if before is not None:
+        figure.add_scatter(
+            x=middles,
+            y=list(before),
+            name="the window before",
+            mode="markers",
+            marker={"color": _COLOURS[1], "symbol": "diamond-open", "size": 8, "line": {"width": 2}},
+            hovertemplate="before, about %{x:.2f}: %{y:,}<extra></extra>",
+        )
+        figure.update_layout(showlegend=True, legend={"orientation": "h", "y": -0.25})
     figure.update_xaxes(title=f"average {measure}")
     return figure
 

@@ -118,13 +118,24 @@ class Windows:
 
     def distribution(self, window_start: int, bounds: tuple[float, float]) -> list[int]:
         """Return how many products of a window have their average in each of ``BINS`` equal parts of the bounds."""
+        return self._bins("SELECT average FROM of_job() WHERE window_start = ?", [window_start], bounds)
+
+    def distribution_of_run(self, bounds: tuple[float, float]) -> list[int]:
+        """Return the same for the averages of all rows; each is in one window whose start is a multiple of its size."""
+        averages = f"""
+            SELECT (sum(total) / sum(n))::DOUBLE AS average FROM of_job()
+            WHERE window_start % {self._job.size} = 0 GROUP BY category, key
+            """
+        return self._bins(averages, [], bounds)
+
+    def _bins(self, averages: str, parameters: list[int], bounds: tuple[float, float]) -> list[int]:
         found = dict(
             self._db.execute(
                 f"""
                 SELECT least({BINS - 1}, greatest(0, floor((average - ?) / ?)))::BIGINT AS bin, count(*)
-                FROM of_job() WHERE window_start = ? GROUP BY bin
+                FROM ({averages}) GROUP BY bin
                 """,
-                [bounds[0], bin_width(bounds), window_start],
+                [bounds[0], bin_width(bounds), *parameters],
             ).fetchall()
         )
         return [found.get(each, 0) for each in range(BINS)]

@@ -1,5 +1,6 @@
 """The ``streamproof`` command: every stage's commands, and those that need several stages."""
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -22,6 +23,9 @@ from streamproof.lost_jobs import resubmit_lost_jobs
 from streamproof.row_stages import STAGES
 from streamproof.start_servers import extensions_folder, start_servers
 from streams.command import console, new_app
+from streams.settings import HomeSettings, KafkaSettings
+from validation.jobs import Wanted
+from validation.verdict import validate as judge
 
 app = new_app("Replay a CSV through MQTT, NiFi, Kafka and Flink, and prove every window.")
 
@@ -75,6 +79,29 @@ validation.cli.late_rows, validation.cli.stages = late_rows, STAGES
 app.command()(validation.cli.validate)
 app.command()(validation.cli.audit)
 app.command()(validation.cli.windows)
+
+
+@app.command()
+def report(
+    run: validation.cli.RunArgument,
+    output: Annotated[
+        Path | None, typer.Option(help="The file to write. Default: report.html beside the manifest.")
+    ] = None,
+    job: validation.cli.JobOption = None,
+    size: validation.cli.SizeOption = None,
+    slide: validation.cli.SlideOption = None,
+) -> None:
+    """Judge a run and write one HTML page that needs no network: verdict, charts, what ran, settings."""
+    from streamproof.run_report import write_run_report  # plotly takes a second to load
+
+    home, kafka = HomeSettings(), KafkaSettings()
+    wanted = Wanted.parse(job, size, slide)
+    verdict = judge(run, home, kafka, wanted=wanted, wait=validation.cli.WAIT_SECONDS, late=late_rows, stages=STAGES)
+    page = output or home.runs / run / "report.html"
+    write_run_report(verdict, home, kafka, page)
+    console.print(f"report: {page} ({'PROVEN' if verdict.proven else 'NOT PROVEN'})", markup=False, soft_wrap=True)
+
+
 dashboard.cli.questions = questions
 app.command()(dashboard.cli.dashboard)
 app.command()(drills.cli.drill)

@@ -24,6 +24,9 @@ JobOption = Annotated[
 SizeOption = Annotated[str | None, typer.Option(help="Only windows of this size, like 30s.")]
 SlideOption = Annotated[str | None, typer.Option(help="Only windows with this slide, like 5s.")]
 
+WAIT_SECONDS = 30.0
+"""How long more windows or rows are waited for while any is missing, unless another time is asked for."""
+
 late_rows: LateRows | None = None
 """Who can tell how many rows a job dropped as late; the ``streamproof`` command puts the one of its Flink here."""
 
@@ -38,7 +41,7 @@ def validate(  # noqa: PLR0913, PLR0917 - each option of a command is a paramete
     slide: SlideOption = None,
     wait: Annotated[
         str, typer.Option(help="While anything is missing, read on until nothing new came for so long; 0 for not.")
-    ] = "30s",
+    ] = f"{WAIT_SECONDS:g}s",
     json: Annotated[bool, typer.Option("--json", help="Print the verdict as JSON.")] = False,
 ) -> None:
     """Prove that a run lost no row and that every window is right; exit code 0 only when all is proven."""

@@ -84,19 +84,23 @@ def count(number: int | None) -> str:
 def write_report(verdict: Verdict, folder: Path) -> Path:
     """Write ``validation.json`` and ``validation.html`` into a run's folder; return the path of the page."""
     (folder / "validation.json").write_text(verdict.model_dump_json(indent=2) + "\n", encoding="utf-8")
+    path = folder / "validation.html"
+    path.write_text(render(verdict, Path(__file__).with_name("report.html")), encoding="utf-8")
+    return path
+
+
+def render(verdict: Verdict, template: Path, **more: object) -> str:
+    """Return a page in HTML; the template may extend ``report.html``, and is given ``more``."""
     templates = Environment(
-        loader=FileSystemLoader(Path(__file__).parent),
+        loader=FileSystemLoader([template.parent, Path(__file__).parent]),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    page = templates.get_template("report.html").render(
-        verdict=verdict, stages=STAGES, shape=shape(verdict), values=_values, count=count
+    return templates.get_template(template.name).render(
+        verdict=verdict, stages=STAGES, shape=shape(verdict), values=_values, count=count, **more
     )
-    path = folder / "validation.html"
-    path.write_text(page, encoding="utf-8")
-    return path
 
 
 def shape(verdict: Verdict) -> str:

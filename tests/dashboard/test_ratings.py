@@ -57,6 +57,16 @@ def test_a_long_line_is_thinned_out_to_its_newest_window_and_says_so(db):
     assert len(Windows(db, JOB).sizes()) <= POINTS
 
 
+def test_the_distribution_of_a_run_counts_each_row_once(db):
+    for start, total in ((0, 2), (2000, 9), (4000, 10)):
+        write(db, "A", start, (2, total / 2))
+        db.execute("UPDATE kafka_windows SET total = ? WHERE window_start = ?", [total, start])
+    write(db, "B", 4000, (1, 5.0))
+    db.execute("UPDATE kafka_windows SET total = 5 WHERE key = 'B'")
+    bins = Windows(db, JOB).distribution_of_run((1.0, 5.0))
+    assert {number: products for number, products in enumerate(bins) if products} == {10: 1, BINS - 1: 1}
+
+
 def test_the_newest_window_is_the_last_that_event_time_has_passed(db):
     assert Windows(db, JOB).newest(0) is None
     for start in (0, 2000, 4000):
