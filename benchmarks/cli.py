@@ -12,7 +12,7 @@ from rich.table import Column, Table
 from benchmarks.chain import CHAIN
 from benchmarks.ground import prepare
 from benchmarks.growth import GROWTH
-from benchmarks.measure import Benchmark, Report, Result, machine, repeat
+from benchmarks.measure import Benchmark, Report, Result, machine, number, repeat
 from benchmarks.nifi_stages import NIFI_STAGES
 from benchmarks.publish import PUBLISH
 from benchmarks.side_by_side.runner import SIDE_BY_SIDE, say_ratios
@@ -104,7 +104,7 @@ def _print(report: Report) -> None:
         table.add_row(*_row(result))
         for name, value in result.parts.items():
             what, _, unit = name.rpartition(", ")
-            table.add_row(f"  {what or unit}", _number(value), unit if what else "", style="dim")
+            table.add_row(f"  {what or unit}", number(value), unit if what else "", style="dim")
     out.print(table)
     for ratio in say_ratios(report.results):
         out.print(ratio)
@@ -117,16 +117,12 @@ def _markdown(results: list[Result]) -> Iterator[str]:
     yield "|---|---:|---:|---:|---|---:|" + "---:|" * len(parts)
     for result in results:
         name, median, unit, spread, runs, rows = _row(result)
-        figures = (_number(result.parts[part]) if part in result.parts else "" for part in parts)
+        figures = (number(result.parts[part]) if part in result.parts else "" for part in parts)
         yield "| " + " | ".join((f"`{name}`", rows, runs, median, unit, spread, *figures)) + " |"
 
 
 def _row(result: Result) -> list[str]:
     if result.median is None:
         return [result.name, "NOT PROVEN", result.unit, "", "0", f"{result.rows:,}"]
-    spread = f"{_number(min(result.runs))} to {_number(max(result.runs))}"
-    return [result.name, _number(result.median), result.unit, spread, str(len(result.runs)), f"{result.rows:,}"]
-
-
-def _number(value: float) -> str:
-    return f"{value:,.0f}" if abs(value) >= 100 else f"{value:,.1f}"  # noqa: PLR2004 - three digits are enough
+    spread = f"{number(min(result.runs))} to {number(max(result.runs))}"
+    return [result.name, number(result.median), result.unit, spread, str(len(result.runs)), f"{result.rows:,}"]

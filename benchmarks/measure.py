@@ -141,13 +141,13 @@ def repeat(name: str, benchmark: Benchmark, rows: int, times: int) -> Result:
     """Run a benchmark several times. It ends at the first run that is not proven, and then has no figures."""
     found: list[Once] = []
     reason = ""
-    for number in range(1, times + 1):
+    for run in range(1, times + 1):
         try:
             found.append(benchmark.run(rows))
         except NotProvenError as error:
             found, reason = [], str(error)
             break
-        console.print(f"{name} {number}/{times}: {found[-1].value:,.4g} {benchmark.unit}", markup=False, soft_wrap=True)
+        console.print(f"{name} {run}/{times}: {number(found[-1].value)} {benchmark.unit}", markup=False, soft_wrap=True)
     return Result(
         name=name,
         unit=benchmark.unit,
@@ -158,6 +158,11 @@ def repeat(name: str, benchmark: Benchmark, rows: int, times: int) -> Result:
         proven=bool(found) and all(once.right for once in found),
         reason=reason,
     )
+
+
+def number(value: float) -> str:
+    """Write a figure: three digits are enough, and with fewer one behind the point."""
+    return f"{value:,.0f}" if abs(value) >= 100 else f"{value:,.1f}"  # noqa: PLR2004
 
 
 def _medians(found: Sequence[Once]) -> dict[str, float]:

@@ -33,6 +33,7 @@ def numbered_rows(db: duckdb.DuckDBPyConnection, run: Run) -> str:
     """
     order = "time, line" if run.pace == "file" else "line"
     steps = f"time - {_first_time(db)}" if run.pace == "file" else "seq - 1"
+    seq = "row + unnest(range(rounds)) * accepted" if run.loop else "row"
     return f"""
         WITH numbered AS (
             SELECT category, key, measure, time, line,
@@ -40,7 +41,7 @@ def numbered_rows(db: duckdb.DuckDBPyConnection, run: Run) -> str:
             FROM accepted
         ),
         looped AS (
-            SELECT category, key, measure, time, line, row + unnest(range(rounds)) * accepted AS seq, sent
+            SELECT category, key, measure, time, line, {seq} AS seq, sent
             FROM numbered JOIN sent_rows USING (category)
         )
         SELECT category, key, measure, line, seq, {steps} AS steps FROM looped WHERE seq <= sent
