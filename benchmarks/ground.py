@@ -136,10 +136,10 @@ def first_task_ran(job: str) -> float:
     return float(min(task["timestamps"]["RUNNING"] for tasks in times for task in tasks)) / 1000
 
 
-def largest_checkpoint(job: str) -> int:
-    """Return the bytes of the largest checkpoint that a job has completed: its state, and what its sink has open."""
+def checkpoint_sizes(job: str) -> dict[str, float]:
+    """Return the sizes in bytes (state, and what the sink has open) of completed checkpoints: max, p95 and others."""
     with _flink(job) as flink:
-        return int(flink.get("/checkpoints").json()["summary"]["state_size"]["max"])
+        return dict(flink.get("/checkpoints").json()["summary"]["state_size"])
 
 
 def _flink(job: str) -> httpx.Client:

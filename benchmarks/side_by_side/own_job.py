@@ -9,9 +9,9 @@ from benchmarks.ground import (
     WINDOW,
     PartsWatch,
     TopicWatch,
+    checkpoint_sizes,
     first_task_ran,
     join_taskmanagers,
-    largest_checkpoint,
     prove,
     window_job,
 )
@@ -69,7 +69,7 @@ def measure_job(run: Run, *, window: Window = WINDOW, start: Start | None = None
     ):
         windows.wait_until_quiet()
         began, cpu, last = first_task_ran(job), join_taskmanagers(parts.cpu()), windows.last
-        checkpoint, memory = largest_checkpoint(job), parts.most_flink_memory
+        checkpoints, memory = checkpoint_sizes(job), parts.most_flink_memory
         prove(run.run, job)
     sent = sum(counts.sent for counts in run.rows.values())
     used = {part: cpu[part] / sent * 1e6 for part in ("jobmanager", "taskmanager")}
@@ -79,6 +79,7 @@ def measure_job(run: Run, *, window: Window = WINDOW, start: Start | None = None
             "CPU with the job's start, µs/row": sum(used.values()),
             "TaskManagers alone, µs/row": used["taskmanager"],
             "Flink's memory, MB": memory / 1e6,
-            "largest checkpoint, MB": checkpoint / 1e6,
+            "largest checkpoint, MB": checkpoints["max"] / 1e6,
+            "checkpoints' p95, MB": checkpoints["p95"] / 1e6,
         },
     )

@@ -36,5 +36,5 @@ def test_other_products_categories_and_windows_are_proven_too_with_memory_and_th
     )
     assert once.value > 0
     assert once.parts["Flink's memory, MB"] > 100
-    assert 0 < once.parts["largest checkpoint, MB"] < 100
+    assert 0 < once.parts["checkpoints' p95, MB"] <= once.parts["largest checkpoint, MB"] < 100
     assert 0 < once.parts["TaskManagers alone, µs/row"] < once.parts["CPU with the job's start, µs/row"]
