@@ -20,7 +20,7 @@ from validation.kafka_records import RunRecords
 from validation.report import render, shape
 from validation.verdict import Verdict, open_database
 
-_PRODUCTS = 5
+_PRODUCTS = 3
 _VERSIONS = ("apache-flink", "nipyapi", "paho-mqtt", "confluent-kafka", "duckdb", "plotly")
 
 
