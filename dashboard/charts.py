@@ -1,4 +1,4 @@
-"""The charts. Their texts and lines take the page's colours (dashboard.css), so they follow light and dark."""
+"""The charts. Their texts and lines take the page's colours (assets/charts.css), so they follow light and dark."""
 
 from collections.abc import Sequence
 from datetime import UTC, datetime

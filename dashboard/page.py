@@ -11,7 +11,7 @@ from dashboard.attributes import attributes
 from dashboard.chain_picture import chain_picture
 from dashboard.dead_letter_list import letter_buttons, letter_detail, reasons_table
 from dashboard.health import PartHealth
-from dashboard.ratings import Mover, Windows
+from dashboard.ratings import Mover, Windows, sampled_lines, sampled_sizes
 from dashboard.reader import RATE_SECONDS, Picture, Reader
 from dashboard.tables import table
 from dashboard.verdict_card import LISTED, name_of, verdict_card, window_detail
@@ -301,9 +301,7 @@ def _renew_ratings(app: Dash, reader: Reader) -> None:
         ]
         series = {f"{key} ({category})": windows.series(category, key) for category, key in products}
         caption = f"Average {measure} over time, at the end of each window (UTC)"
-        if (step := max((each.step for each in series.values()), default=1)) > 1:
-            caption += f"; sampled: of the longest line each {step}th window is drawn"
-        return charts.average_chart(series, windows.bounds(), measure), caption
+        return charts.average_chart(series, windows.bounds(), measure), caption + sampled_lines(series.values())
 
     @app.callback(
         Output("distribution", "figure"),
@@ -329,13 +327,11 @@ def _renew_ratings(app: Dash, reader: Reader) -> None:
             windows.distribution(start, bounds), windows.distribution(start - size, bounds), bounds, things, measure
         )
         sizes = windows.sizes()
-        step = max(1, round((sizes[-1].end - sizes[0].end) / picture.job.slide / max(1, len(sizes) - 1)))
-        sampled = f"; sampled: each {step}th window is drawn" if step > 1 else ""
         return (
             distribution,
             f"{things.capitalize()} by average {measure}: the newest window and the one before",
             charts.size_chart(sizes, things),
-            f"Rows and {things} in each window{sampled}",
+            f"Rows and {things} in each window{sampled_sizes(sizes, picture.job.slide)}",
             f"The newest whole window: {moment(start)} to {moment(start + size)}",
             _movers(windows.most_rated(start), contract.key),
             _movers(windows.most_changed(start), contract.key),

@@ -3,6 +3,7 @@
 A "product" is whatever the contract's key names, a "rating" whatever its measure is.
 """
 
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 import duckdb
@@ -45,6 +46,12 @@ class Series(NamedTuple):
     step: int
 
 
+def sampled_lines(series: Iterable[Series]) -> str:
+    """Return the end of a caption that says so where not every window of the lines is there."""
+    step = max((each.step for each in series), default=1)
+    return f"; sampled: of the longest line each {step}th window is drawn" if step > 1 else ""
+
+
 class Mover(NamedTuple):
     """A product in a window, and its average in the window before that does not overlap (None: it is not there)."""
 
@@ -61,6 +68,12 @@ class WindowSize(NamedTuple):
     end: int
     products: int
     rows: int
+
+
+def sampled_sizes(sizes: Sequence[WindowSize], slide: int) -> str:
+    """Return the same for windows that would follow each other by ``slide`` milliseconds."""
+    step = round((sizes[-1].end - sizes[0].end) / slide / max(1, len(sizes) - 1)) if sizes else 1
+    return f"; sampled: each {step}th window is drawn" if step > 1 else ""
 
 
 class Windows:

@@ -19,6 +19,7 @@ from flink_jobs.window import Window
 from streams.contract import Contract
 from streams.errors import StreamproofError, UsageError
 from streams.settings import HomeSettings
+from streams.whole_file import write_whole
 
 Start = Literal["earliest", "latest"] | int
 """The oldest row there is, the next one to come, or the first that Kafka got at that time (ms since the epoch)."""
@@ -79,9 +80,7 @@ class JobRecord(BaseModel):
         """Write the record; a reader sees the old one or the new one, never a half."""
         path = _folder() / f"{self.label}.json"
         path.parent.mkdir(parents=True, exist_ok=True)
-        half = path.with_suffix(".half")
-        half.write_text(self.model_dump_json(indent=2) + "\n", encoding="utf-8")
-        half.replace(path)
+        write_whole(path, self.model_dump_json(indent=2) + "\n")
 
     def remove(self) -> None:
         """Forget the job."""

@@ -13,6 +13,7 @@ from tenacity import retry, retry_if_exception_type, stop_after_attempt, wait_ex
 
 from streams.command import console
 from streams.errors import StreamproofError
+from streams.whole_file import write_whole
 
 if TYPE_CHECKING:
     from jgo.maven import MavenContext
@@ -91,10 +92,8 @@ class Store:
         if missing:
             self._download(missing)
         if missing or not self._memory.exists():
-            half = self._memory.with_suffix(".half")
-            half.parent.mkdir(parents=True, exist_ok=True)
-            half.write_text(json.dumps(self._checked), encoding="utf-8")
-            half.replace(self._memory)
+            self._memory.parent.mkdir(parents=True, exist_ok=True)
+            write_whole(self._memory, json.dumps(self._checked))
         return [self.path(artifact) for artifact in wanted]
 
     def _is_there(self, artifact: Artifact) -> bool:

@@ -15,6 +15,8 @@ from typing import IO, cast
 import psutil
 from pydantic import BaseModel, ValidationError
 
+from streams.whole_file import write_whole
+
 MARK = "STREAMPROOF_STACK_HOME"
 """Environment variable in every process of the stack, and in what those start: the stack's home."""
 
@@ -164,15 +166,13 @@ class Processes:
         return self._records / f"{name}.exit-code"
 
     def _remember(self, name: str, record: Record) -> None:
-        half = self._records / f"{name}.half"
-        half.write_text(record.model_dump_json(), encoding="utf-8")
-        half.replace(self._records / f"{name}.json")
+        write_whole(self._records / f"{name}.json", record.model_dump_json())
 
     def _carries_mark(self, process: psutil.Process) -> bool:
         # In the midst of execve(2) a process has no environment to show; one that has ended never has one again.
         deadline = time.monotonic() + _EXECVE_SECONDS
-        while not (environment := process.environ()) and process.status() != psutil.STATUS_ZOMBIE:
-            if time.monotonic() > deadline:
+        while not (environment := process.environ()) and time.monotonic() < deadline:
+            if process.status() == psutil.STATUS_ZOMBIE:
                 break
             time.sleep(0.001)
         return environment.get(MARK) == str(self._home)

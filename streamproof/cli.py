@@ -92,7 +92,7 @@ def report(
     slide: validation.cli.SlideOption = None,
 ) -> None:
     """Judge a run and write one HTML page that needs no network: verdict, charts, what ran, settings."""
-    from streamproof.run_report import write_run_report  # plotly takes a second to load
+    from streamproof.run_report import write_run_report  # no other command draws
 
     home, kafka = HomeSettings(), KafkaSettings()
     wanted = Wanted.parse(job, size, slide)

@@ -9,18 +9,20 @@ import plotly.graph_objects as go
 from plotly.io import to_html
 
 from dashboard import charts
-from dashboard.ratings import Windows
+from dashboard.ratings import Windows, sampled_lines, sampled_sizes
 from dashboard.words import measured, moment, thing
 from flink_jobs.records import find_record
 from streams.errors import StreamproofError
 from streams.run import Run, load_run
 from streams.settings import HomeSettings, KafkaSettings
+from streams.whole_file import write_whole
 from validation.jobs import Job
 from validation.kafka_records import RunRecords
 from validation.report import render, shape
 from validation.verdict import Verdict, open_database
 
 _PRODUCTS = 3
+_CHART_STYLE = Path(charts.__file__).parent / "assets" / "charts.css"
 _VERSIONS = ("apache-flink", "nipyapi", "paho-mqtt", "confluent-kafka", "duckdb", "plotly")
 
 
@@ -45,15 +47,18 @@ def write_run_report(verdict: Verdict, home: HomeSettings, kafka: KafkaSettings,
         for number, (caption, figure) in enumerate(figures.items())
     }
     template = Path(__file__).with_suffix(".html")
-    page = render(verdict, template, run=run, charts=drawn, ran=_what_ran(verdict, run))
-    half = output.with_name(f"{output.name}.half")
+    page = render(
+        verdict,
+        template,
+        run=run,
+        charts=drawn,
+        style=_CHART_STYLE.read_text(encoding="utf-8"),
+        ran=_what_ran(verdict, run),
+    )
     try:
-        half.write_text(page, encoding="utf-8")
-        half.replace(output)
+        write_whole(output, page)
     except OSError as error:
         raise StreamproofError(f"the report cannot be written to {output}: {error.strerror}") from error
-    finally:
-        half.unlink(missing_ok=True)
 
 
 def _figures(verdict: Verdict, run: Run, home: HomeSettings, kafka: KafkaSettings) -> Mapping[str, go.Figure]:
@@ -66,15 +71,14 @@ def _figures(verdict: Verdict, run: Run, home: HomeSettings, kafka: KafkaSetting
         windows = Windows(db, Job(verdict.job, verdict.size, verdict.slide))
         bounds = windows.bounds()
         most = {f"{p.category} {p.key}": windows.series(p.category, p.key) for p in windows.search("", _PRODUCTS)}
-        step = max((series.step for series in most.values()), default=1)
-        sampled = f"; each {step}th window is shown" if step > 1 else ""
+        lines, sizes = sampled_lines(most.values()), windows.sizes()
         return {
-            f"Average {measure} of the {len(most)} {products} with most rows, window by window{sampled}":
+            f"Average {measure} of the {len(most)} {products} with most rows, window by window{lines}":
                 charts.average_chart(most, bounds, measure),
             f"How many {products} have which average {measure}, of all their rows":
                 charts.distribution_chart(windows.distribution_of_run(bounds), None, bounds, products, measure),
-            f"What is in each window of {shape(verdict)}: rows, and {products}":
-                charts.size_chart(windows.sizes(), products),
+            f"What is in each window of {shape(verdict)}: rows, and {products}{sampled_sizes(sizes, verdict.slide)}":
+                charts.size_chart(sizes, products),
         }  # fmt: skip
 
 

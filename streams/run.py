@@ -22,6 +22,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, PlainSerializer, Va
 from streams.contract import Contract
 from streams.errors import UsageError
 from streams.settings import HomeSettings
+from streams.whole_file import write_whole
 
 ExactNumber = Annotated[Fraction, BeforeValidator(Fraction), PlainSerializer(str)]
 """A fraction, kept in JSON as text like ``1003`` or ``1000/3``."""
@@ -108,9 +109,7 @@ class Run(BaseModel):
         """Write the manifest; a reader sees the old one or the new one, never a half."""
         path = manifest_path(self.run, home)
         path.parent.mkdir(parents=True, exist_ok=True)
-        half = path.with_suffix(".half")
-        half.write_text(self.model_dump_json(indent=2) + "\n", encoding="utf-8")
-        half.replace(path)
+        write_whole(path, self.model_dump_json(indent=2) + "\n")
 
 
 def manifest_path(run: str, home: HomeSettings) -> Path:

@@ -21,8 +21,7 @@ def number_rows(db: duckdb.DuckDBPyConnection, run: Run, files: dict[str, FileCo
     sent = [(c, rows.sent, files[c].accepted) for c, rows in run.rows.items() if c in files and files[c].accepted]
     db.execute("CREATE OR REPLACE TABLE sent_rows (category VARCHAR, sent BIGINT, accepted BIGINT, rounds BIGINT)")
     for category, count, accepted in sent:
-        rounds = -(-count // accepted) if run.loop else 1
-        db.execute("INSERT INTO sent_rows VALUES (?, ?, ?, ?)", [category, count, accepted, rounds])
+        db.execute("INSERT INTO sent_rows VALUES (?, ?, ?, ?)", [category, count, accepted, -(-count // accepted)])
     db.execute(f"CREATE OR REPLACE TABLE sent AS SELECT category, key, measure, steps FROM ({numbered_rows(db, run)})")
 
 
