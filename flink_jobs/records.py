@@ -6,8 +6,9 @@ Flink gives a job a new id whenever it is submitted again; its label, the ``job`
 import fcntl
 import re
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from operator import itemgetter
 from pathlib import Path
 from typing import Literal
 from urllib.parse import urlsplit
@@ -103,7 +104,11 @@ def load_records() -> list[JobRecord]:
         StreamproofError: a record is damaged.
 
     """
-    return [_read(path) for path in sorted(_folder().glob("*.json"), key=lambda p: p.stat().st_mtime)]
+    found = []
+    for path in _folder().glob("*.json"):
+        with suppress(FileNotFoundError):  # taken away meanwhile: a submission that was interrupted
+            found.append((path.stat().st_mtime, _read(path)))
+    return [record for _, record in sorted(found, key=itemgetter(0))]
 
 
 def wanted_records(jobmanager: str) -> list[JobRecord]:

@@ -1,6 +1,8 @@
 """What is remembered of a job, without a server: finding it by a savepoint, and where it can go on."""
 
 import os
+import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -9,6 +11,7 @@ from flink_jobs.records import (
     JobRecord,
     find_record,
     is_outdated,
+    load_records,
     newest_checkpoint,
     newest_id,
     reader_of,
@@ -97,6 +100,23 @@ def test_a_run_is_read_by_the_newest_job_that_follows_it_or_else_by_a_live_one_t
     others[2].save()
     os.utime(record_file(record), (1_000, 1_000))
     assert reader_of("A", "ratings").label == "e" * 32
+
+
+def test_a_record_that_is_taken_away_while_all_are_read_is_none(record):
+    other, over = record.model_copy(update={"label": "c" * 32}), threading.Event()
+
+    def come_and_go():
+        while not over.is_set():
+            other.save()
+            other.remove()
+
+    with ThreadPoolExecutor(1) as beside:
+        coming = beside.submit(come_and_go)
+        try:
+            assert all(record in load_records() for _ in range(2000))
+        finally:
+            over.set()
+        coming.result()
 
 
 def record_file(record):
