@@ -79,7 +79,8 @@ def _choose(names: list[str]) -> dict[str, Benchmark]:
 
 
 def _is_meant(name: str, benchmark: str) -> bool:
-    return benchmark == name or benchmark.startswith(f"{name}.")
+    """Tell whether a name means a benchmark: its own name, or, where no benchmark has that name, its beginning."""
+    return benchmark == name or (name not in BENCHMARKS and benchmark.startswith(f"{name}."))
 
 
 def _print(report: Report) -> None:
