@@ -414,7 +414,7 @@ def _movers(movers: list[Mover], key: str) -> html.Table:
                 html.Th(html.Code(each.key), scope="row"),
                 html.Td(each.category),
                 html.Td(f"{each.rows:,}"),
-                html.Td("–" if each.average is None else f"{each.average:.3f}"),
+                html.Td("-" if each.average is None else f"{each.average:.3f}"),
                 html.Td(_change(each)),
             ]
         )
@@ -425,6 +425,6 @@ def _movers(movers: list[Mover], key: str) -> html.Table:
 
 def _change(mover: Mover) -> str:
     if mover.before is None or mover.average is None:
-        return "–" if mover.average is None else "new"
+        return "-" if mover.average is None else "new"
     arrow = "▲" if mover.average > mover.before else "▼" if mover.average < mover.before else "="
     return f"{arrow} {mover.before:.3f}"

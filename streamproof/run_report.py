@@ -95,7 +95,8 @@ def _what_ran(verdict: Verdict, run: Run) -> dict[str, str]:
     if verdict.job and (job := find_record(verdict.job)):
         options = job.options
         found["job"] = (
-            f"{job.job} {options.window} ({', '.join(options.measures)}), {'following the run' if options.run else 'live'}, parallelism "
+            f"{job.job} {options.window} ({', '.join(options.measures)}), "
+            f"{'following the run' if options.run else 'live'}, parallelism "
             f"{options.parallelism}, a checkpoint each {options.checkpoint_interval} ms"
         )
     installed = ", ".join(f"{name} {importlib.metadata.version(name)}" for name in _VERSIONS)

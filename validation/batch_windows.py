@@ -46,7 +46,7 @@ def number_rows(db: duckdb.DuckDBPyConnection, run: Run, files: dict[str, FileCo
     db.execute("CREATE OR REPLACE TABLE sent_rows (category VARCHAR, sent BIGINT, accepted BIGINT, rounds BIGINT)")
     for category, count, accepted in sent:
         db.execute("INSERT INTO sent_rows VALUES (?, ?, ?, ?)", [category, count, accepted, -(-count // accepted)])
-    db.execute(f"CREATE OR REPLACE TABLE sent AS SELECT category, key, measure, actor, steps FROM ({numbered_rows(db, run)})")
+    db.execute(f"CREATE OR REPLACE TABLE sent AS SELECT * EXCLUDE (line, seq) FROM ({numbered_rows(db, run)})")
 
 
 def numbered_rows(db: duckdb.DuckDBPyConnection, run: Run) -> str:

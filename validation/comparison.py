@@ -110,7 +110,7 @@ def iso_time(milliseconds: int | None) -> str:
 
 
 def _values(found: dict[Measure, Any] | None) -> WindowValues | None:
-    return found and {measure: _short(value) if isinstance(value, Decimal) else value for measure, value in found.items()}
+    return found and {name: _short(value) if isinstance(value, Decimal) else value for name, value in found.items()}
 
 
 def _short(number: Decimal) -> str:

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Literal
 
 import duckdb
-
 from xlsxwriter import Workbook
 from xlsxwriter.exceptions import FileCreateError
 
@@ -33,9 +32,9 @@ def export_windows(  # noqa: PLR0913 - where from, what, and where to
 ) -> None:
     """Write the wanted job's windows of a run to ``output``, or to standard output, ordered by category, key and start.
 
-    In CSV and JSON the window bounds are ISO 8601 in UTC; in Parquet and Excel they are timestamps. Behind a histogram, JSON as
-    text, a column for each value says which share of the rows has it, where there are not over a hundred. Windows are given as they
-    were written: one that was written twice stands there twice.
+    In CSV and JSON the window bounds are ISO 8601 in UTC; in Parquet and Excel they are timestamps. A histogram is JSON
+    as text, and a column for each value says which share of the rows has it, where there are not over a hundred.
+    Windows are given as they were written: one that was written twice stands there twice.
 
     Raises:
         StreamproofError: there are no such windows, or Kafka or the file does not let itself be used.
@@ -114,7 +113,8 @@ def _write_excel(db: duckdb.DuckDBPyConnection, file: Path) -> None:
     table = db.table("exported")
     if len(table) >= _EXCEL_ROWS:
         raise StreamproofError(
-            f"these are {len(table):,} windows, and a table of Excel holds {_EXCEL_ROWS:,} rows: choose --format parquet"
+            f"{len(table):,} windows do not fit into a table of Excel, which has {_EXCEL_ROWS:,} rows: "
+            "choose --format parquet"
         )
     # Strings are never taken for numbers, formulas or links: ids stay as they are.
     options = {"constant_memory": True, "strings_to_formulas": False, "strings_to_urls": False}

@@ -7,10 +7,10 @@ does not disturb any other reader.
 import gc
 import json
 import time
-from decimal import Decimal, InvalidOperation
-from itertools import compress
 from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
+from decimal import Decimal, InvalidOperation
+from itertools import compress
 from typing import Any, Literal, Self, cast
 
 import duckdb

@@ -39,7 +39,8 @@ def print_verdict(verdict: Verdict, file: TextIO | None = None) -> None:
     _print_rows(out, verdict.run, STAGES, verdict.categories)
     windows = Table(*(Column(name, justify="right") for name in type(verdict.windows).model_fields), box=HORIZONTALS)
     windows.add_row(*(count(n) for n in verdict.windows.model_dump().values()))
-    out.print(Text(f"Windows {shape(verdict)} of job {verdict.job or 'unknown'}: {said(verdict)}"), windows, sep="\n")
+    out.print(Text(f"Windows {shape(verdict)} of job {verdict.job or 'unknown'}: {', '.join(verdict.measures)}"))
+    out.print(windows)
     for example in verdict.not_right:
         out.print(Text(describe(example)), soft_wrap=True)
     for reason in verdict.reasons:
@@ -99,18 +100,13 @@ def render(verdict: Verdict, template: Path, **more: object) -> str:
         lstrip_blocks=True,
     )
     return templates.get_template(template.name).render(
-        verdict=verdict, stages=STAGES, shape=shape(verdict), measures=said(verdict), values=_values, count=count, **more
+        verdict=verdict, stages=STAGES, shape=shape(verdict), values=_values, count=count, **more
     )
 
 
 def shape(verdict: Verdict) -> str:
     """Write the windows in words, like ``30s / 5s``."""
     return job_of(verdict).windows
-
-
-def said(verdict: Verdict) -> str:
-    """Write what was compared of each window."""
-    return ", ".join(verdict.measures)
 
 
 def job_of(verdict: Verdict) -> Job:

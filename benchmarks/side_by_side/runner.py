@@ -150,7 +150,8 @@ def _read_windows(db: duckdb.DuckDBPyConnection, file: Path) -> None:
         """
         CREATE TABLE kafka_windows AS
         SELECT row_number() OVER () AS arrival, 'file' AS job, $size AS window_size, $slide AS window_slide,
-               'sliding' AS window_kind, $measures AS measures, category, product_id AS key, window_start, window_start + $size AS window_end,
+               'sliding' AS window_kind, $measures AS measures,
+               category, product_id AS key, window_start, window_start + $size AS window_end,
                n, total::DECIMAL(38, 15) AS total, total / n AS average,
                least::DECIMAL(38, 15) AS least, greatest::DECIMAL(38, 15) AS greatest
         FROM read_parquet($file)

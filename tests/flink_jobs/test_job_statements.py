@@ -80,8 +80,13 @@ def test_a_whole_number_measure_keeps_whole_number_sums():
 
 
 def test_the_choice_of_measures_decides_the_columns_and_what_is_read():
-    _, rows, windows, copies, insert = statements(READINGS | {"actor": "sensor"}, measures=("count", "stddev", "distinct"))
-    assert "window_kind STRING,\n    `celsius_count` BIGINT, `celsius_stddev` DOUBLE, `sensor_distinct` BIGINT\n" in windows
+    _, rows, windows, copies, insert = statements(
+        READINGS | {"actor": "sensor"}, measures=("count", "stddev", "distinct")
+    )
+    assert (
+        "window_kind STRING,\n    `celsius_count` BIGINT, `celsius_stddev` DOUBLE, `sensor_distinct` BIGINT\n"
+        in windows
+    )
     assert "AVG" not in insert
     assert "COUNT(DISTINCT `sensor`)" in insert
     assert "SUM(CAST(`celsius` * 1000 AS DECIMAL(18, 0)) * CAST(" in insert
