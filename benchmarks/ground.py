@@ -216,7 +216,7 @@ class TopicWatch(Watch):
     def wait_until_quiet(self) -> None:
         """Wait for a record, and then until none has come for several checkpoints' time.
 
-        Whether those were all, a proof must say.
+        Whether those were all a proof must say, while this still watches: on a busy machine more may come.
         """
         deadline = time.time() + _WAIT_SECONDS
         while time.time() < (self.last + _QUIET_SECONDS if self.last else deadline):
@@ -245,19 +245,22 @@ class PartsWatch(Watch):
         self.most_flink_memory = 0.0
         """Bytes, of the JobManager and the TaskManagers together."""
         self._stack = Stack.from_environment()
-        self._before = self._cpu()
+        self._used = [(time.time(), self._cpu())]
 
     def run(self) -> None:
-        """Look at the memory once a second until the end."""
+        """Look once a second until the end."""
         while not self.over.wait(1):
+            self._used.append((time.time(), self._cpu()))
             sizes = memory_of_parts(self._stack)
             flink = sum(sizes.get(part, 0.0) for part in ("jobmanager", *TASKMANAGERS))
             self.most_memory = max(self.most_memory, sum(sizes.values()))
             self.most_flink_memory = max(self.most_flink_memory, flink)
 
-    def cpu(self) -> dict[str, float]:
-        """Return the CPU seconds of each part since the beginning."""
-        return {part: seconds - self._before.get(part, 0.0) for part, seconds in self._cpu().items()}
+    def cpu(self, until: float) -> dict[str, float]:
+        """Return the CPU seconds of each part from the beginning to a moment (``time.time``), or a second more."""
+        _, before = self._used[0]
+        _, after = next((used for used in self._used if used[0] >= until), self._used[-1])
+        return {part: seconds - before.get(part, 0.0) for part, seconds in after.items()}
 
     def _cpu(self) -> dict[str, float]:
         return join_taskmanagers(_by_part(self._stack, lambda process: sum(process.cpu_times()[:2])))

@@ -11,7 +11,6 @@ from benchmarks.ground import (
     TopicWatch,
     checkpoint_sizes,
     first_task_ran,
-    join_taskmanagers,
     prove,
     window_job,
 )
@@ -68,9 +67,9 @@ def measure_job(run: Run, *, window: Window = WINDOW, start: Start | None = None
         window_job(run.run, run.contract, window=window, start=start) as job,
     ):
         windows.wait_until_quiet()
-        began, cpu, last = first_task_ran(job), join_taskmanagers(parts.cpu()), windows.last
-        checkpoints, memory = checkpoint_sizes(job), parts.most_flink_memory
+        began, checkpoints = first_task_ran(job), checkpoint_sizes(job)
         prove(run.run, job)
+    cpu, last = parts.cpu(windows.last), windows.last
     sent = sum(counts.sent for counts in run.rows.values())
     used = {part: cpu[part] / sent * 1e6 for part in ("jobmanager", "taskmanager")}
     return Once(
@@ -78,7 +77,7 @@ def measure_job(run: Run, *, window: Window = WINDOW, start: Start | None = None
         {
             "CPU with the job's start, µs/row": sum(used.values()),
             "TaskManagers alone, µs/row": used["taskmanager"],
-            "Flink's memory, MB": memory / 1e6,
+            "Flink's memory, MB": parts.most_flink_memory / 1e6,
             "largest checkpoint, MB": checkpoints["max"] / 1e6,
             "checkpoints' p95, MB": checkpoints["p95"] / 1e6,
         },
