@@ -111,9 +111,10 @@ def _write(db: duckdb.DuckDBPyConnection, form: Format, output: Path | None, fol
 
 def _write_excel(db: duckdb.DuckDBPyConnection, file: Path) -> None:
     table = db.table("exported")
-    if len(table) >= _EXCEL_ROWS:
+    count, columns = len(table), table.columns
+    if count >= _EXCEL_ROWS:
         raise StreamproofError(
-            f"{len(table):,} windows do not fit into a table of Excel, which has {_EXCEL_ROWS:,} rows: "
+            f"{count:,} windows do not fit into a table of Excel, which has {_EXCEL_ROWS:,} rows: "
             "choose --format parquet"
         )
     # Strings are never taken for numbers, formulas or links: ids stay as they are.
@@ -121,9 +122,7 @@ def _write_excel(db: duckdb.DuckDBPyConnection, file: Path) -> None:
     with Workbook(str(file), options | {"default_date_format": "yyyy-mm-dd hh:mm:ss.000"}) as book:
         sheet = book.add_worksheet("windows")
         sheet.freeze_panes(1, 0)
-        sheet.write_row(0, 0, table.columns)
-        number = 0
-        while rows := table.fetchmany(10_000):
-            for row in rows:
-                number += 1
-                sheet.write_row(number, 0, row)
+        sheet.write_row(0, 0, columns)
+        found = db.execute("FROM exported")
+        for number in range(1, count + 1):
+            sheet.write_row(number, 0, found.fetchone())

@@ -105,7 +105,8 @@ def find_job(db: duckdb.DuckDBPyConnection, wanted: Wanted) -> Job | None:
         {"job": wanted.job, "size": wanted.size, "slide": wanted.slide},
     ).fetchone()
     if found:
-        return Job(*found[:4], tuple(found[4].split(",")))
+        name, size, slide, kind, measures = found
+        return Job(name, size, slide, kind, tuple(measures.split(",")))
     is_empty = db.execute("SELECT 1 FROM kafka_windows LIMIT 1").fetchone() is None
     if is_empty and wanted.size is not None and wanted.slide is not None and wanted.job is None:
         return Job(None, wanted.size, wanted.slide)
