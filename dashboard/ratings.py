@@ -153,7 +153,7 @@ class Windows:
             self._db.execute(
                 f"""
                 SELECT least({BINS - 1}, greatest(0, floor((average - ?) / ?)))::BIGINT AS bin, count(*)
-                FROM ({averages}) GROUP BY bin
+                FROM ({averages}) WHERE average IS NOT NULL GROUP BY bin
                 """,
                 [bounds[0], bin_width(bounds), *parameters],
             ).fetchall()

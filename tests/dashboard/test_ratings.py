@@ -17,13 +17,13 @@ def db():
         yield db
 
 
-def write(db, name, start, values, job="job"):
-    """Write a window of 4 s; name: [CATEGORY/]KEY; values: count and average."""
+def write(db, name, start, values, job="job", end=None):
+    """Write a window, of 4 s if no end is given; name: [CATEGORY/]KEY; values: count and average."""
     category, _, key = name.rpartition("/")
     db.execute(
         "INSERT INTO kafka_windows BY NAME SELECT ? AS job, 4000 AS window_size, 2000 AS window_slide, "
         "? AS category, ? AS key, ? AS window_start, ? AS window_end, ? AS n, ? AS average, 1 AS least, 5 AS greatest",
-        [job, category or "Books", key, start, start + 4000, *values],
+        [job, category or "Books", key, start, end or start + 4000, *values],
     )
 
 
@@ -98,13 +98,11 @@ def test_a_distribution_counts_each_product_once_with_the_greatest_in_the_last_b
 
 def test_of_cumulative_windows_those_of_a_whole_period_count_each_row_once(db):
     for start, end, n in ((0, 2000, 1), (0, 4000, 3), (4000, 6000, 2), (4000, 8000, 2)):
-        write(db, "A", start, (n, 4.0))
-        db.execute("UPDATE kafka_windows SET window_end = ?, total = 4 * n WHERE n = ? AND average = 4.0", [end, n])
-        db.execute("UPDATE kafka_windows SET average = 4 WHERE true")
-    db.execute("UPDATE kafka_windows SET window_kind = 'cumulative'")
+        write(db, "A", start, (n, 4.0), end=end)
+    db.execute("UPDATE kafka_windows SET window_kind = 'cumulative', total = 4 * n")
+    assert Windows(db, JOB).newest(9000) is None
     job = Job("job", 4000, 2000, "cumulative")
     windows = Windows(db, job)
-    assert Windows(db, JOB).newest(9000) is None
     assert (windows.newest(7000), job.start_of(6000), job.start_of(8000)) == (6000, 4000, 4000)
     assert windows.search("A")[0].rows == 3 + 2
     assert sum(windows.distribution_of_run((1.0, 5.0))) == 1

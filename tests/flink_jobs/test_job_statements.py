@@ -64,7 +64,7 @@ def test_the_tables_take_names_and_types_from_the_contract():
     messages, _rows, windows, *_ = statements()
     assert "`sensor` STRING, `celsius` DECIMAL(18, 3), `taken` BIGINT, `value` BIGINT" in messages
     assert "'topic' = 'plant.readings'" in messages
-    assert "`celsius_sum` DECIMAL(38, 3), `celsius_avg` DOUBLE,\n    `celsius_min` DECIMAL(18, 3)" in windows
+    assert "`celsius_sum` DECIMAL(38, 3), `celsius_avg` DOUBLE, `celsius_min` DECIMAL(18, 3)" in windows
     assert "'topic' = 'readings.averages'" in windows
 
 
