@@ -22,8 +22,8 @@ _AHEAD = 500_000
 
 _LONGEST_LIST = 50
 
-Planned = tuple[int, int, tuple[tuple[str, int], ...]]
-"""What a truth is for: window size, slide, and how many rows of each category."""
+Planned = tuple[Job, tuple[tuple[str, int], ...]]
+"""What a truth is for: the job, and how many rows of each category."""
 
 
 class LiveVerdict:
@@ -84,7 +84,7 @@ class LiveVerdict:
             self._forget()
         if self.job is None:
             return
-        wanted = (self.job.size, self.job.slide, self._rows_to_plan(run))
+        wanted = (self.job, self._rows_to_plan(run))
         if self._truth is None or not _covers(self._truth, wanted, run):
             self._next = wanted
             self._work = self._worker.submit(self._compute, run, wanted)
@@ -153,7 +153,7 @@ class LiveVerdict:
             self._examples.clear()
         for example in first_not_right(self._judging):
             if is_over or example.verdict != "missing":
-                key = (example.window_start, example.category, example.key, example.verdict)
+                key = (example.window_start, example.window_end, example.category, example.key, example.verdict)
                 self._examples[key] = example
         self.not_right = [self._examples[key] for key in sorted(self._examples)][:_LONGEST_LIST]
         self._examples = {key: self._examples[key] for key in sorted(self._examples)[:_LONGEST_LIST]}
@@ -176,19 +176,19 @@ class LiveVerdict:
         self.files = read_rows(self._computing, run)
 
     def _compute(self, run: Run, planned: Planned) -> None:
-        size, slide, rows = planned
+        job, rows = planned
         as_planned = run.model_copy(update={"rows": {category: RowCounts(sent=count) for category, count in rows}})
         number_rows(self._computing, as_planned, self.files or {})
-        compute_windows(self._computing, as_planned, size, slide)
+        compute_windows(self._computing, as_planned, job)
 
 
 def _covers(truth: Planned, wanted: Planned, run: Run) -> bool:
-    if truth[:2] != wanted[:2]:
+    if truth[0] != wanted[0]:
         return False
     if run.state != "running":
         return truth == wanted
-    planned = dict(truth[2])
-    most = dict(wanted[2])
+    planned = dict(truth[1])
+    most = dict(wanted[1])
     margin = _AHEAD // 2
     return all(
         planned.get(category, 0) >= min(most[category], rows.sent + margin) for category, rows in run.rows.items()

@@ -318,13 +318,13 @@ def _renew_ratings(app: Dash, reader: Reader) -> None:
         if (asked := windows_of(category)) is None:
             return (no_update,) * 7
         windows, picture = asked
-        start = windows.newest(picture.event_time + 1)
-        if start is None or picture.job is None or picture.run is None:
+        end = windows.newest(picture.event_time + 1)
+        if end is None or picture.job is None or picture.run is None:
             return (no_update,) * 7
         contract, size, bounds = picture.run.contract, picture.job.size, windows.bounds()
         things, measure = f"{thing(contract)}s", measured(contract)
         distribution = charts.distribution_chart(
-            windows.distribution(start, bounds), windows.distribution(start - size, bounds), bounds, things, measure
+            windows.distribution(end, bounds), windows.distribution(end - size, bounds), bounds, things, measure
         )
         sizes = windows.sizes()
         return (
@@ -332,9 +332,9 @@ def _renew_ratings(app: Dash, reader: Reader) -> None:
             f"{things.capitalize()} by average {measure}: the newest window and the one before",
             charts.size_chart(sizes, things),
             f"Rows and {things} in each window{sampled_sizes(sizes, picture.job.slide)}",
-            f"The newest whole window: {moment(start)} to {moment(start + size)}",
-            _movers(windows.most_rated(start), contract.key),
-            _movers(windows.most_changed(start), contract.key),
+            f"The newest whole window: {moment(picture.job.start_of(end))} to {moment(end)}",
+            _movers(windows.most_rated(end), contract.key),
+            _movers(windows.most_changed(end), contract.key),
         )
 
 
@@ -414,7 +414,7 @@ def _movers(movers: list[Mover], key: str) -> html.Table:
                 html.Th(html.Code(each.key), scope="row"),
                 html.Td(each.category),
                 html.Td(f"{each.rows:,}"),
-                html.Td(f"{each.average:.3f}"),
+                html.Td("-" if each.average is None else f"{each.average:.3f}"),
                 html.Td(_change(each)),
             ]
         )
@@ -424,7 +424,7 @@ def _movers(movers: list[Mover], key: str) -> html.Table:
 
 
 def _change(mover: Mover) -> str:
-    if mover.before is None:
-        return "new"
+    if mover.before is None or mover.average is None:
+        return "-" if mover.average is None else "new"
     arrow = "▲" if mover.average > mover.before else "▼" if mover.average < mover.before else "="
     return f"{arrow} {mover.before:.3f}"

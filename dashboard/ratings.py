@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import duckdb
 
-from validation.jobs import Job
+from validation.jobs import Job, windows_of
 
 POINTS = 400
 """Points of a line at most; of a longer series each n-th window is shown."""
@@ -41,7 +41,7 @@ class Series(NamedTuple):
     """
 
     ends: list[int]
-    averages: list[float]
+    averages: list[float | None]
     counts: list[int]
     step: int
 
@@ -53,12 +53,15 @@ def sampled_lines(series: Iterable[Series]) -> str:
 
 
 class Mover(NamedTuple):
-    """A product in a window, and its average in the window before that does not overlap (None: it is not there)."""
+    """A product in a window, and its average in the window before that does not overlap.
+
+    None: it is not there, or the job writes neither averages nor sums.
+    """
 
     category: str
     key: str
     rows: int
-    average: float
+    average: float | None
     before: float | None
 
 
@@ -88,16 +91,20 @@ class Windows:
 
     def __init__(self, db: duckdb.DuckDBPyConnection, job: Job, category: str | None = None) -> None:
         self._db, self._job = db, job
+        # Of a job that writes no averages they are taken from the sums, if it writes these.
         db.execute(
-            "CREATE OR REPLACE TEMP MACRO of_job() AS TABLE SELECT * FROM main.kafka_windows "
-            f"WHERE job = '{_quoted(job.name or '')}' AND window_size = {job.size} AND window_slide = {job.slide}"
-            + (f" AND category = '{_quoted(category)}'" if category else "")
+            "CREATE OR REPLACE TEMP MACRO of_job() AS TABLE "
+            "SELECT * REPLACE (coalesce(average, (total / n)::DOUBLE) AS average) "
+            f"FROM ({windows_of(job, 'main.kafka_windows')})"
+            + (f" WHERE category = '{_quoted(category)}'" if category else "")
         )
+        self._covering = f"window_start % {job.size} = 0 AND window_end = window_start + {job.size}"
+        """Whole windows that do not overlap: each row is in one of them."""
 
     def newest(self, closed_by: int) -> int | None:
-        """Return the start of the newest window that ends no later than ``closed_by``, else of the first; or None."""
+        """Return the end of the newest window that ends no later than ``closed_by``, else of the first; or None."""
         found = self._db.execute(
-            "SELECT coalesce(max(window_start) FILTER (window_end <= ?), min(window_start)) FROM of_job()", [closed_by]
+            "SELECT coalesce(max(window_end) FILTER (window_end <= ?), min(window_end)) FROM of_job()", [closed_by]
         ).fetchone()
         return found[0] if found else None
 
@@ -106,7 +113,7 @@ class Windows:
         found = self._db.execute(
             f"""
             SELECT category, key, sum(n)::BIGINT AS rows FROM of_job()
-            WHERE window_start % {self._job.size} = 0 AND starts_with(lower(key), lower(?))
+            WHERE {self._covering} AND starts_with(lower(key), lower(?))
             GROUP BY ALL ORDER BY rows DESC, category, key LIMIT {limit}
             """,
             [begin],
@@ -129,15 +136,15 @@ class Windows:
         ).fetchall()
         return Series([r[0] for r in found], [r[1] for r in found], [r[2] for r in found], found[0][3] if found else 1)
 
-    def distribution(self, window_start: int, bounds: tuple[float, float]) -> list[int]:
+    def distribution(self, window_end: int, bounds: tuple[float, float]) -> list[int]:
         """Return how many products of a window have their average in each of ``BINS`` equal parts of the bounds."""
-        return self._bins("SELECT average FROM of_job() WHERE window_start = ?", [window_start], bounds)
+        return self._bins("SELECT average FROM of_job() WHERE window_end = ?", [window_end], bounds)
 
     def distribution_of_run(self, bounds: tuple[float, float]) -> list[int]:
-        """Return the same for the averages of all rows; each is in one window whose start is a multiple of its size."""
+        """Return the same for the averages of all rows."""
         averages = f"""
             SELECT (sum(total) / sum(n))::DOUBLE AS average FROM of_job()
-            WHERE window_start % {self._job.size} = 0 GROUP BY category, key
+            WHERE {self._covering} GROUP BY category, key
             """
         return self._bins(averages, [], bounds)
 
@@ -146,7 +153,7 @@ class Windows:
             self._db.execute(
                 f"""
                 SELECT least({BINS - 1}, greatest(0, floor((average - ?) / ?)))::BIGINT AS bin, count(*)
-                FROM ({averages}) GROUP BY bin
+                FROM ({averages}) WHERE average IS NOT NULL GROUP BY bin
                 """,
                 [bounds[0], bin_width(bounds), *parameters],
             ).fetchall()
@@ -158,13 +165,13 @@ class Windows:
         found = self._db.execute("SELECT min(least)::DOUBLE, max(greatest)::DOUBLE FROM of_job()").fetchone()
         return (found[0], found[1]) if found and found[0] is not None else (0.0, 1.0)
 
-    def most_rated(self, window_start: int, limit: int = 8) -> list[Mover]:
+    def most_rated(self, window_end: int, limit: int = 8) -> list[Mover]:
         """Return the products with most rows in a window."""
-        return self._movers(window_start, "o.n DESC", limit)
+        return self._movers(window_end, "o.n DESC", limit)
 
-    def most_changed(self, window_start: int, limit: int = 8) -> list[Mover]:
+    def most_changed(self, window_end: int, limit: int = 8) -> list[Mover]:
         """Return the products whose average differs most from that in the window before."""
-        return self._movers(window_start, "abs(o.average - b.average) DESC NULLS LAST", limit)
+        return self._movers(window_end, "abs(o.average - b.average) DESC NULLS LAST", limit)
 
     def sizes(self) -> list[WindowSize]:
         """Return what lies in each window, the oldest first; of more than ``POINTS`` windows each n-th."""
@@ -181,15 +188,15 @@ class Windows:
         ).fetchall()
         return [WindowSize(*row) for row in found]
 
-    def _movers(self, window_start: int, order: str, limit: int) -> list[Mover]:
+    def _movers(self, window_end: int, order: str, limit: int) -> list[Mover]:
         found = self._db.execute(
             f"""
             SELECT o.category, o.key, o.n, o.average, b.average
             FROM of_job() o LEFT JOIN of_job() b
-              ON o.category = b.category AND o.key = b.key AND b.window_start = $before
-            WHERE o.window_start = $start ORDER BY {order}, o.n DESC, o.category, o.key LIMIT {limit}
+              ON o.category = b.category AND o.key = b.key AND b.window_end = $before
+            WHERE o.window_end = $end ORDER BY {order}, o.n DESC, o.category, o.key LIMIT {limit}
             """,
-            {"start": window_start, "before": window_start - self._job.size},
+            {"end": window_end, "before": window_end - self._job.size},
         ).fetchall()
         return [Mover(*row) for row in found]
 

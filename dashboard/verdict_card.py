@@ -8,7 +8,7 @@ from dashboard.tables import table
 from dashboard.window_rows import SHOWN, FileRow
 from dashboard.words import measured, moment
 from streams.contract import Contract
-from streams.duration import format_duration
+from streams.measures import Measure
 from validation.comparison import WindowExample, WindowValues
 
 LISTED = 10
@@ -67,7 +67,7 @@ def _no_windows(run: str) -> str:
 
 def _count(picture: Picture) -> str:
     windows, job = picture.windows, picture.job
-    shape = f" of {format_duration(job.size)} / {format_duration(job.slide)}" if job else ""
+    shape = f" of {job.windows}" if job else ""
     text = f"{windows.right:,} windows{shape} are exactly what the CSV files say"
     for count, what in ((windows.wrong, "wrong"), (picture.missing, "missing"), (windows.extra, "should not be there")):
         if count:
@@ -95,7 +95,7 @@ def name_of(window: WindowExample) -> str:
 
 def window_detail(window: WindowExample, rows: list[FileRow], contract: Contract) -> html.Div:
     """Return what a window must be, what Flink wrote, and the rows of the CSV file that lie in it."""
-    names = ("count", "sum", "avg", "min", "max")
+    names = [*(window.expected or window.found or {})]
     body = [
         html.Tr([html.Th(what, scope="row"), *(html.Td(_value(values, name)) for name in names)])
         for what, values in (("by the CSV files", window.expected), ("written by Flink", window.found))
@@ -119,6 +119,6 @@ def window_detail(window: WindowExample, rows: list[FileRow], contract: Contract
     )
 
 
-def _value(values: WindowValues | None, name: str) -> str:
-    value = getattr(values, name) if values else None
+def _value(values: WindowValues | None, name: Measure) -> str:
+    value = values.get(name) if values else None
     return "none" if value is None else str(value)

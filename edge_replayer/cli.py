@@ -80,6 +80,13 @@ def replay(  # noqa: PLR0913, PLR0917 - each option of a command is a parameter
             help="Go on with a run whose replayer was killed, from what is confirmed. All else is known from the run.",
         ),
     ] = None,
+    metrics: Annotated[
+        str | None,
+        typer.Option(
+            metavar="[ADDRESS:]PORT",
+            help="Serve the run's counts for Prometheus while it lasts; address [default: 127.0.0.1].",
+        ),
+    ] = None,
     to: Annotated[
         Literal["mqtt", "stdout"],
         typer.Option(help="stdout: print the messages; no broker, no manifest, no reject files."),
@@ -92,8 +99,10 @@ def replay(  # noqa: PLR0913, PLR0917 - each option of a command is a parameter
     """Replay CSV files as if devices were sending them, each category over its own MQTT connection."""
     if resume is not None:
         if stream or files or run or rate or interval or speed or clock or start or limit or loop or strict or confirm:
-            raise UsageError("--resume RUN takes files and pace from the run: beside it only --in-flight and --json")
-        _end(run_resume(resume, in_flight=in_flight), as_json=json)
+            raise UsageError(
+                "--resume RUN takes files and pace from the run: beside it only --in-flight, --metrics and --json"
+            )
+        _end(run_resume(resume, in_flight=in_flight, metrics=_address(metrics)), as_json=json)
         return
     if stream is None or not files:
         raise UsageError("name a stream and at least one CATEGORY=FILE, or --resume RUN")
@@ -127,6 +136,7 @@ def replay(  # noqa: PLR0913, PLR0917 - each option of a command is a parameter
         run=run,
         to=to,
         strict=strict,
+        metrics=_address(metrics),
     )
     try:
         result = run_replay(options)
@@ -170,6 +180,15 @@ def _positive(option: str, text: str) -> Fraction:
     if number <= 0:
         raise UsageError(f"{option} {text}: expected a number above 0{', or max' if option == '--rate' else ''}")
     return number
+
+
+def _address(metrics: str | None) -> tuple[str, int] | None:
+    if metrics is None:
+        return None
+    address, colon, port = metrics.rpartition(":")
+    if not re.fullmatch(r"[0-9]{1,5}", port) or not 0 < int(port) < 1 << 16 or (colon and not address):
+        raise UsageError(f"--metrics {metrics}: expected a port, or an address and a port like 127.0.0.1:28060")
+    return address.strip("[]") or "127.0.0.1", int(port)
 
 
 def _start(text: str) -> int:

@@ -36,6 +36,7 @@ class ReplayOptions:
             a row that is lost behind the broker is then lost.
         run: the run's id; None makes one.
         strict: end with an error at the first row that does not fit the contract.
+        metrics: the address and port where Prometheus may read the run's counts; None serves none.
         to: ``stdout`` prints the messages, needs no broker, and writes neither manifest nor reject files.
 
     Raises:
@@ -58,6 +59,7 @@ class ReplayOptions:
     run: str | None = None
     strict: bool = False
     to: Literal["mqtt", "stdout"] = "mqtt"
+    metrics: tuple[str, int] | None = None
 
     def __post_init__(self) -> None:
         if (self.interval is None) == (self.speed is None):

@@ -6,17 +6,18 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, contextmanager
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from types import FrameType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from edge_replayer.csv_rows import CsvRows
 from edge_replayer.in_flight import InFlight, Message
 from edge_replayer.options import ReplayOptions
 from edge_replayer.payload import Payloads
 from edge_replayer.progress import RunProgress
-from edge_replayer.publisher import MqttPublisher, Publisher, StandardOutput
+from edge_replayer.publisher import MqttPublisher, StandardOutput
 from edge_replayer.rejects import Rejects
 from edge_replayer.resume import SORT_FOLDER, source_of, take_over
 from edge_replayer.schedule import Schedule, now_ms
@@ -26,6 +27,9 @@ from streams.command import console
 from streams.errors import StreamproofError, UsageError
 from streams.run import RowCounts, Run, manifest_path, new_run_id
 from streams.settings import HomeSettings, MqttSettings
+
+if TYPE_CHECKING:
+    from prometheus_client import CollectorRegistry
 
 _SAVE_EVERY = 2.0
 _QUIET, _COMPLAIN_EVERY = 10.0, 30.0  # seconds
@@ -57,12 +61,13 @@ def replay(
     return _run(_Replay(run, options, home, mqtt or MqttSettings()), stop)
 
 
-def resume(
+def resume(  # noqa: PLR0913, PLR0917 - what to go on with, and what is not known from the run
     run: str,
     home: HomeSettings | None = None,
     mqtt: MqttSettings | None = None,
     stop: threading.Event | None = None,
     in_flight: int = 50_000,
+    metrics: tuple[str, int] | None = None,
 ) -> Run:
     """Go on with a run that ended before its end was marked: killed, or stopped with unconfirmed rows.
 
@@ -76,6 +81,7 @@ def resume(
     """
     home = home or HomeSettings()
     before, sent, options = take_over(run, home, in_flight)
+    options = replace(options, metrics=metrics)
     with closing(sent):
         return _run(_Replay(run, options, home, mqtt or MqttSettings(), before, sent), stop)
 
@@ -107,6 +113,7 @@ class _Replay:
         confirmed_to = {category: counts.confirmed_to for category, counts in self._before.items()}
         self._in_flight = InFlight(list(self._files), options.in_flight, confirmed_to=confirmed_to)
         with self.cleanup as on_error:
+            self._metrics = self._open_metrics()
             self._publisher = self._connect(mqtt)
             self._rejects = self._open_run_folder()
             self.cleanup = on_error.pop_all()
@@ -131,8 +138,15 @@ class _Replay:
                 console.print(f"{self._options.files[category]}: no row fits the contract", markup=False)
         return manifest
 
-    def _connect(self, mqtt: MqttSettings) -> Publisher:
-        publisher: Publisher
+    def _open_metrics(self) -> "CollectorRegistry | None":
+        if not self._options.metrics:
+            return None
+        from edge_replayer.metrics import metrics_page
+
+        return self.cleanup.enter_context(metrics_page(*self._options.metrics))
+
+    def _connect(self, mqtt: MqttSettings) -> MqttPublisher | StandardOutput:
+        publisher: MqttPublisher | StandardOutput
         if self._options.to == "stdout":
             publisher = StandardOutput(self._in_flight)
         else:
@@ -212,6 +226,18 @@ class _Replay:
             before_end=before_end,
             sent_until=until,
         )
+        if self._metrics:
+            from edge_replayer.metrics import ReplayMetrics
+
+            self._metrics.register(
+                ReplayMetrics(
+                    run=self._id,
+                    counts=self._rows,
+                    sender=sender,
+                    is_connected=self._publisher.is_connected,
+                    is_timed=self._options.clock == "wall",
+                )
+            )
         try:
             is_all_sent = sender.send(rows)
         except StreamproofError:
@@ -270,7 +296,10 @@ class _Replay:
 
     def _count(self) -> None:
         if self._manifest:
-            self._manifest.rows = {c: self._counts(c) for c in self._files}
+            self._manifest.rows = self._rows()
+
+    def _rows(self) -> dict[str, RowCounts]:
+        return {c: self._counts(c) for c in self._files}
 
     def _counts(self, category: str) -> RowCounts:
         before, sent = self._before[category], self._in_flight.sent[category]

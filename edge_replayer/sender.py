@@ -38,7 +38,8 @@ class Sender:
         tick: called several times a second.
         before_send: called with each message that holds rows, before it is sent for the first time.
         before_end: called with the last row's event time, before the end marks are sent.
-        sent_until: of a run that goes on, the event time of its last confirmed row.
+        sent_until: the greatest event time of the rows sent; at first, of a run that goes on, of those confirmed.
+        low_watermark: the last one that was computed.
 
     """
 
@@ -53,10 +54,12 @@ class Sender:
     before_send: Callable[[Message], None] = lambda _: None
     before_end: Callable[[int], None] = lambda _: None
     sent_until: int | None = None
+    low_watermark: int | None = field(default=None, init=False)
 
     def __post_init__(self) -> None:
         self._batches = [_Batch(category) for category in self.in_flight.sent]
         self._next = 0  # the least event time of the rows that are not in a batch or sent
+        self._has_rows = True
         self._is_ended = False
         self._heartbeat: tuple[int | None, float] = (None, 0.0)  # the last one's low watermark and moment
         self._ticked = 0.0
@@ -91,6 +94,7 @@ class Sender:
         After a stop rows that were never sent are forgotten, and it waits as long as confirmations keep coming. Returns
         whether all is done.
         """
+        self._has_rows = False
         for batch in self._batches:
             batch.rows.clear()
         if self.sent_until is None:
@@ -108,6 +112,10 @@ class Sender:
             self.in_flight.add(mark)
             self.publisher.send(mark)
         return self._wait_for(self._nothing_waits)
+
+    def seconds_late(self) -> float:
+        """Return for how long the next row has been due; any thread may ask."""
+        return max(0.0, time.monotonic() - self.moment(self._next)) if self._next and self._has_rows else 0.0
 
     def _nothing_waits(self) -> bool:
         return not self.in_flight.size
@@ -157,7 +165,8 @@ class Sender:
 
     def _low_watermark(self) -> int:
         unsent = min([self._next, *(batch.rows[0][1] for batch in self._batches if batch.rows)])
-        return self.in_flight.low_watermark(unsent)
+        self.low_watermark = self.in_flight.low_watermark(unsent)
+        return self.low_watermark
 
     def _serve(self) -> None:
         """Do what is to be done beside the rows: errors, lost messages, heartbeats, progress."""

@@ -21,6 +21,7 @@ from streams.command import console, new_app
 from streams.contract import load_contract
 from streams.duration import parse_whole_milliseconds
 from streams.errors import UsageError
+from streams.measures import MEASURES, USUAL, parse_measures
 from streams.settings import FlinkSettings
 
 _TERMINATED = 128 + signal.SIGTERM
@@ -41,6 +42,12 @@ def submit(  # noqa: PLR0913, PLR0917 (each is an option of the command line)
     job: Annotated[str, typer.Argument(help=f"The job: {', '.join(JOBS)}.")],
     size: Annotated[str, typer.Option(help="Window size, like 30s or 10min.")] = "30s",
     slide: Annotated[str, typer.Option(help="Window slide; it divides the size. As long as it: tumbling.")] = "5s",
+    cumulative: Annotated[
+        bool, typer.Option("--cumulative", help="Windows that grow by the slide up to the size, then begin anew.")
+    ] = False,
+    measures: Annotated[
+        str, typer.Option(metavar="NAME,…", help=f"What is written of each window: {', '.join(MEASURES)}.")
+    ] = ",".join(USUAL),
     parallelism: Annotated[int, typer.Option(min=1, help="How many slots of the cluster the job takes.")] = 2,
     run: Annotated[
         str | None, typer.Option(help="Follow this run, whose clock may lie anywhere (default: the live stream).")
@@ -73,7 +80,10 @@ def submit(  # noqa: PLR0913, PLR0917 (each is an option of the command line)
     from flink_jobs.submission import submit as submit_job
 
     options = JobOptions(
-        window=Window(parse_whole_milliseconds(size), parse_whole_milliseconds(slide)),
+        window=Window(
+            parse_whole_milliseconds(size), parse_whole_milliseconds(slide), "cumulative" if cumulative else "sliding"
+        ),
+        measures=parse_measures(measures),
         parallelism=parallelism,
         run=run,
         start=_start(start),

@@ -19,6 +19,7 @@ from pydantic import BaseModel, ValidationError
 from flink_jobs.window import Window
 from streams.contract import Contract
 from streams.errors import StreamproofError, UsageError
+from streams.measures import USUAL, Measure
 from streams.settings import HomeSettings
 from streams.whole_file import write_whole
 
@@ -32,6 +33,7 @@ class JobOptions:
 
     Attributes:
         window: the window's shape.
+        measures: what is written of each window.
         parallelism: how many slots of the cluster the job takes.
         run: the run to follow, whose clock may lie anywhere; None follows all runs as they come, by one clock.
         start: where in the rows topic to begin; None is ``earliest`` for a run, ``latest`` otherwise.
@@ -43,6 +45,7 @@ class JobOptions:
     """
 
     window: Window
+    measures: tuple[Measure, ...] = USUAL
     parallelism: int = 2
     run: str | None = None
     start: Start | None = None

@@ -117,6 +117,7 @@ def _writer(job: str, options: JobOptions, savepoint: str) -> JobRecord:
     for what, asked, had in (
         ("job", job, record.job),
         ("window", options.window, record.options.window),
+        ("choice of measures", ", ".join(options.measures), ", ".join(record.options.measures)),
         ("run", options.run, record.options.run),
         ("stream", (options.contract or record.contract).name, record.contract.name),
     ):
@@ -168,6 +169,7 @@ def _launch(record: JobRecord, options: JobOptions, flink: FlinkSettings, kafka:
         record.job,
         contract,
         options.window,
+        options.measures,
         label=record.label,
         run=options.run,
         kafka_servers=kafka.servers_for_cluster,

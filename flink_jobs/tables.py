@@ -1,11 +1,12 @@
 """The SQL around a job's query: the tables of messages and windows, made from the stream's contract."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from string import Template
 
 from flink_jobs.window import Window, interval
 from streams.contract import Contract
+from streams.measures import USUAL, Measure, WindowKind, column
 from streams.message import END_SEQ
 
 JOBS = {"rating_averages": "ratings"}
@@ -20,11 +21,29 @@ _BEFORE_ALL_TIME = -62_135_596_800_000
 _ALIGNMENT = "100 ms"
 """How often the source's tasks tell each other how far they are; a partition can get as far ahead meanwhile."""
 
+_FUNCTIONS: dict[WindowKind, str] = {"sliding": "HOP", "cumulative": "CUMULATE"}
 
-def job_statements(  # noqa: PLR0913 (all but two by name)
+_EXPRESSIONS: dict[Measure, str] = {
+    "count": "COUNT(*)",
+    "sum": "SUM(`${measure}`)",
+    # A double: AVG over whole numbers would be cut to a whole number.
+    "avg": "CAST(SUM(`${measure}`) AS DOUBLE) / COUNT(*)",
+    "min": "MIN(`${measure}`)",
+    "max": "MAX(`${measure}`)",
+    # In units of the measure's last digit sums and squares are whole numbers, and nothing is rounded before the root.
+    "stddev": "SQRT(CAST(COUNT(*) * SUM(${units} * ${units}) - SUM(${units}) * SUM(${units}) AS DOUBLE))"
+    " / (COUNT(*) * ${unit}E0)",
+    "histogram": "COLLECT(CAST(`${measure}` AS STRING))",
+    "distinct": "COUNT(DISTINCT `${actor}`)",
+}
+"""What each measure is in Flink SQL."""
+
+
+def job_statements(  # noqa: PLR0913 (all but four by name)
     job: str,
     contract: Contract,
     window: Window,
+    measures: Sequence[Measure] = USUAL,
     *,
     label: str,
     run: str | None,
@@ -37,17 +56,25 @@ def job_statements(  # noqa: PLR0913 (all but two by name)
         job: a name in ``JOBS``.
         contract: the stream.
         window: the window's shape.
+        measures: what is written of each window.
         label: what marks the job's results and its Kafka transactions; the same when it is submitted again.
         run: the run to follow, or None for all runs as they come.
         kafka_servers: the brokers as Flink sees them.
         source_options: further options of the source table, such as where to start.
 
+    Raises:
+        UsageError: a measure needs what the contract does not name.
+
     """
+    needed = [contract.measure] + ([contract.actor] if contract.actor and "distinct" in measures else [])
     query = (Path(__file__).parent / f"{job}.sql").read_text(encoding="utf-8")
     filled = Template(query).substitute(
         job=label,
         key=contract.key,
-        measure=contract.measure,
+        needed=", ".join(f"`{name}`" for name in needed),
+        measures=",\n    ".join(_expression(contract, measure) for measure in measures),
+        function=_FUNCTIONS[window.kind],
+        kind=window.kind,
         size=interval(window.size),
         slide=interval(window.slide),
         size_ms=window.size,
@@ -60,8 +87,8 @@ def job_statements(  # noqa: PLR0913 (all but two by name)
     sink = common | {"topic": contract.topics.windows, "sink.transactional-id-prefix": f"streamproof-{label}"}
     tables = [
         _messages_table(contract, window, run, source),
-        _rows_view(contract, run),
-        _windows_table(contract, sink),
+        _rows_view(contract, needed, run),
+        _windows_table(contract, measures, sink),
     ]
     return tables + [s.strip() for s in filled.split(";\n") if s.strip()]
 
@@ -97,20 +124,38 @@ def _messages_table(contract: Contract, window: Window, run: str | None, options
 ) WITH ({_with(defaults | dict(options))})"""
 
 
-def _rows_view(contract: Contract, run: str | None) -> str:
+def _expression(contract: Contract, measure: Measure) -> str:
+    unit = 10 ** (contract.fields[contract.measure].scale or 0)
+    units = f"CAST(`{contract.measure}` * {unit} AS DECIMAL(18, 0))"
+    return Template(_EXPRESSIONS[measure]).substitute(
+        measure=contract.measure, actor=contract.actor, unit=unit, units=units
+    )
+
+
+def _rows_view(contract: Contract, fields: Sequence[str], run: str | None) -> str:
     # Heartbeats and end marks have done their work when the watermark is taken. A field that is absent, or that Flink
     # cannot read as its type, is NULL: such a row is in no window, not even in its count. It does not count as
     # unreadable, which Flink tells of whole messages alone; the validation, which reads the same topic, finds it.
-    needed = ("run", "category", "event_ts", contract.key, contract.measure)
+    needed = ("run", "category", "event_ts", contract.key, *fields)
     whole = "".join(f" AND `{name}` IS NOT NULL" for name in needed)
     followed = f" AND run = {_text(run)}" if run is not None else ""
     return f"CREATE TEMPORARY VIEW stream_rows AS SELECT * FROM messages WHERE seq > 0{whole}{followed}"
 
 
-def _windows_table(contract: Contract, options: Mapping[str, str]) -> str:
-    measure, scale = contract.measure, contract.fields[contract.measure].scale
-    single = _sql_type(contract, measure)
-    total = "BIGINT" if scale is None else f"DECIMAL(38, {scale})"
+def _windows_table(contract: Contract, measures: Sequence[Measure], options: Mapping[str, str]) -> str:
+    scale = contract.fields[contract.measure].scale
+    single = _sql_type(contract, contract.measure)
+    types: dict[Measure, str] = {
+        "count": "BIGINT",
+        "sum": "BIGINT" if scale is None else f"DECIMAL(38, {scale})",
+        "avg": "DOUBLE",
+        "min": single,
+        "max": single,
+        "stddev": "DOUBLE",
+        "histogram": "MULTISET<STRING>",
+        "distinct": "BIGINT",
+    }
+    columns = ", ".join(f"`{column(contract, measure)}` {types[measure]}" for measure in measures)
     delivery = {
         "sink.delivery-guarantee": "exactly-once",
         "sink.transaction-naming-strategy": "pooling",
@@ -120,9 +165,9 @@ def _windows_table(contract: Contract, options: Mapping[str, str]) -> str:
     }
     return f"""CREATE TEMPORARY TABLE windows (
     job STRING, run STRING, category STRING, `{contract.key}` STRING,
-    window_start TIMESTAMP_LTZ(3), window_end TIMESTAMP_LTZ(3), window_size BIGINT, window_slide BIGINT,
-    `{measure}_count` BIGINT, `{measure}_sum` {total}, `{measure}_avg` DOUBLE,
-    `{measure}_min` {single}, `{measure}_max` {single}
+    window_start TIMESTAMP_LTZ(3), window_end TIMESTAMP_LTZ(3),
+    window_size BIGINT, window_slide BIGINT, window_kind STRING,
+    {columns}
 ) WITH ({_with(delivery | dict(options))})"""
 
 

@@ -1,20 +1,23 @@
-"""The shape of a sliding window: its size and its slide, and which shapes make sense."""
+"""The shape of a window: its size, its slide and its kind, and which shapes make sense."""
 
 from dataclasses import dataclass
 
 from streams.duration import format_duration
 from streams.errors import UsageError
+from streams.measures import WindowKind
 
 
 @dataclass(frozen=True)
 class Window:
-    """A sliding window; with ``slide == size`` it tumbles.
+    """A sliding window, which tumbles where ``slide == size``, or a cumulative one.
 
-    Windows are aligned to the epoch: each starts at a multiple of the slide and holds ``[start, start + size)``.
+    Windows are aligned to the epoch. A sliding one starts at each multiple of the slide and holds ``[start, start +
+    size)``. Cumulative ones start at each multiple of the size and hold ``[start, start + n * slide)``, n = 1, 2, …
 
     Attributes:
-        size: milliseconds.
+        size: milliseconds; of cumulative windows that of the longest.
         slide: milliseconds; divides the size.
+        kind: sliding or cumulative.
 
     Raises:
         UsageError: such a window makes no sense.
@@ -23,6 +26,7 @@ class Window:
 
     size: int
     slide: int
+    kind: WindowKind = "sliding"
 
     def __post_init__(self) -> None:
         if self.size <= 0 or self.slide <= 0:
@@ -38,7 +42,8 @@ class Window:
             )
 
     def __str__(self) -> str:
-        return f"{format_duration(self.size)}/{format_duration(self.slide)}"
+        shape = f"{format_duration(self.size)}/{format_duration(self.slide)}"
+        return shape if self.kind == "sliding" else f"{self.kind} {shape}"
 
 
 def interval(milliseconds: int) -> str:

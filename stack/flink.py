@@ -16,6 +16,7 @@ from streams.errors import StreamproofError
 from streams.settings import FlinkSettings
 
 TASKMANAGERS = ("taskmanager-1", "taskmanager-2")
+_EVERY_ADDRESS = "0.0.0.0"  # noqa: S104 - where Flink's reporter listens, if it is switched on
 _OFF_HEAP = 128
 _METASPACE = 256
 
@@ -42,6 +43,12 @@ def flink_parts(home: Path, cache: Path, store: Store, flink: FlinkSettings, set
     rest = loopback_address(flink.jobmanager, "STREAMPROOF_FLINK_JOBMANAGER")
     rpc = Address(rest.host, settings.flink_rpc_port, "STREAMPROOF_STACK_FLINK_RPC_PORT")
 
+    def metrics(name: str) -> tuple[Address, ...]:
+        if settings.flink_metrics_port is None:
+            return ()
+        port = settings.flink_metrics_port + ("jobmanager", *TASKMANAGERS).index(name)
+        return (Address(_EVERY_ADDRESS, port, "STREAMPROOF_STACK_FLINK_METRICS_PORT"),)
+
     def program(name: str, main: str, heap: int, *options: str) -> Program:
         temporary = folder / "tmp" / name
         for needed in (temporary, folder / "checkpoints", folder / "savepoints"):
@@ -52,6 +59,7 @@ def flink_parts(home: Path, cache: Path, store: Store, flink: FlinkSettings, set
             name=name,
             rest=rest,
             rpc_port=settings.flink_rpc_port,
+            metrics=metrics(name),
             settings=settings,
             off_heap=_OFF_HEAP,
             metaspace=_METASPACE,
@@ -93,9 +101,9 @@ def flink_parts(home: Path, cache: Path, store: Store, flink: FlinkSettings, set
         return bool(heard.get(name, 0) > started)
 
     return [
-        Part("jobmanager", ("flink",), (rest, rpc), 400, jobmanager, jobmanager_healthy),
+        Part("jobmanager", ("flink",), (rest, rpc, *metrics("jobmanager")), 400, jobmanager, jobmanager_healthy),
         *(
-            Part(name, ("flink",), (), 500, partial(taskmanager, name), partial(taskmanager_healthy, name))
+            Part(name, ("flink",), metrics(name), 500, partial(taskmanager, name), partial(taskmanager_healthy, name))
             for name in TASKMANAGERS
         ),
     ]

@@ -24,6 +24,8 @@ class StackSettings(BaseSettings):
         mosquitto_autosave: seconds between two savings of the broker's sessions and queues.
         flink_slots: task slots of each of the two TaskManagers.
         flink_managed, flink_network: memory outside the heap, of each TaskManager.
+        flink_metrics_port: where the JobManager serves Prometheus; the TaskManagers take the two ports above it. Off
+            by default, since Flink's reporter listens on every address of the machine, with no setting against it.
         start_timeout: seconds that a part has to become healthy.
         stop_timeout: seconds that a part has to end before it is killed.
 
@@ -45,6 +47,7 @@ class StackSettings(BaseSettings):
     flink_taskmanager_heap: int = Field(default=1024, ge=256)
     flink_managed: int = Field(default=128, ge=64)
     flink_network: int = Field(default=48, ge=32)
+    flink_metrics_port: int | None = Field(default=None, ge=1, le=65533)
     start_timeout: int = Field(default=180, ge=1)
     stop_timeout: int = Field(default=30, ge=1)
 

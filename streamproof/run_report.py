@@ -16,9 +16,8 @@ from streams.errors import StreamproofError
 from streams.run import Run, load_run
 from streams.settings import HomeSettings, KafkaSettings
 from streams.whole_file import write_whole
-from validation.jobs import Job
 from validation.kafka_records import RunRecords
-from validation.report import render, shape
+from validation.report import job_of, render, shape
 from validation.verdict import Verdict, open_database
 
 _PRODUCTS = 3
@@ -68,7 +67,7 @@ def _figures(verdict: Verdict, run: Run, home: HomeSettings, kafka: KafkaSetting
         RunRecords(db, run, kafka, only="windows") as records,
     ):
         records.read()
-        windows = Windows(db, Job(verdict.job, verdict.size, verdict.slide))
+        windows = Windows(db, job_of(verdict))
         bounds = windows.bounds()
         most = {f"{p.category} {p.key}": windows.series(p.category, p.key) for p in windows.search("", _PRODUCTS)}
         lines, sizes = sampled_lines(most.values()), windows.sizes()
@@ -96,7 +95,8 @@ def _what_ran(verdict: Verdict, run: Run) -> dict[str, str]:
     if verdict.job and (job := find_record(verdict.job)):
         options = job.options
         found["job"] = (
-            f"{job.job} {options.window}, {'following the run' if options.run else 'live'}, parallelism "
+            f"{job.job} {options.window} ({', '.join(options.measures)}), "
+            f"{'following the run' if options.run else 'live'}, parallelism "
             f"{options.parallelism}, a checkpoint each {options.checkpoint_interval} ms"
         )
     installed = ", ".join(f"{name} {importlib.metadata.version(name)}" for name in _VERSIONS)

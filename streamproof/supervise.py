@@ -20,6 +20,8 @@ def _close_windows(stop: threading.Event) -> None:
                 say(f"Flink restarted the job of the run {run}: its end is marked again")
         except StreamproofError:
             continue  # JobManager or Kafka is away: their part's own lines tell
+        except Exception as error:  # else windows would stay open, and nobody would know why
+            say(f"the ends of runs could not be marked again, which is tried once more: {error!r}")
 
 
 if __name__ == "__main__":

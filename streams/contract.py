@@ -20,7 +20,7 @@ CONTRACTS = Path(__file__).parent
 
 _NAME = r"^[a-z][a-z0-9_]*$"
 _TOPIC = r"^[A-Za-z0-9._-]{1,200}$"
-_WINDOW_COLUMNS = {"window_start", "window_end", "window_time", "window_size", "window_slide", "job"}
+_WINDOW_COLUMNS = {"window_start", "window_end", "window_time", "window_size", "window_slide", "window_kind", "job"}
 
 
 class CsvFormat(StrictModel):
@@ -107,6 +107,7 @@ class Contract(StrictModel):
         name: the stream's name, and the first part of its MQTT topics (``NAME/CATEGORY``).
         key: the field by which rows are partitioned and windows are grouped.
         measure: the numeric field that windows count, sum and average.
+        actor: the text field that says who acts; windows can count how many different ones there are.
         event_time: the time field that holds the file's own time of a row.
         topics: the Kafka topics; by default NAME, NAME.dead-letter and NAME.averages.
         fields: the row's fields, in the order in which they are sent.
@@ -116,6 +117,7 @@ class Contract(StrictModel):
     name: Annotated[str, Field(pattern=_NAME)]
     key: str
     measure: str
+    actor: str | None = None
     event_time: str
     csv: CsvFormat = CsvFormat()
     topics: Topics
@@ -134,11 +136,13 @@ class Contract(StrictModel):
         for what, types in (
             ("key", ("text",)),
             ("measure", ("integer", "decimal")),
+            ("actor", ("text",)),
             ("event_time", ("time",)),
         ):
-            field = self.fields.get(getattr(self, what))
-            if field is None or field.type not in types:
-                raise ValueError(f"{what} = {getattr(self, what)!r} must name a field of type {' or '.join(types)}")
+            name = getattr(self, what)
+            field = self.fields.get(name)
+            if name is not None and (field is None or field.type not in types):
+                raise ValueError(f"{what} = {name!r} must name a field of type {' or '.join(types)}")
         if taken := (set(ENVELOPE) | _WINDOW_COLUMNS) & set(self.fields):
             raise ValueError(
                 f"fields: the name {min(taken)!r} is taken by streamproof itself; choose another and make it an alias"

@@ -2,15 +2,39 @@
 
 from fractions import Fraction
 from pathlib import Path
+from string import Template
 from typing import NamedTuple, cast
 
 import duckdb
 
 from streams.errors import StreamproofError
+from streams.measures import Measure
 from streams.run import Run
 from validation.csv_rows import FileCounts
+from validation.jobs import Job
 
-_WINDOWS = (Path(__file__).parent / "batch_windows.sql").read_text(encoding="utf-8")
+_WINDOWS = Template((Path(__file__).parent / "batch_windows.sql").read_text(encoding="utf-8"))
+_NEEDED: dict[Measure, tuple[str, str, str]] = {
+    # In units of the last digit all is a whole number up to the root. Beyond 38 digits it is NULL, as in Flink.
+    "stddev": (
+        "sum(${units}) AS units, sum(${units} * ${units}) AS squares",
+        "sum(units) AS units, sum(squares) AS squares",
+        "TRY(sqrt((n * squares - units * units)::DOUBLE) / (n * ${unit})) AS deviation",
+    ),
+    "histogram": (
+        "list(measure) AS measures",
+        "flatten(list(measures)) AS measures",
+        """'{' || measures.list_aggregate('histogram').map_entries()
+           .list_transform(lambda e: '"' || e.key || '": ' || e.value).list_aggregate('string_agg', ', ') || '}'
+           AS histogram""",
+    ),
+    "distinct": (
+        "list(DISTINCT actor) AS actors",
+        "list_unique(flatten(list(actors)))::BIGINT AS actors",
+        "actors",
+    ),
+}
+"""What a pane keeps for a measure, what a window joins of its panes, and what it tells."""
 
 
 def number_rows(db: duckdb.DuckDBPyConnection, run: Run, files: dict[str, FileCounts]) -> None:
@@ -22,47 +46,56 @@ def number_rows(db: duckdb.DuckDBPyConnection, run: Run, files: dict[str, FileCo
     db.execute("CREATE OR REPLACE TABLE sent_rows (category VARCHAR, sent BIGINT, accepted BIGINT, rounds BIGINT)")
     for category, count, accepted in sent:
         db.execute("INSERT INTO sent_rows VALUES (?, ?, ?, ?)", [category, count, accepted, -(-count // accepted)])
-    db.execute(f"CREATE OR REPLACE TABLE sent AS SELECT category, key, measure, steps FROM ({numbered_rows(db, run)})")
+    db.execute(f"CREATE OR REPLACE TABLE sent AS SELECT * EXCLUDE (line, seq) FROM ({numbered_rows(db, run)})")
 
 
 def numbered_rows(db: duckdb.DuckDBPyConnection, run: Run) -> str:
     """Return a query for the rows that were sent, from the tables ``accepted`` and ``sent_rows``.
 
-    It gives category, key, measure, line, seq, and steps (see batch_windows.sql).
+    It gives category, key, measure, actor, line, seq, and steps (see batch_windows.sql).
     """
     order = "time, line" if run.pace == "file" else "line"
     steps = f"time - {_first_time(db)}" if run.pace == "file" else "seq - 1"
     seq = "row + unnest(range(rounds)) * accepted" if run.loop else "row"
     return f"""
         WITH numbered AS (
-            SELECT category, key, measure, time, line,
+            SELECT category, key, measure, actor, time, line,
                    row_number() OVER (PARTITION BY category ORDER BY {order}) AS row
             FROM accepted
         ),
         looped AS (
-            SELECT category, key, measure, time, line, {seq} AS seq, sent
+            SELECT category, key, measure, actor, time, line, {seq} AS seq, sent
             FROM numbered JOIN sent_rows USING (category)
         )
-        SELECT category, key, measure, line, seq, {steps} AS steps FROM looped WHERE seq <= sent
+        SELECT category, key, measure, actor, line, seq, {steps} AS steps FROM looped WHERE seq <= sent
         """
 
 
-def compute_windows(db: duckdb.DuckDBPyConnection, run: Run, size: int, slide: int) -> None:
-    """Create the table ``truth`` (see batch_windows.sql) for a window size and slide in milliseconds.
+def compute_windows(db: duckdb.DuckDBPyConnection, run: Run, job: Job) -> None:
+    """Create the table ``truth`` (see batch_windows.sql) for a job's windows and measures.
 
     Raises:
         StreamproofError: the manifest lacks the start or the interval that its pace needs.
 
     """
     scale = event_time_scale(db, run)
+    unit = 10 ** (run.contract.fields[run.contract.measure].scale or 0)
+    needed = [_NEEDED[measure] for measure in job.measures if measure in _NEEDED]
+    kept, joined, told = (
+        Template("".join(f", {each[step]}" for each in needed)).substitute(
+            units=f"(measure * {unit})::HUGEINT", unit=unit
+        )
+        for step in range(3)
+    )
     db.execute(
-        _WINDOWS,
+        _WINDOWS.safe_substitute(kept=kept, joined=joined, told=told),
         {
             "start": scale.start,
             "numerator": str(scale.numerator),
             "denominator": str(scale.denominator),
-            "size": size,
-            "slide": slide,
+            "size": job.size,
+            "slide": job.slide,
+            "cumulative": job.kind == "cumulative",
         },
     )
 

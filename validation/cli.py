@@ -10,7 +10,7 @@ from streams.duration import parse_duration
 from streams.errors import UsageError
 from streams.settings import HomeSettings, KafkaSettings
 from validation.audit import audit as follow_rows
-from validation.export import Format, export_windows
+from validation.export import FOR_PROGRAMS, Format, export_windows
 from validation.jobs import Wanted
 from validation.report import print_audit, print_verdict, write_report
 from validation.stages import Stages
@@ -78,15 +78,15 @@ def audit(
 
 def windows(  # noqa: PLR0913, PLR0917 - each option of a command is a parameter
     run: RunArgument,
-    form: Annotated[Format, typer.Option("--format", help="The form; parquet needs --output.")] = "csv",
+    form: Annotated[Format, typer.Option("--format", help="The form; parquet and xlsx need --output.")] = "csv",
     output: Annotated[Path | None, typer.Option(help="The file to write. Default: standard output.")] = None,
     job: JobOption = None,
     size: SizeOption = None,
     slide: SlideOption = None,
 ) -> None:
-    """Write the windows that a job wrote for a run, as CSV, JSON or Parquet."""
-    if form == "parquet" and output is None:
-        raise UsageError("--format parquet needs --output FILE")
+    """Write the windows that a job wrote for a run, as CSV, JSON, Parquet or a table for Excel."""
+    if form in FOR_PROGRAMS and output is None:
+        raise UsageError(f"--format {form} needs --output FILE")
     export_windows(
         run, HomeSettings(), KafkaSettings(), wanted=Wanted.parse(job, size, slide), form=form, output=output
     )

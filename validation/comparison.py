@@ -1,53 +1,47 @@
 """The comparison: the windows that a job wrote against the windows that the files say there must be."""
 
 from datetime import UTC, datetime
+from decimal import Decimal
 from typing import Any, Literal
 
 import duckdb
 from pydantic import BaseModel
 
-from validation.jobs import Job
+from streams.measures import Measure
+from validation.jobs import COLUMNS, Job, windows_of
 
 SHOWN = 10
 
-_AVERAGE_EQUAL = "abs(o.average - t.average) <= greatest(1e-12, 1e-15 * abs(t.average))"
-"""Within 1e-12 of sum/count; beyond 1,000, where a double is coarser than that, within 1e-15 of its size."""
 
-_COMPARE = f"""
+_EXACT = "o.{0} = t.{0}"
+_DOUBLE = "abs(o.{0} - t.{0}) <= greatest(1e-12, 1e-15 * abs(t.{0}))"
+"""Within 1e-12; beyond 1,000, where a double is coarser than that, within 1e-15 of its size."""
+
+_COMPARE = """
 CREATE OR REPLACE TABLE compared AS
 WITH o AS (
     SELECT *, row_number() OVER (PARTITION BY category, key, window_start, window_end ORDER BY arrival) AS copy
-    FROM kafka_windows WHERE job = $job AND window_size = $size AND window_slide = $slide
+    FROM ({windows})
 ),
 t AS (SELECT *, total::DOUBLE / n AS average FROM truth)
 SELECT CASE
            WHEN o.copy IS NULL THEN 'missing'
            WHEN o.copy > 1 THEN 'doubled'
            WHEN t.n IS NULL THEN 'extra'
-           WHEN o.n = t.n AND o.total = t.total AND o.least = t.least AND o.greatest = t.greatest
-                AND {_AVERAGE_EQUAL} THEN 'right'
+           WHEN {equal} THEN 'right'
            ELSE 'wrong'
        END AS verdict,
        coalesce(t.category, o.category) AS category, coalesce(t.key, o.key) AS key,
        coalesce(t.window_start, o.window_start) AS window_start, coalesce(t.window_end, o.window_end) AS window_end,
-       CASE WHEN t.n IS NOT NULL THEN {{n: t.n, total: t.total, average: t.average, least: t.least,
-                                        greatest: t.greatest}} END AS expected,
-       CASE WHEN o.copy IS NOT NULL THEN {{n: o.n, total: o.total, average: o.average, least: o.least,
-                                           greatest: o.greatest}} END AS found
+       CASE WHEN t.n IS NOT NULL THEN {{{expected}}} END AS expected,
+       CASE WHEN o.copy IS NOT NULL THEN {{{found}}} END AS found
 FROM t FULL JOIN o
   ON t.category = o.category AND t.key = o.key AND t.window_start = o.window_start AND t.window_end = o.window_end
      AND o.copy = 1
 """
 
-
-class WindowValues(BaseModel):
-    """What a window says; sum, min and max exact, as text; None where a value could not be read."""
-
-    count: int | None
-    sum: str | None
-    avg: float | None
-    min: str | None
-    max: str | None
+WindowValues = dict[Measure, int | float | str | None]
+"""What a window says; sum, min, max and histogram exact, as text; None where a value could not be read."""
 
 
 class WindowExample(BaseModel):
@@ -73,7 +67,11 @@ class WindowCounts(BaseModel):
 
 def compare_windows(db: duckdb.DuckDBPyConnection, job: Job) -> WindowCounts:
     """Make the table ``compared`` from ``truth`` and ``kafka_windows``, and count; ``doubled`` counts as extra."""
-    db.execute(_COMPARE, {"job": job.name, "size": job.size, "slide": job.slide})
+    columns = {measure: COLUMNS[measure] for measure in job.measures}
+    # A value that could not be read is NULL, and so is what compares it: such a window is wrong.
+    equal = " AND ".join((_DOUBLE if m in {"avg", "stddev"} else _EXACT).format(c) for m, c in columns.items())
+    expected, found = (", ".join(f"'{measure}': {of}.{c}" for measure, c in columns.items()) for of in "to")
+    db.execute(_COMPARE.format(windows=windows_of(job), equal=equal, expected=expected, found=found))
     counts = dict(db.execute("SELECT verdict, count(*) FROM compared GROUP BY verdict").fetchall())
     counts["extra"] = counts.get("extra", 0) + counts.pop("doubled", 0)
     return WindowCounts.model_validate(counts)
@@ -85,8 +83,8 @@ def first_not_right(db: duckdb.DuckDBPyConnection) -> list[WindowExample]:
         f"""
         SELECT verdict, category, key, window_start, window_end, expected, found
         FROM compared WHERE verdict <> 'right'
-        QUALIFY row_number() OVER (PARTITION BY verdict ORDER BY window_start, category, key) <= {SHOWN}
-        ORDER BY verdict <> 'wrong', verdict, window_start, category, key
+        QUALIFY row_number() OVER (PARTITION BY verdict ORDER BY window_start, window_end, category, key) <= {SHOWN}
+        ORDER BY verdict <> 'wrong', verdict, window_start, window_end, category, key
         """
     ).fetchall()
     return [
@@ -111,12 +109,10 @@ def iso_time(milliseconds: int | None) -> str:
     return f"{moment}.{milliseconds % 1000:03d}Z" if milliseconds % 1000 else f"{moment}Z"
 
 
-def _values(found: dict[str, Any] | None) -> WindowValues | None:
-    if found is None:
-        return None
-    sum_, min_, max_ = (None if found[n] is None else f"{found[n]:f}" for n in ("total", "least", "greatest"))
-    return WindowValues(count=found["n"], sum=_short(sum_), avg=found["average"], min=_short(min_), max=_short(max_))
+def _values(found: dict[Measure, Any] | None) -> WindowValues | None:
+    return found and {name: _short(value) if isinstance(value, Decimal) else value for name, value in found.items()}
 
 
-def _short(number: str | None) -> str | None:
-    return number.rstrip("0").rstrip(".") if number and "." in number else number
+def _short(number: Decimal) -> str:
+    text = f"{number:f}"
+    return text.rstrip("0").rstrip(".") if "." in text else text

@@ -44,7 +44,7 @@ class FileCounts:
 
 
 def read_rows(db: duckdb.DuckDBPyConnection, run: Run) -> dict[str, FileCounts]:
-    """Create the table ``accepted``: category, line (from 1), key, measure (exact), time (ms since the epoch).
+    """Create the table ``accepted``: category, line (from 1), key, measure (exact), actor, time (ms since the epoch).
 
     Raises:
         StreamproofError: a file is missing or is not the one that was replayed.
@@ -52,7 +52,8 @@ def read_rows(db: duckdb.DuckDBPyConnection, run: Run) -> dict[str, FileCounts]:
     """
     scale = run.contract.fields[run.contract.measure].scale or 0
     db.execute(
-        f"CREATE TABLE accepted (category VARCHAR, line BIGINT, key VARCHAR, measure DECIMAL(18, {scale}), time BIGINT)"
+        f"CREATE TABLE accepted (category VARCHAR, line BIGINT, key VARCHAR, measure DECIMAL(18, {scale}), "
+        "actor VARCHAR, time BIGINT)"
     )
     counts = {}
     for category, source in run.sources.items():
@@ -104,6 +105,7 @@ def _read_file(db: duckdb.DuckDBPyConnection, contract: Contract, category: str,
             FROM (SELECT number, strlen(line) AS length, rtrim(line, chr(13)) AS line FROM arrow WHERE number > $header)
         )
         SELECT $category, number, {cell(contract.key)}, ltrim({cell(contract.measure)}, '+'),
+               {cell(contract.actor) if contract.actor else "NULL"},
                CAST({cell(contract.event_time)} AS BIGINT) * {to_milliseconds}
         FROM cut WHERE {fits}
         """,

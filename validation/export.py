@@ -1,4 +1,4 @@
-"""The windows that a job wrote, as CSV, JSON or Parquet."""
+"""The windows that a job wrote, as CSV, JSON, Parquet or a table for Excel."""
 
 import shutil
 import sys
@@ -6,15 +6,24 @@ from pathlib import Path
 from typing import Literal
 
 import duckdb
+from xlsxwriter import Workbook
+from xlsxwriter.exceptions import FileCreateError
 
+from streams.contract import Contract
 from streams.errors import StreamproofError
+from streams.measures import Measure, column
 from streams.run import load_run
 from streams.settings import HomeSettings, KafkaSettings
-from validation.jobs import Wanted, find_job, why_no_job
+from validation.jobs import COLUMNS, Wanted, find_job, why_no_job, windows_of
 from validation.kafka_records import RunRecords
 from validation.verdict import open_database
 
-Format = Literal["csv", "json", "parquet"]
+Format = Literal["csv", "json", "parquet", "xlsx"]
+FOR_PROGRAMS = {"parquet", "xlsx"}
+"""The forms that cannot be shown on a terminal."""
+
+_MOST_SHARES = 100
+_EXCEL_ROWS = 1_048_576
 _COPY = {"csv": "FORMAT csv, HEADER", "json": "FORMAT json, ARRAY true", "parquet": "FORMAT parquet, COMPRESSION zstd"}
 
 
@@ -23,8 +32,9 @@ def export_windows(  # noqa: PLR0913 - where from, what, and where to
 ) -> None:
     """Write the wanted job's windows of a run to ``output``, or to standard output, ordered by category, key and start.
 
-    In CSV and JSON the window bounds are ISO 8601 in UTC; in Parquet they are timestamps. Windows are given as they
-    were written: one that was written twice stands there twice.
+    In CSV and JSON the window bounds are ISO 8601 in UTC; in Parquet and Excel they are timestamps. A histogram is JSON
+    as text, and a column for each value says which share of the rows has it, where there are not over a hundred.
+    Windows are given as they were written: one that was written twice stands there twice.
 
     Raises:
         StreamproofError: there are no such windows, or Kafka or the file does not let itself be used.
@@ -37,27 +47,42 @@ def export_windows(  # noqa: PLR0913 - where from, what, and where to
         if not job or not job.name:
             raise StreamproofError(why_no_job(db, manifest, wanted))
         contract = manifest.contract
-        measure, scale = contract.measure, contract.fields[contract.measure].scale or 0
-        sums, values = f"DECIMAL(38, {scale})", f"DECIMAL(18, {scale})"
+        columns = {column(contract, measure): _value(contract, measure) for measure in job.measures}
+        db.execute(f"CREATE VIEW of_job AS {windows_of(job)}")
+        if "histogram" in job.measures:
+            columns |= _shares(db, contract)
         db.execute("SET preserve_insertion_order = true")
         db.execute(
             f"""
             CREATE TABLE exported AS
             SELECT category, key AS {contract.key},
                    {_bound("window_start", form)} AS window_start, {_bound("window_end", form)} AS window_end,
-                   n AS {measure}_count, total::{sums} AS {measure}_sum, average AS {measure}_avg,
-                   least::{values} AS {measure}_min, greatest::{values} AS {measure}_max
-            FROM kafka_windows WHERE job = ? AND window_size = ? AND window_slide = ?
-            ORDER BY category, key, kafka_windows.window_start, arrival
-            """,
-            [job.name, job.size, job.slide],
+                   {", ".join(f'{value} AS "{name}"' for name, value in columns.items())}
+            FROM of_job ORDER BY category, key, of_job.window_start, of_job.window_end, arrival
+            """
         )
         _write(db, form, output, home.runs / run)
 
 
+def _value(contract: Contract, measure: Measure) -> str:
+    scale = contract.fields[contract.measure].scale or 0
+    digits = {"sum": 38, "min": 18, "max": 18}.get(measure)
+    return f"{COLUMNS[measure]}::DECIMAL({digits}, {scale})" if digits else COLUMNS[measure]
+
+
+def _shares(db: duckdb.DuckDBPyConnection, contract: Contract) -> dict[str, str]:
+    """Return a column for the share of each value, where there are few enough for a table."""
+    found = db.execute("SELECT DISTINCT unnest(json_keys(histogram)) AS v FROM of_job ORDER BY v::DECIMAL(38, 9)")
+    values = [value for (value,) in found.fetchall()]
+    if len(values) > _MOST_SHARES:
+        return {}
+    share = "coalesce((histogram ->> '$.\"{}\"')::BIGINT, 0) / n"
+    return {f"{contract.measure}_share_{value}": share.format(value) for value in values}
+
+
 def _bound(column: str, form: Format) -> str:
     moment = f"make_timestamp_ms({column})"
-    if form == "parquet":
+    if form in FOR_PROGRAMS:
         return moment
     whole, part = (f"strftime({moment}, '%Y-%m-%dT%H:%M:%S{digits}Z')" for digits in ("", ".%g"))
     return f"CASE WHEN {column} % 1000 = 0 THEN {whole} ELSE {part} END"
@@ -66,8 +91,11 @@ def _bound(column: str, form: Format) -> str:
 def _write(db: duckdb.DuckDBPyConnection, form: Format, output: Path | None, folder: Path) -> None:
     half = folder / f"windows.{form}.half" if output is None else output.with_name(output.name + ".half")
     try:
-        quoted = str(half).replace("'", "''")
-        db.execute(f"COPY exported TO '{quoted}' ({_COPY[form]})")
+        if form == "xlsx":
+            _write_excel(db, half)
+        else:
+            quoted = str(half).replace("'", "''")
+            db.execute(f"COPY exported TO '{quoted}' ({_COPY[form]})")
         if output:
             half.replace(output)
         else:
@@ -75,7 +103,26 @@ def _write(db: duckdb.DuckDBPyConnection, form: Format, output: Path | None, fol
                 shutil.copyfileobj(file, sys.stdout)
     except BrokenPipeError:
         raise  # whoever reads has seen enough
-    except (OSError, duckdb.IOException) as error:
+    except (OSError, duckdb.IOException, FileCreateError) as error:
         raise StreamproofError(f"the windows cannot be written to {output or 'standard output'}: {error}") from error
     finally:
         half.unlink(missing_ok=True)
+
+
+def _write_excel(db: duckdb.DuckDBPyConnection, file: Path) -> None:
+    table = db.table("exported")
+    count, columns = len(table), table.columns
+    if count >= _EXCEL_ROWS:
+        raise StreamproofError(
+            f"{count:,} windows do not fit into a table of Excel, which has {_EXCEL_ROWS:,} rows: "
+            "choose --format parquet"
+        )
+    # Strings are never taken for numbers, formulas or links: ids stay as they are.
+    options = {"constant_memory": True, "strings_to_formulas": False, "strings_to_urls": False}
+    with Workbook(str(file), options | {"default_date_format": "yyyy-mm-dd hh:mm:ss.000"}) as book:
+        sheet = book.add_worksheet("windows")
+        sheet.freeze_panes(1, 0)
+        sheet.write_row(0, 0, columns)
+        found = db.execute("FROM exported")
+        for number in range(1, count + 1):
+            sheet.write_row(number, 0, found.fetchone())

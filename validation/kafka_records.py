@@ -9,18 +9,23 @@ import json
 import time
 from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
+from decimal import Decimal, InvalidOperation
+from itertools import compress
 from typing import Any, Literal, Self, cast
 
 import duckdb
 import msgspec
 import pyarrow as pa
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
+from msgspec import UNSET, UnsetType
 
 from streams.contract import Contract
 from streams.errors import StreamproofError
+from streams.measures import MEASURES, USUAL, Measure, WindowKind, column
 from streams.message import END_SEQ, HEARTBEAT_SEQ
 from streams.run import Run
 from streams.settings import KafkaSettings
+from validation.jobs import COLUMNS
 
 _SLACK = timedelta(minutes=10)
 """How far the clocks of this machine and of Kafka may lie apart."""
@@ -179,14 +184,26 @@ _NOTHING = _RowId(None, None, None)
 
 
 def _window_type(contract: Contract) -> type[Any]:
-    measure, number = contract.measure, msgspec.Raw
-    names = {"n": f"{measure}_count", "total": f"{measure}_sum", "average": f"{measure}_avg"}
-    names |= {"least": f"{measure}_min", "greatest": f"{measure}_max", "key": contract.key}
+    """Return what a window's record must be; which measures are there is the job's choice."""
     texts = [(name, str) for name in ("job", "run", "category", "key", "window_start", "window_end")]
     shape = [("window_size", int), ("window_slide", int)]
-    values = [("n", int | None), ("total", number), ("average", float | None), ("least", number), ("greatest", number)]
-    return msgspec.defstruct("Window", [*texts, *shape, *values], rename=names)
+    kind = ("window_kind", WindowKind, "sliding")
+    chosen = [measure for measure in MEASURES if measure != "distinct" or contract.actor]
+    values = [(COLUMNS[measure], _TYPES[measure], UNSET) for measure in chosen]
+    names = {COLUMNS[measure]: column(contract, measure) for measure in chosen} | {"key": contract.key}
+    return msgspec.defstruct("Window", [*texts, *shape, kind, *values], rename=names)
 
+
+_TYPES: dict[Measure, Any] = {
+    "count": int | None | UnsetType,
+    "sum": msgspec.Raw,
+    "avg": float | None | UnsetType,
+    "min": msgspec.Raw,
+    "max": msgspec.Raw,
+    "stddev": float | None | UnsetType,
+    "histogram": dict[str, int] | None | UnsetType,
+    "distinct": int | None | UnsetType,
+}
 
 _EXACT = "DECIMAL(38, 15)"
 """Wide enough for any sum; a contract's scale is at most 9, so nothing that was written is rounded away."""
@@ -199,7 +216,9 @@ CREATE TABLE kafka_windows (
     arrival BIGINT DEFAULT nextval('arrivals'), written_at BIGINT,
     job VARCHAR, window_size BIGINT, window_slide BIGINT,
     category VARCHAR, key VARCHAR, window_start BIGINT, window_end BIGINT,
-    n BIGINT, total {_EXACT}, average DOUBLE, least {_EXACT}, greatest {_EXACT}
+    window_kind VARCHAR DEFAULT 'sliding', measures VARCHAR DEFAULT '{",".join(USUAL)}',
+    n BIGINT, total {_EXACT}, average DOUBLE, least {_EXACT}, greatest {_EXACT},
+    deviation DOUBLE, histogram VARCHAR, actors BIGINT
 );
 """
 _READ_ROWS = f"""
@@ -208,18 +227,20 @@ WHERE run = ? AND (seq IS NULL OR seq NOT IN ({HEARTBEAT_SEQ}, {END_SEQ}))
 """
 _READ_WINDOW = f"""
 INSERT INTO kafka_windows BY NAME
-SELECT written_at, job, window_size, window_slide, category, key,
-       epoch_ms(TRY_CAST(window_start AS TIMESTAMP)) AS window_start,
-       epoch_ms(TRY_CAST(window_end AS TIMESTAMP)) AS window_end,
-       n, TRY_CAST(total AS {_EXACT}) AS total, average,
-       TRY_CAST(least AS {_EXACT}) AS least, TRY_CAST(greatest AS {_EXACT}) AS greatest
+SELECT * REPLACE (
+    epoch_ms(TRY_CAST(window_start AS TIMESTAMP)) AS window_start,
+    epoch_ms(TRY_CAST(window_end AS TIMESTAMP)) AS window_end,
+    TRY_CAST(total AS {_EXACT}) AS total,
+    TRY_CAST(least AS {_EXACT}) AS least,
+    TRY_CAST(greatest AS {_EXACT}) AS greatest)
 FROM arrow
 """
 _ARROW_WINDOW = pa.schema(
-    [(name, pa.string()) for name in ("job", "category", "key", "window_start", "window_end")]
-    + [(name, pa.int64()) for name in ("window_size", "window_slide", "n")]
-    + [(name, pa.string()) for name in ("total", "least", "greatest")]
-    + [("average", pa.float64()), ("written_at", pa.int64())]
+    [(name, pa.string()) for name in ("job", "category", "key", "window_start", "window_end", "window_kind")]
+    + [(name, pa.int64()) for name in ("window_size", "window_slide", "n", "actors")]
+    + [(name, pa.string()) for name in ("total", "least", "greatest", "histogram")]
+    + [(name, pa.float64()) for name in ("average", "deviation")]
+    + [("measures", pa.string()), ("written_at", pa.int64())]
 )
 
 
@@ -228,8 +249,8 @@ class RunRecords:
 
     ``kafka_rows`` and ``dead_letters`` have category, seq, and the record's kafka_partition and kafka_offset; the
     heartbeats and end marks are left out, and a dead letter's seq may be NULL. ``kafka_windows`` has each window as it
-    was written, from any job, with window_size, window_slide and written_at (Kafka's timestamp); times are
-    milliseconds, a value that could not be read is NULL.
+    was written, from any job, with window_size, window_slide, window_kind, measures (those that are there, as text) and
+    written_at (Kafka's timestamp); times are milliseconds, a value that could not be read is NULL.
     """
 
     def __init__(
@@ -314,14 +335,33 @@ class RunRecords:
         self._add_rows(messages, "dead_letters")
 
     def _add_windows(self, messages: list[Message]) -> None:
-        columns: dict[str, list[object]] = {name: [] for name in _ARROW_WINDOW.names}
-        for message, window in zip(messages, self._window.decode(messages), strict=True):
-            if not window or window.run != self._run:
-                continue
-            for name in _ARROW_WINDOW.names[:-1]:
-                value = getattr(window, name)
-                columns[name].append(bytes(value).decode() if isinstance(value, msgspec.Raw) else value)
-            columns["written_at"].append(message.timestamp()[1])
-        if columns["job"]:
-            arrow = pa.table(columns, schema=_ARROW_WINDOW)  # noqa: F841 (found by its name)
-            self._db.execute(_READ_WINDOW)
+        decoded = zip(messages, self._window.decode(messages), strict=True)
+        found = [(message.timestamp()[1], window) for message, window in decoded if window and window.run == self._run]
+        if not found:
+            return
+        columns = {
+            name: [getattr(window, name, UNSET) for _, window in found]
+            for name in _ARROW_WINDOW.names
+            if name not in {"measures", "written_at"}
+        }
+        there = list(zip(*([v is not UNSET for v in columns[COLUMNS[m]]] for m in MEASURES), strict=True))
+        names = {each: ",".join(compress(MEASURES, each)) for each in set(there)}
+        plain = {name: [_plain(value) for value in values] for name, values in columns.items()}
+        plain |= {"measures": [names[each] for each in there], "written_at": [moment for moment, _ in found]}
+        arrow = pa.table(plain, schema=_ARROW_WINDOW)  # noqa: F841 (found by its name)
+        self._db.execute(_READ_WINDOW)
+
+
+def _plain(value: object) -> object:
+    if isinstance(value, msgspec.Raw):
+        return bytes(value).decode()
+    if isinstance(value, dict):
+        return "{" + ", ".join(f'"{number}": {value[number]}' for number in sorted(value, key=_as_number)) + "}"
+    return None if value is UNSET else value
+
+
+def _as_number(text: str) -> tuple[Decimal, str]:
+    try:
+        return Decimal(text), text
+    except InvalidOperation:
+        return Decimal(0), text

@@ -9,10 +9,10 @@ from rich.console import Console
 from rich.table import Column, Table
 from rich.text import Text
 
-from streams.duration import format_duration
 from validation.audit import Audit
 from validation.comparison import WindowExample, WindowValues
 from validation.delivery import CategoryRows
+from validation.jobs import Job
 from validation.verdict import Verdict
 
 STAGES = {
@@ -39,7 +39,8 @@ def print_verdict(verdict: Verdict, file: TextIO | None = None) -> None:
     _print_rows(out, verdict.run, STAGES, verdict.categories)
     windows = Table(*(Column(name, justify="right") for name in type(verdict.windows).model_fields), box=HORIZONTALS)
     windows.add_row(*(count(n) for n in verdict.windows.model_dump().values()))
-    out.print(Text(f"Windows {shape(verdict)} of job {verdict.job or 'unknown'}"), windows, sep="\n")
+    out.print(Text(f"Windows {shape(verdict)} of job {verdict.job or 'unknown'}: {', '.join(verdict.measures)}"))
+    out.print(windows)
     for example in verdict.not_right:
         out.print(Text(describe(example)), soft_wrap=True)
     for reason in verdict.reasons:
@@ -104,8 +105,13 @@ def render(verdict: Verdict, template: Path, **more: object) -> str:
 
 
 def shape(verdict: Verdict) -> str:
-    """Write a window's size and slide, like ``30s / 5s``."""
-    return f"{format_duration(verdict.size)} / {format_duration(verdict.slide)}" if verdict.size else "of no shape"
+    """Write the windows in words, like ``30s / 5s``."""
+    return job_of(verdict).windows
+
+
+def job_of(verdict: Verdict) -> Job:
+    """Return the job whose windows were judged."""
+    return Job(verdict.job, verdict.size, verdict.slide, verdict.kind, verdict.measures)
 
 
 def describe(example: WindowExample) -> str:
@@ -117,4 +123,4 @@ def describe(example: WindowExample) -> str:
 def _values(values: WindowValues | None) -> str:
     if values is None:
         return "none"
-    return ", ".join(f"{name} {'unreadable' if value is None else value}" for name, value in values)
+    return ", ".join(f"{name} {'unreadable' if value is None else value}" for name, value in values.items())

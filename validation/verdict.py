@@ -13,6 +13,7 @@ import duckdb
 from pydantic import BaseModel
 
 from streams.command import console
+from streams.measures import Measure, WindowKind
 from streams.run import Run, load_run
 from streams.settings import HomeSettings, KafkaSettings
 from validation.batch_windows import compute_windows, number_rows
@@ -53,6 +54,8 @@ class Verdict(BaseModel):
         job: the job whose windows were judged; None where none has written any.
         size: window size in milliseconds; 0 where no job has written windows and no shape was asked for.
         slide: window slide in milliseconds, or 0 likewise.
+        kind: of the windows.
+        measures: what was compared of each window.
         not_right: the earliest windows that are wrong, missing, extra or doubled.
         unreadable: records in Kafka that name the run but are not what their topic should hold.
 
@@ -66,6 +69,8 @@ class Verdict(BaseModel):
     job: str | None
     size: int
     slide: int
+    kind: WindowKind
+    measures: tuple[Measure, ...]
     rows: RowTotals
     windows: JudgedWindows
     categories: dict[str, CategoryRows]
@@ -110,7 +115,7 @@ def validate(  # noqa: PLR0913 - where from, what, and how long
         records.read()
         files = files_read.result()
         deadline = time.monotonic() + wait
-        shape, settled_by = (0, 0), 0.0
+        computed, settled_by = None, 0.0
         while True:
             status.update("comparing")
             job, windows = find_job(db, asked), None
@@ -118,8 +123,9 @@ def validate(  # noqa: PLR0913 - where from, what, and how long
             rows = audit_rows(db, manifest, files, *answers)
             missing = sum(category.lost + category.under_way for category in rows.values())
             if job:
-                if shape != (shape := (job.size, job.slide)):
-                    compute_windows(db, manifest, *shape)
+                if job != computed:
+                    compute_windows(db, manifest, job)
+                    computed = job
                 windows = compare_windows(db, job)
             now = time.monotonic()
             if now >= deadline:
@@ -157,6 +163,8 @@ def validate(  # noqa: PLR0913 - where from, what, and how long
             job=job.name,
             size=job.size,
             slide=job.slide,
+            kind=job.kind,
+            measures=job.measures,
             rows=RowTotals.of(rows),
             windows=judged,
             categories=rows,

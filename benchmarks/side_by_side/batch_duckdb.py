@@ -8,6 +8,7 @@ from benchmarks.side_by_side.question import BatchQuestion, Progress
 from streams.run import Run
 from validation.batch_windows import compute_windows, number_rows
 from validation.csv_rows import read_rows
+from validation.jobs import Job
 from validation.verdict import open_database
 
 
@@ -19,7 +20,7 @@ def main() -> None:
     with open_database(question.output.parent) as db:
         files = read_rows(db, run)
         number_rows(db, run, files)
-        compute_windows(db, run, question.size, question.slide)
+        compute_windows(db, run, Job(None, question.size, question.slide))
         progress.end()
         progress.rows = sum(counts.accepted for counts in files.values())
         db.execute("CREATE VIEW found AS SELECT * EXCLUDE (key, window_end), key AS product_id FROM truth")

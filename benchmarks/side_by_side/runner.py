@@ -22,6 +22,7 @@ from benchmarks.ground import WINDOW
 from benchmarks.measure import Benchmark, Once, Result
 from benchmarks.side_by_side.own_job import from_full_topic
 from streams.errors import StreamproofError
+from streams.measures import USUAL
 from streams.run import Run, new_run_id
 from streams.settings import HomeSettings, KafkaSettings
 from streams.topics import partitions_of
@@ -138,9 +139,10 @@ def compare_with_truth(run: Run, file: Path) -> WindowCounts:
     """Compare the windows in a Parquet file (see ``question.BatchQuestion``) with those of the validation."""
     with open_database(file.parent) as db:
         number_rows(db, run, read_rows(db, run))
-        compute_windows(db, run, WINDOW.size, WINDOW.slide)
+        job = Job("file", WINDOW.size, WINDOW.slide)
+        compute_windows(db, run, job)
         _read_windows(db, file)
-        return compare_windows(db, Job("file", WINDOW.size, WINDOW.slide))
+        return compare_windows(db, job)
 
 
 def _read_windows(db: duckdb.DuckDBPyConnection, file: Path) -> None:
@@ -148,12 +150,13 @@ def _read_windows(db: duckdb.DuckDBPyConnection, file: Path) -> None:
         """
         CREATE TABLE kafka_windows AS
         SELECT row_number() OVER () AS arrival, 'file' AS job, $size AS window_size, $slide AS window_slide,
+               'sliding' AS window_kind, $measures AS measures,
                category, product_id AS key, window_start, window_start + $size AS window_end,
                n, total::DECIMAL(38, 15) AS total, total / n AS average,
                least::DECIMAL(38, 15) AS least, greatest::DECIMAL(38, 15) AS greatest
         FROM read_parquet($file)
         """,
-        {"size": WINDOW.size, "slide": WINDOW.slide, "file": str(file)},
+        {"size": WINDOW.size, "slide": WINDOW.slide, "measures": ",".join(USUAL), "file": str(file)},
     )
 
 

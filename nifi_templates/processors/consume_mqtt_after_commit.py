@@ -120,7 +120,7 @@ class ConsumeMqttAfterCommit(FlowFileSource):  # type: ignore[misc]
         name="Linger Milliseconds",
         description="How long the first message of a FlowFile waits for more.",
         required=True,
-        default_value="10",
+        default_value="40",
         validators=[StandardValidators.NON_NEGATIVE_INTEGER_VALIDATOR],
     )
     descriptors = (

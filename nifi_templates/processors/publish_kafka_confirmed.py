@@ -10,13 +10,14 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
+import py4j.java_gateway  # type: ignore[import-untyped]
 import py4j.protocol  # type: ignore[import-untyped]
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 from dead_letters import dead_letter, topic_of  # type: ignore[import-not-found]
 from kafka_rows import is_mark, key_reader  # type: ignore[import-not-found]
 from nifiapi.flowfiletransform import FlowFileTransform, FlowFileTransformResult
 from nifiapi.properties import PropertyDescriptor, StandardValidators
-from python_process import end_with_parent, read_bytes_fast  # type: ignore[import-not-found]
+from python_process import acknowledge_at_once, end_with_parent, read_bytes_fast  # type: ignore[import-not-found]
 from row_ranges import RowRanges  # type: ignore[import-not-found]
 
 ROWS, DEAD_LETTERS, REJECTED_ROWS = "rows", "dead letters", "rejected rows"
@@ -82,6 +83,7 @@ class PublishKafkaConfirmed(FlowFileTransform):  # type: ignore[misc]
     def __init__(self, **_: object) -> None:
         end_with_parent()
         read_bytes_fast(py4j.protocol)
+        acknowledge_at_once(py4j.java_gateway.GatewayConnection)
         self.producer: Producer | None = None
 
     def getPropertyDescriptors(self) -> list[object]:  # noqa: N802

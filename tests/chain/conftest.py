@@ -50,9 +50,11 @@ class Chain:
     def new_run(self, name: str) -> str:
         return f"{name}-{uuid4().hex[:8]}"
 
-    def submit(self, shape: str, run: str | None, contract: Contract | None = None) -> str:
-        size, slide = (parse_whole_milliseconds(part) for part in shape.split("/"))
-        job = submit("rating_averages", JobOptions(window=Window(size, slide), run=run, contract=contract)).job
+    def submit(self, shape: str, run: str | None, contract: Contract | None = None, **options: Any) -> str:
+        kind, _, sizes = shape.rpartition(" ")
+        size, slide = (parse_whole_milliseconds(part) for part in sizes.split("/"))
+        window = Window(size, slide, "cumulative" if kind else "sliding")
+        job = submit("rating_averages", JobOptions(window=window, run=run, contract=contract, **options)).job
         self.jobs.append(job)
         return job
 

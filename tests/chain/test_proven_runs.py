@@ -1,5 +1,6 @@
 """Runs through Mosquitto, NiFi, Kafka and Flink, judged against the files alone."""
 
+import random
 import threading
 from fractions import Fraction
 
@@ -7,6 +8,7 @@ import pytest
 
 from streams.contract import load_contract, parse_contract
 from streams.duration import parse_duration
+from streams.measures import MEASURES
 
 START = 1_704_067_200_000  # 2024-01-01T00:00:00Z, a boundary of every shape below
 
@@ -20,6 +22,23 @@ def test_two_categories_are_proven_in_tumbling_short_and_long_windows(chain):
     for job in jobs:
         verdict = chain.assert_proven(run, job)
         assert verdict.rows.sent == verdict.rows.kafka == 6000
+
+
+def test_every_measure_of_sliding_tumbling_and_cumulative_windows_is_proven(chain):
+    # Few users and products, so that windows hold several rows of one, and users that come again.
+    chance = random.Random(1)  # noqa: S311 (test data)
+    rows = "".join(
+        f"U{chance.randrange(5)},P{chance.randrange(3)},{chance.randrange(2, 11) / 2},{n}\n" for n in range(3000)
+    )
+    (chain.folder / "few.csv").write_text(rows)
+    run = chain.new_run("measures")
+    jobs = [chain.submit(shape, run, measures=MEASURES) for shape in ("30s/5s", "10s/10s", "cumulative 1min/10s")]
+    jobs.append(chain.submit("cumulative 1h/10min", run, measures=("count", "stddev")))
+    chain.replay(run, {"Few": chain.folder / "few.csv"}, interval=parse_duration("1s"), start=START + 3750)
+    for job, measures in zip(jobs, [MEASURES] * 3 + [("count", "stddev")], strict=True):
+        verdict = chain.assert_proven(run, job)
+        assert verdict.measures == measures
+    assert verdict.kind == "cumulative"
 
 
 def test_an_interval_of_1003_ms_from_3750_ms_past_a_boundary_is_proven(chain):

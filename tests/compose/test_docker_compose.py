@@ -8,6 +8,7 @@ from streams.settings import CHECKOUT, FlinkSettings, KafkaSettings, MqttSetting
 COMPOSE = yaml.safe_load((CHECKOUT / "docker-compose.yml").read_text())
 SERVICES = COMPOSE["services"]
 PARTS = ("mosquitto", "kafka", "nifi", "jobmanager", "taskmanager-1", "taskmanager-2")
+WATCHERS = ("prometheus", "grafana")
 
 
 def locked(package):
@@ -22,11 +23,18 @@ def test_it_has_the_parts_of_the_stack():
 @pytest.mark.parametrize("name", SERVICES)
 def test_each_image_is_pinned_to_a_full_version(name):
     repository, tag = SERVICES[name]["image"].split(":")
-    assert repository in ("flink", "eclipse-mosquitto", "apache/kafka", "apache/nifi")
+    assert repository in (
+        "flink",
+        "eclipse-mosquitto",
+        "apache/kafka",
+        "apache/nifi",
+        "prom/prometheus",
+        "grafana/grafana",
+    )
     assert len(tag.split("-")[0].split(".")) == 3
 
 
-@pytest.mark.parametrize("name", PARTS)
+@pytest.mark.parametrize("name", [*PARTS, *WATCHERS])
 def test_each_part_has_a_health_check_and_comes_back(name):
     assert SERVICES[name]["healthcheck"]["test"][0] in ("CMD", "CMD-SHELL")
     assert SERVICES[name]["restart"] == "unless-stopped"
@@ -66,6 +74,8 @@ def test_ports_are_on_loopback_and_those_of_the_commands(monkeypatch):
         "kafka": KafkaSettings(_env_file=None).servers,
         "nifi": NifiSettings(_env_file=None).api_endpoint.removeprefix("http://").removesuffix("/nifi-api"),
         "jobmanager": FlinkSettings(_env_file=None).jobmanager,
+        "prometheus": "127.0.0.1:29090",
+        "grafana": "127.0.0.1:23000",
     }
 
 

@@ -95,7 +95,7 @@ def test_wrong_doubled_and_made_up_windows_are_named_with_both_values(db, run):
     write(db, "C", 0, (1, 3, 3, 3))
     assert judged(verdict, run) == WindowCounts(right=1, wrong=1, extra=2)
     assert [(e.verdict, e.key) for e in verdict.not_right] == [("wrong", "A"), ("doubled", "B"), ("extra", "C")]
-    assert (verdict.not_right[0].expected.count, verdict.not_right[0].found.count) == (1, 2)
+    assert (verdict.not_right[0].expected["count"], verdict.not_right[0].found["count"]) == (1, 2)
 
 
 def test_another_job_that_writes_is_judged_anew(db, run):

@@ -1,5 +1,6 @@
-"""A submission that is interrupted leaves nothing behind: no JVM, no job, no record, no traceback."""
+"""A submission that is interrupted leaves nothing behind: no JVM, no job, no record, no traceback, no file."""
 
+import os
 import signal
 import subprocess
 import sys
@@ -18,13 +19,21 @@ until = Retrying(retry=retry_if_result(lambda found: not found), wait=wait_fixed
 
 
 @pytest.fixture
-def submission(servers):
+def submission(servers, tmp_path):
     """``submit`` in a process of its own."""
     assert Cluster(servers.flink).wait_for_slots(2, 30), "other jobs hold the slots"
     command = [sys.executable, "-m", "flink_jobs", "submit", "rating_averages", "--run", "interrupted"]
-    with subprocess.Popen(command, cwd=CHECKOUT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+    with subprocess.Popen(
+        command,
+        cwd=CHECKOUT,
+        env=os.environ | {"TMPDIR": str(tmp_path)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
         yield process
         process.kill()
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.fixture

@@ -5,6 +5,7 @@ from flink_jobs.tables import job_statements
 from flink_jobs.window import Window, interval
 from streams.contract import parse_contract
 from streams.errors import UsageError
+from streams.measures import USUAL, parse_measures
 
 READINGS = {
     "name": "readings",
@@ -21,11 +22,12 @@ READINGS = {
 }
 
 
-def statements(contract=READINGS, run=None, window=Window(30_000, 5_000)):  # noqa: B008 (it is frozen)
+def statements(contract=READINGS, run=None, window=Window(30_000, 5_000), measures=USUAL):  # noqa: B008 (it is frozen)
     return job_statements(
         "rating_averages",
         parse_contract(contract, "test"),
         window,
+        measures,
         label="j1",
         run=run,
         kafka_servers="kafka:9092",
@@ -50,6 +52,7 @@ def test_a_window_that_makes_no_sense_is_refused_with_the_reason(size, slide, re
 
 def test_a_slide_as_long_as_the_window_is_a_tumbling_window():
     assert str(Window(5_000, 5_000)) == "5s/5s"
+    assert str(Window(60_000, 5_000, "cumulative")) == "cumulative 1min/5s"
 
 
 def test_an_interval_keeps_milliseconds_and_long_durations():
@@ -61,7 +64,7 @@ def test_the_tables_take_names_and_types_from_the_contract():
     messages, _rows, windows, *_ = statements()
     assert "`sensor` STRING, `celsius` DECIMAL(18, 3), `taken` BIGINT, `value` BIGINT" in messages
     assert "'topic' = 'plant.readings'" in messages
-    assert "`celsius_sum` DECIMAL(38, 3), `celsius_avg` DOUBLE,\n    `celsius_min` DECIMAL(18, 3)" in windows
+    assert "`celsius_sum` DECIMAL(38, 3), `celsius_avg` DOUBLE, `celsius_min` DECIMAL(18, 3)" in windows
     assert "'topic' = 'readings.averages'" in windows
 
 
@@ -74,6 +77,38 @@ def test_the_query_knows_no_name_of_another_contract():
 
 def test_a_whole_number_measure_keeps_whole_number_sums():
     assert "`value_sum` BIGINT, `value_avg` DOUBLE" in statements(READINGS | {"measure": "value"})[2]
+
+
+def test_the_choice_of_measures_decides_the_columns_and_what_is_read():
+    _, rows, windows, copies, insert = statements(
+        READINGS | {"actor": "sensor"}, measures=("count", "stddev", "distinct")
+    )
+    assert (
+        "window_kind STRING,\n    `celsius_count` BIGINT, `celsius_stddev` DOUBLE, `sensor_distinct` BIGINT\n"
+        in windows
+    )
+    assert "AVG" not in insert
+    assert "COUNT(DISTINCT `sensor`)" in insert
+    assert "SUM(CAST(`celsius` * 1000 AS DECIMAL(18, 0)) * CAST(" in insert
+    assert "AND `sensor` IS NOT NULL" in rows
+    assert "`celsius`, `sensor`, window_time" in copies
+    assert "CUMULATE(" in statements(window=Window(30_000, 5_000, "cumulative"))[-1]
+
+
+@pytest.mark.parametrize(("text", "measures"), [("avg", ("count", "avg")), ("max, sum,count", ("count", "sum", "max"))])
+def test_measures_are_read_in_their_order_with_the_count_among_them(text, measures):
+    assert parse_measures(text) == measures
+
+
+@pytest.mark.parametrize("text", ["median", "avg,", ""])
+def test_an_unknown_measure_is_refused_with_those_there_are(text):
+    with pytest.raises(UsageError, match="name some of count, sum, avg, min, max, stddev, histogram, distinct"):
+        parse_measures(text)
+
+
+def test_to_count_actors_the_contract_must_name_one():
+    with pytest.raises(UsageError, match='the contract of readings names none: add actor = "FIELD"'):
+        statements(measures=("count", "distinct"))
 
 
 def test_a_followed_run_alone_moves_the_watermark_and_is_counted():

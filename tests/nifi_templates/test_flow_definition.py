@@ -3,13 +3,14 @@
 import ast
 import json
 import re
+import socket
 import types
 
 import pytest
 
 from nifi_templates.definition import FLOW_FILE, PARAMETERS, build_definition, stream_definition, stream_parameters
 from nifi_templates.extensions import PROCESSORS, install_extensions, locked_requirements
-from nifi_templates.processors.python_process import read_bytes_fast
+from nifi_templates.processors.python_process import acknowledge_at_once, read_bytes_fast
 from streams.contract import load_contract
 from streams.errors import StreamproofError
 from streams.settings import CHECKOUT, KafkaSettings, MqttSettings
@@ -71,3 +72,27 @@ def test_py4js_decoding_is_replaced_only_where_it_gives_the_same():
     assert not read_bytes_fast(other)
     assert other.decode_bytearray is kept
     assert not read_bytes_fast(types.SimpleNamespace())
+
+
+@pytest.mark.skipif(not hasattr(socket, "TCP_QUICKACK"), reason="acknowledging at once is Linux's alone")
+def test_what_is_read_is_acknowledged_at_once_although_this_side_has_just_sent():
+    class Connection:
+        def __init__(self):
+            self.socket = self.stream = None
+
+    acknowledge_at_once(Connection)
+    connection = Connection()
+    assert connection.stream is None
+    with socket.create_server(("127.0.0.1", 0)) as server, socket.create_connection(server.getsockname()) as client:
+        other, _ = server.accept()
+        with other, client.makefile("rb") as stream:
+            connection.socket, connection.stream = client, stream
+            for _ in range(3):  # a dialogue, in which TCP begins to wait with its acknowledgements
+                client.sendall(b"ask\n")
+                assert other.recv(10) == b"ask\n"
+                other.sendall(b"answer\n")
+                assert connection.stream.readline() == b"answer\n"
+            client.sendall(b"ask\n")
+            assert not client.getsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK)
+            assert connection.stream is stream
+            assert client.getsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK)

@@ -8,11 +8,14 @@ from types import SimpleNamespace
 import psutil
 import pytest
 
+from stack.artifacts import Store
+from stack.flink import flink_parts
 from stack.java import java_home
 from stack.mosquitto import install_mosquitto
 from stack.servers import Stack
 from stack.settings import StackSettings, loopback_address
 from streams.errors import StreamproofError, UsageError
+from streams.settings import FlinkSettings
 
 
 @pytest.mark.parametrize("address", ["127.0.0.1:29092", "localhost:29092", "127.0.0.9:29092", "[::1]:29092"])
@@ -58,6 +61,33 @@ def test_a_taken_port_is_named_with_its_owner_and_the_setting_that_changes_it(ow
     assert f"pid {os.getpid()}" in text
     assert "STREAMPROOF_MQTT_PORT" in text
     assert own_stack.processes.record("mosquitto") is None
+
+
+def flinks_ports():
+    parts = flink_parts(Path(), Path(), Store(Path()), FlinkSettings(), StackSettings())
+    return {part.name: [address.port for address in part.addresses] for part in parts}
+
+
+@pytest.mark.usefixtures("own_environment")
+def test_each_process_of_flink_has_a_port_for_its_metrics_only_where_the_setting_says_so(monkeypatch):
+    monkeypatch.delenv("STREAMPROOF_STACK_FLINK_METRICS_PORT", raising=False)
+    plain = flinks_ports()
+    assert (len(plain["jobmanager"]), plain["taskmanager-1"], plain["taskmanager-2"]) == (2, [], [])
+    monkeypatch.setenv("STREAMPROOF_STACK_FLINK_METRICS_PORT", "29249")
+    assert flinks_ports() == {
+        "jobmanager": [*plain["jobmanager"], 29249],
+        "taskmanager-1": [29250],
+        "taskmanager-2": [29251],
+    }
+
+
+@pytest.mark.usefixtures("own_environment")
+def test_a_taken_port_of_flinks_metrics_is_told_whatever_address_it_is_taken_on(monkeypatch):
+    with socket.create_server(("127.0.0.9", 0)) as taken:
+        port = taken.getsockname()[1]
+        monkeypatch.setenv("STREAMPROOF_STACK_FLINK_METRICS_PORT", str(port - 1))
+        with pytest.raises(StreamproofError, match=rf"port {port} .* taken .*STREAMPROOF_STACK_FLINK_METRICS_PORT"):
+            Stack.from_environment().up(parts=("taskmanager-1",))
 
 
 def test_one_port_for_two_parts_is_refused(own_environment, monkeypatch):

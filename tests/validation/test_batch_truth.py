@@ -3,13 +3,16 @@
 import csv
 import gzip
 import io
+import json
 import re
+from collections import Counter
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from decimal import Decimal
 from fractions import Fraction
 from hashlib import sha256
 from pathlib import Path
+from statistics import pstdev
 
 import duckdb
 import pytest
@@ -19,9 +22,11 @@ from hypothesis import strategies as st
 import validation.csv_rows
 from streams.contract import load_contract
 from streams.errors import StreamproofError
+from streams.measures import MEASURES
 from streams.run import RowCounts, Run, Source
 from validation.batch_windows import compute_windows, number_rows
 from validation.csv_rows import read_rows
+from validation.jobs import Job
 
 RATINGS = load_contract("ratings")
 NAMES = ["user_id", "product_id", "rating", "timestamp"]
@@ -48,7 +53,7 @@ def manifest(files: dict[str, Path], sent: dict[str, int], **pace) -> Run:
 def truth(run: Run, size: int, slide: int) -> list[Window]:
     with duckdb.connect() as db:
         number_rows(db, run, read_rows(db, run))
-        compute_windows(db, run, size, slide)
+        compute_windows(db, run, Job(None, size, slide))
         return db.execute(
             "SELECT category, key, window_start, window_end, n, total, least, greatest FROM truth ORDER BY ALL"
         ).fetchall()
@@ -131,6 +136,61 @@ def test_windows_over_the_files_own_time_are_those_of_plain_python(tmp_path, row
             due = ms if start is None else start + (ms - first) * speed.denominator // speed.numerator
             expected.append((name, product, due, rating))
     assert truth(run, *shape) == windows(expected, *shape)
+
+
+def own(value: Decimal, scale: Decimal = Decimal("0.1")) -> str:
+    return str(value.quantize(scale))
+
+
+@thorough
+@given(rows=file_rows, shape=shapes, interval=st.integers(1, 20_000), start=st.integers(-100_000, 100_000))
+@example(rows=[("p", Decimal(5), 0)], shape=(30_000, 5_000), interval=1, start=-1)
+def test_all_measures_of_sliding_and_cumulative_windows_are_those_of_plain_python(
+    tmp_path, rows, shape, interval, start
+):
+    size, slide = shape
+    text = "".join(f"u{i * i % 3},{json.dumps(p)},{r},{t}\n" for i, (p, r, t) in enumerate(rows) if '"' not in p)
+    rows = [row for row in enumerate(rows) if '"' not in row[1][0]]
+    run = manifest({"A": written(tmp_path / "A.csv", text)}, {"A": len(rows)}, interval=interval, start=start)
+    for kind in ("sliding", "cumulative"):
+        found: dict[tuple[str, int, int], list[tuple[Decimal, str]]] = {}
+        for number, (i, (product, rating, _)) in enumerate(rows):
+            time = start + number * interval
+            first = time // size * size
+            ends = range(first + slide, first + size + 1, slide)
+            if kind == "sliding":
+                ends = range(time // slide * slide + slide, time // slide * slide + size + 1, slide)
+            for end in ends:
+                begin = end - size if kind == "sliding" else first
+                if begin <= time < end:
+                    found.setdefault((product, begin, end), []).append((rating, f"u{i * i % 3}"))
+        expected = {
+            window: (
+                len(values),
+                "{" + ", ".join(f'"{own(r)}": {n}' for r, n in sorted(Counter(r for r, _ in values).items())) + "}",
+                len({user for _, user in values}),
+                pytest.approx(pstdev([float(r) for r, _ in values]), abs=1e-12),
+            )
+            for window, values in found.items()
+        }
+        with duckdb.connect() as db:
+            number_rows(db, run, read_rows(db, run))
+            compute_windows(db, run, Job(None, size, slide, kind, MEASURES))
+            got = db.execute(
+                "SELECT key, window_start, window_end, n, histogram, actors, deviation FROM truth"
+            ).fetchall()
+        assert {row[:3]: row[3:] for row in got} == expected
+        assert len(got) == len(expected)
+
+
+def test_a_standard_deviation_is_exact_where_doubles_would_cancel_out(tmp_path):
+    big = Decimal("99999999999999.1")
+    rows = [("p", big, 0), ("p", big + Decimal("0.1"), 1)]
+    run = manifest({"A": csv_of(rows, tmp_path)}, {"A": 2}, interval=1, start=0)
+    with duckdb.connect() as db:
+        number_rows(db, run, read_rows(db, run))
+        compute_windows(db, run, Job(None, 1000, 1000, measures=("count", "stddev")))
+        assert db.execute("SELECT deviation FROM truth").fetchall() == [(0.05,)]
 
 
 def test_250_rows_every_1003_ms_from_3750_ms_past_a_window_start(tmp_path):

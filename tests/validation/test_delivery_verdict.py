@@ -4,13 +4,16 @@ import json
 import os
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from hashlib import sha256
 from pathlib import Path
+from statistics import pstdev
 
 import duckdb
+import pandas
 import pytest
 from confluent_kafka import Consumer, Producer
 from typer.testing import CliRunner
@@ -22,6 +25,7 @@ from streams.errors import StreamproofError
 from streams.run import RowCounts, Run, Source, new_run_id
 from streams.topics import ensure_topics
 from validation.audit import Audit, audit
+from validation.comparison import iso_time
 from validation.jobs import Wanted
 from validation.stages import ReadByJob, Stages
 from validation.verdict import Verdict, validate
@@ -171,9 +175,83 @@ def test_a_changed_window_is_wrong_and_shown_with_both_values(pipeline, name, va
     (shown,) = verdict.not_right
     assert (shown.verdict, shown.key, shown.window_start) == ("wrong", changed["product_id"], changed["window_start"])
     short = name.removeprefix("rating_")
-    assert float(getattr(shown.expected, short)) == true
-    found = getattr(shown.found, short)
+    assert float(shown.expected[short]) == true
+    found = shown.found[short]
     assert (found if found is None else float(found)) == value
+
+
+def with_measures(window: dict[str, object], values: list[float]) -> dict[str, object]:
+    """Return a window whose job writes neither average nor extremes, but what else there is."""
+    window = {name: window[name] for name in window if name not in {"rating_avg", "rating_min", "rating_max"}}
+    histogram = {str(value): count for value, count in Counter(values).items()}
+    return window | {"rating_stddev": pstdev(values), "rating_histogram": histogram, "user_id_distinct": 1}
+
+
+@pytest.fixture
+def measured(pipeline) -> Pipeline:
+    """The same run, and a job with other measures."""
+    ratings = [
+        [
+            r["rating"]
+            for r in pipeline.rows
+            if r["seq"] > 0
+            and r["product_id"] == w["product_id"]
+            and w["window_start"] <= iso_time(r["event_time"])[:19] + "Z" < w["window_end"]
+        ]
+        for w in pipeline.windows
+    ]
+    pipeline.windows = [with_measures(w, values) for w, values in zip(pipeline.windows, ratings, strict=True)]
+    return pipeline
+
+
+MEASURED = ("count", "sum", "stddev", "histogram", "distinct")
+
+
+def test_a_jobs_own_choice_of_measures_is_compared(measured):
+    measured.write()
+    verdict = measured.validate()
+    assert verdict.proven, (verdict.reasons, verdict.not_right[:2])
+    assert verdict.measures == MEASURED
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("rating_stddev", 0.25),
+        ("rating_stddev", None),
+        ("rating_histogram", {"5.0": 1}),
+        ("rating_histogram", {"five": 1}),
+        ("rating_histogram", None),
+        ("user_id_distinct", 2),
+        ("user_id_distinct", None),
+    ],
+)
+def test_a_changed_measure_is_wrong(measured, name, value):
+    changed = measured.windows[7]
+    assert changed[name] != value
+    changed[name] = value
+    measured.write()
+    verdict = measured.validate()
+    assert (verdict.windows.wrong, verdict.windows.missing, verdict.windows.extra) == (1, 0, 0)
+    assert verdict.not_right[0].key == changed["product_id"]
+
+
+def test_a_window_that_lacks_a_measure_of_its_job_is_missing(measured):
+    del measured.windows[0]["rating_stddev"]
+    measured.write()
+    verdict = measured.validate()
+    assert not verdict.proven
+    assert {verdict.windows.missing, verdict.windows.right} == {1, len(measured.windows) - 1}
+
+
+def test_cumulative_windows_are_another_shape(pipeline):
+    for window in pipeline.windows:
+        window["window_kind"] = "cumulative"
+    pipeline.write()
+    verdict = pipeline.validate()
+    assert not verdict.proven
+    assert verdict.kind == "cumulative"
+    assert verdict.windows.extra > 0
 
 
 @pytest.mark.parametrize(("error", "wrong"), [(9e-13, 0), (2e-12, 1)])
@@ -565,6 +643,33 @@ def test_windows_are_exported_as_csv_json_and_parquet(pipeline, tmp_path):
     assert duckdb.sql(f"SELECT count(*) FROM '{file}'").fetchall() == [(len(pipeline.windows),)]
 
 
-def test_parquet_without_a_file_is_wrong_use(pipeline):
-    result = CliRunner().invoke(validation.cli.app, ["windows", pipeline.run.run, "--format", "parquet"])
+@pytest.mark.parametrize("form", ["parquet", "xlsx"])
+def test_a_form_for_programs_alone_without_a_file_is_wrong_use(pipeline, form):
+    result = CliRunner().invoke(validation.cli.app, ["windows", pipeline.run.run, "--format", form])
     assert "--output" in str(result.exception)
+
+
+def test_an_excel_table_keeps_ids_as_text_and_bounds_as_times(pipeline, tmp_path):
+    pipeline.write()
+    file = tmp_path / "windows.xlsx"
+    done = command(pipeline, "windows", pipeline.run.run, "--format", "xlsx", "--output", str(file))
+    assert done.returncode == 0, done.stderr
+    table = pandas.read_excel(file)
+    assert len(table) == len(pipeline.windows)
+    first = min(pipeline.windows, key=lambda w: (w["product_id"], w["window_start"]))
+    assert table["product_id"][0] == first["product_id"] == "0000143502"
+    assert f"{table['window_start'][0]:%Y-%m-%dT%H:%M:%SZ}" == first["window_start"]
+    assert table["rating_sum"][0] == first["rating_sum"]
+
+
+def test_a_histogram_is_exported_with_the_share_of_each_value(measured):
+    measured.write()
+    objects = json.loads(command(measured, "windows", measured.run.run, "--format", "json").stdout)
+    assert len(objects) == len(measured.windows)
+    for row in objects[:50]:
+        counts = json.loads(row["rating_histogram"])
+        assert sum(counts.values()) == row["rating_count"]
+        for value in ("1.0", "2.0", "3.0", "4.0", "5.0"):
+            assert row[f"rating_share_{value}"] == counts.get(value, 0) / row["rating_count"]
+    header = command(measured, "windows", measured.run.run).stdout.splitlines()[0]
+    assert header.endswith("rating_histogram,user_id_distinct," + ",".join(f"rating_share_{n}.0" for n in range(1, 6)))

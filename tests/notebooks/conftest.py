@@ -1,0 +1,85 @@
+"""The notebooks, executed on the real servers."""
+
+import re
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import nbformat
+import papermill
+import pytest
+
+from flink_jobs.cluster import Cluster
+from streamproof.sample_ratings import write_sample
+from streams.settings import CHECKOUT
+
+NOTEBOOKS = CHECKOUT / "notebooks"
+PLOTLY = "application/vnd.plotly.v1+json"
+
+
+class Executed:
+    """A notebook with its outputs.
+
+    Attributes:
+        notebook: all of it.
+        printed: what its cells printed.
+        figures: how many charts it shows.
+        run: the id of its run, where it made one that is proven.
+
+    """
+
+    def __init__(self, notebook: nbformat.NotebookNode) -> None:
+        outputs = [output for cell in notebook.cells for output in cell.get("outputs", ())]
+        self.notebook = notebook
+        self.printed = "".join(each.text for each in outputs if each.get("name") == "stdout")
+        self.figures = sum(PLOTLY in each.get("data", {}) for each in outputs)
+        made = re.search(r"run (\S+): PROVEN", self.printed)
+        self.run = made[1] if made else ""
+
+
+@pytest.fixture(scope="session")
+def execute(servers, tmp_path_factory) -> Iterator[Callable[..., Executed]]:  # noqa: ARG001 - notebooks ask the servers
+    folder = tmp_path_factory.mktemp("kernels")
+
+    def execute(name: str, **parameters: object) -> Executed:
+        file = NOTEBOOKS / f"{name}.ipynb"
+        return Executed(papermill.execute_notebook(file, None, parameters, cwd=folder, progress_bar=False))
+
+    before = {job.id for job in Cluster().list()}
+    with pytest.MonkeyPatch.context() as environment:
+        # A kernel begins in a folder that has nothing of the project: this is how it finds the checkout under test.
+        environment.setenv("PYTHONPATH", str(CHECKOUT))
+        yield execute
+    # A notebook that fails in the middle leaves its job.
+    for job in Cluster().list():
+        if job.id not in before and job.state == "RUNNING" and re.search(r" run (notebook|lateness)-", job.name):
+            Cluster().cancel(job.id)
+
+
+@pytest.fixture(scope="session")
+def first_run(execute) -> Executed:
+    return execute("01_first_run", ROWS=600)
+
+
+@pytest.fixture(scope="session")
+def checked(execute, first_run) -> Executed:
+    return execute("02_validate_windows", RUN=first_run.run)
+
+
+@pytest.fixture(scope="session")
+def explored(execute, first_run) -> Executed:
+    return execute("03_explore_ratings", RUN=first_run.run)
+
+
+@pytest.fixture(scope="session")
+def lateness(execute) -> Executed:
+    return execute("04_time_and_lateness", ROWS=400, HOURS=2)
+
+
+@pytest.fixture
+def own_file(tmp_path) -> Path:
+    """Write ratings without a header, one of which does not fit the contract."""
+    file = tmp_path / "own.csv"
+    write_sample(file, 300, seed="own", products=20)
+    with file.open("a") as out:
+        out.write("A1,,five,1700000000\n")
+    return file

@@ -1,0 +1,51 @@
+"""An executed notebook as a page: its charts are there without any network."""
+
+import os
+import shutil
+from collections.abc import Iterator
+
+import pytest
+from nbconvert import HTMLExporter
+from playwright.sync_api import Browser, expect, sync_playwright
+
+from streams.settings import CHECKOUT
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+PICTURES = CHECKOUT / "docs" / "pictures"
+
+
+@pytest.fixture(scope="module")
+def browser(request) -> Iterator[Browser]:
+    if CHROMIUM is None:
+        pytest.skip(f"{request.node.name} needs Chromium (apt-get install chromium)")
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"])
+        yield browser
+        browser.close()
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+@pytest.mark.parametrize(
+    ("executed", "name", "charts", "shown"),
+    [
+        ("first_run", "notebook-01", 3, "What Flink wrote"),
+        ("checked", "notebook-02", 2, "What a wrong window looks like"),
+        ("explored", "notebook-03", 4, "Size and slide"),
+        ("lateness", "notebook-04", 4, "A guessed bound"),
+    ],
+)
+def test_every_chart_is_drawn_without_a_network(request, browser, tmp_path, executed, name, charts, shown, theme):  # noqa: PLR0913, PLR0917
+    notebook = request.getfixturevalue(executed)
+    assert notebook.figures == charts
+    page_file = tmp_path / f"{name}.html"
+    page_file.write_text(HTMLExporter(theme=theme).from_notebook_node(notebook.notebook)[0])
+    context = browser.new_context(offline=True, viewport={"width": 1000, "height": 900})
+    page = context.new_page()
+    page.goto(page_file.as_uri())
+    expect(page.locator(".js-plotly-plot .main-svg .cartesianlayer").first).to_be_visible(timeout=60_000)
+    expect(page.locator(".js-plotly-plot .main-svg .cartesianlayer")).to_have_count(charts)
+    if os.environ.get("STREAMPROOF_PICTURES") and theme == "light":
+        page.get_by_role("heading", name=shown).evaluate("heading => heading.scrollIntoView()")
+        page.wait_for_timeout(2000)
+        page.screenshot(path=PICTURES / f"{name}.png")
+    context.close()
