@@ -65,6 +65,11 @@ class LiveVerdict:
         """Whether there is a truth to compare with."""
         return self._truth is not None
 
+    @property
+    def is_computing(self) -> bool:
+        """Whether the files or the truth are still being worked on, so that nothing can be said of the end."""
+        return self._work is not None and self.problem is None
+
     def close(self) -> None:
         """Wait for the computing that is under way."""
         self._worker.shutdown(cancel_futures=True)

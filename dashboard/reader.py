@@ -46,7 +46,7 @@ class Picture:
         run: the run's manifest; None while there is none.
         problem: why nothing can be read at present; None while it can.
         is_behind: whether the past is still being read.
-        is_quiet: whether the run has ended and nothing more comes.
+        is_quiet: whether the run has ended, nothing more comes, and all that came is judged.
         written_at: when the manifest was written last, seconds since the epoch.
         rows: each category's counts; a row's way up to Kafka.
         rates: rows that came into Kafka in each second, by seconds since the epoch.
@@ -215,8 +215,9 @@ class _Reading:
         if came:
             self._heard = time.monotonic()
         written_at = manifest_path(run.run, self._home).stat().st_mtime
-        is_quiet = run.state != "running" and time.monotonic() - self._heard > _QUIET_SECONDS
-        self._verdict.step(run, is_over=is_quiet)
+        is_over = run.state != "running" and time.monotonic() - self._heard > _QUIET_SECONDS
+        self._verdict.step(run, is_over=is_over)
+        is_quiet = is_over and not self._verdict.is_computing
         rows = self._count_rows(run)
         windows = self._verdict.counts()
         unreadable = self._row.unreadable + self._windows.unreadable

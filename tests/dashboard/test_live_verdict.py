@@ -1,6 +1,7 @@
 """Windows judged as they arrive: the same files and comparison as the verdict at the end."""
 
 import hashlib
+import threading
 import time
 from datetime import UTC, datetime
 from fractions import Fraction
@@ -8,6 +9,7 @@ from fractions import Fraction
 import duckdb
 import pytest
 
+import dashboard.live_verdict
 from dashboard.live_verdict import LiveVerdict
 from dashboard.window_rows import rows_of_window
 from streams.contract import load_contract
@@ -121,3 +123,20 @@ def test_the_rows_of_a_window_are_found_in_the_file(db, run):
     judged(verdict, run)
     rows = rows_of_window(db, run, "Books", "A", (2000, 4000))
     assert [tuple(row) for row in rows] == [(3, 3, "4.0", 2000), (4, 4, "1.0", 3000)]
+
+
+def test_while_the_truth_is_being_computed_nothing_can_be_said_of_the_end(db, run, monkeypatch):
+    go_on, compute = threading.Event(), dashboard.live_verdict.compute_windows
+    monkeypatch.setattr(dashboard.live_verdict, "compute_windows", lambda *asked: go_on.wait(20) and compute(*asked))
+    ended = run.model_copy(update={"state": "finished"})
+    verdict = LiveVerdict(db, ended)
+    write(db, "A", 0, (1, 5, 5, 5))
+    write(db, "B", 0, (1, 3, 3, 3))
+    deadline = time.monotonic() + 20
+    while verdict.job is None and time.monotonic() < deadline:
+        verdict.step(ended, is_over=True)
+    assert verdict.counts() == WindowCounts()
+    assert verdict.is_computing
+    go_on.set()
+    assert judged(verdict, ended, is_over=True) == WindowCounts(right=2)
+    assert not verdict.is_computing
