@@ -6,8 +6,6 @@ from pathlib import Path
 from typing import Literal
 
 import duckdb
-from xlsxwriter import Workbook
-from xlsxwriter.exceptions import FileCreateError
 
 from streams.contract import Contract
 from streams.errors import StreamproofError
@@ -103,13 +101,15 @@ def _write(db: duckdb.DuckDBPyConnection, form: Format, output: Path | None, fol
                 shutil.copyfileobj(file, sys.stdout)
     except BrokenPipeError:
         raise  # whoever reads has seen enough
-    except (OSError, duckdb.IOException, FileCreateError) as error:
+    except (OSError, duckdb.IOException) as error:
         raise StreamproofError(f"the windows cannot be written to {output or 'standard output'}: {error}") from error
     finally:
         half.unlink(missing_ok=True)
 
 
 def _write_excel(db: duckdb.DuckDBPyConnection, file: Path) -> None:
+    from xlsxwriter import Workbook  # no other command needs it
+
     table = db.table("exported")
     count, columns = len(table), table.columns
     if count >= _EXCEL_ROWS:
@@ -118,8 +118,9 @@ def _write_excel(db: duckdb.DuckDBPyConnection, file: Path) -> None:
             "choose --format parquet"
         )
     # Strings are never taken for numbers, formulas or links: ids stay as they are.
-    options = {"constant_memory": True, "strings_to_formulas": False, "strings_to_urls": False}
-    with Workbook(str(file), options | {"default_date_format": "yyyy-mm-dd hh:mm:ss.000"}) as book:
+    options: dict[str, bool | str] = {"constant_memory": True, "strings_to_formulas": False, "strings_to_urls": False}
+    options |= {"default_date_format": "yyyy-mm-dd hh:mm:ss.000"}
+    with file.open("wb") as out, Workbook(out, options) as book:
         sheet = book.add_worksheet("windows")
         sheet.freeze_panes(1, 0)
         sheet.write_row(0, 0, columns)
