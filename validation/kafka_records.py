@@ -346,9 +346,9 @@ class RunRecords:
         }
         there = list(zip(*([v is not UNSET for v in columns[COLUMNS[m]]] for m in MEASURES), strict=True))
         names = {each: ",".join(compress(MEASURES, each)) for each in set(there)}
-        plain = {name: [_plain(value) for value in values] for name, values in columns.items()}
-        plain |= {"measures": [names[each] for each in there], "written_at": [moment for moment, _ in found]}
-        arrow = pa.table(plain, schema=_ARROW_WINDOW)  # noqa: F841 (found by its name)
+        columns |= {name: [_plain(value) for value in columns[name]] for name in COLUMNS.values()}
+        columns |= {"measures": [names[each] for each in there], "written_at": [moment for moment, _ in found]}
+        arrow = pa.table(columns, schema=_ARROW_WINDOW)  # noqa: F841 (found by its name)
         self._db.execute(_READ_WINDOW)
 
 
