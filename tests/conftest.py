@@ -1,7 +1,8 @@
-"""The servers that tests share: one stack, started once, on free ports and with data of its own."""
+"""What tests share: one stack, started once, on free ports and with data of its own; and a browser."""
 
 import os
 import re
+import shutil
 import signal
 import socket
 import tempfile
@@ -9,15 +10,29 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 from streams.settings import CHECKOUT, FlinkSettings, HomeSettings, KafkaSettings, MqttSettings, NifiSettings
 
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
+
 # A shell that runs the tests in the background has them ignore Ctrl-C, and so would the commands that they interrupt.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 SHARED_DATA = CHECKOUT.parent / "shared" / "data"
+_CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+_BROWSER_OPTIONS = (
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+)
 
 
 @dataclass(frozen=True)
@@ -82,6 +97,18 @@ def servers(request: pytest.FixtureRequest) -> Iterator[Servers]:
                 lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
                 warnings = [line for line in lines if re.search(r" (WARN|ERROR) +(?!MetricGroup)", line)]
                 print(log.name, *warnings[-30:], sep="\n  ")
+
+
+@pytest.fixture(scope="module")
+def browser(request: pytest.FixtureRequest) -> "Iterator[Browser]":
+    from playwright.sync_api import sync_playwright
+
+    if _CHROMIUM is None:
+        pytest.skip(f"{request.node.name} needs Chromium (apt-get install chromium)")
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=_CHROMIUM, args=[*_BROWSER_OPTIONS])
+        yield browser
+        browser.close()
 
 
 @pytest.fixture

@@ -1,6 +1,5 @@
 """A run on the real servers, the page that shows it, and a browser."""
 
-import shutil
 import signal
 import subprocess
 import sys
@@ -9,7 +8,7 @@ from pathlib import Path
 from uuid import uuid4
 
 import pytest
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import Browser, Page, expect
 from served_page import served_page
 
 from flink_jobs.cluster import Cluster
@@ -18,18 +17,6 @@ from flink_jobs.window import Window
 from nifi_templates.deployment import deploy
 from streamproof.sample_ratings import write_sample
 from streams.contract import load_contract
-
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-QUIET = (
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-)
-
 
 expect.set_options(timeout=30_000)
 
@@ -78,16 +65,6 @@ def live(servers, browser, tmp_path_factory) -> Iterator[Replayed]:  # noqa: ARG
 def address(live) -> Iterator[str]:
     with served_page("--run", live.run) as address:
         yield address
-
-
-@pytest.fixture(scope="module")
-def browser(request) -> Iterator[Browser]:
-    if CHROMIUM is None:
-        pytest.skip(f"{request.node.name} needs Chromium (apt-get install chromium)")
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=[*QUIET])
-        yield browser
-        browser.close()
 
 
 class Tab:

@@ -1,27 +1,14 @@
 """An executed notebook as a page: its charts are there without any network."""
 
 import os
-import shutil
-from collections.abc import Iterator
 
 import pytest
 from nbconvert import HTMLExporter
-from playwright.sync_api import Browser, expect, sync_playwright
+from playwright.sync_api import expect
 
 from streams.settings import CHECKOUT
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 PICTURES = CHECKOUT / "docs" / "pictures"
-
-
-@pytest.fixture(scope="module")
-def browser(request) -> Iterator[Browser]:
-    if CHROMIUM is None:
-        pytest.skip(f"{request.node.name} needs Chromium (apt-get install chromium)")
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"])
-        yield browser
-        browser.close()
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
