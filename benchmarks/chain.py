@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Callable
-from contextlib import ExitStack
 from datetime import datetime
 
 from benchmarks.ground import (
@@ -59,9 +58,11 @@ def _latency(rate: int) -> Callable[[int], Once]:
     def once(rows: int) -> Once:
         run, topics = new_run_id(), load_contract("ratings").topics
         files = sample_files(rows)
-        with window_job(run, start="latest") as job, ExitStack() as watches:
-            in_kafka = watches.enter_context(TopicWatch(topics.rows, run))
-            windows = watches.enter_context(TopicWatch(topics.windows, run))
+        with (
+            window_job(run, start="latest") as job,
+            TopicWatch(topics.rows, run) as in_kafka,
+            TopicWatch(topics.windows, run) as windows,
+        ):
             replay(run, files, "--rate", str(rate / len(files)), "--clock", "wall")
             windows.wait_until_quiet()
             manifest = prove(run, job)

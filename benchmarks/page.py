@@ -16,10 +16,11 @@ from typing import Annotated
 
 import psutil
 import typer
-from playwright.sync_api import Page, sync_playwright
+from playwright.sync_api import Error, Page, sync_playwright
 from rich import box
 from rich.console import Console
 from rich.table import Column, Table
+from tenacity import retry, retry_if_exception_type, stop_after_delay, wait_fixed
 
 from benchmarks.ground import START, prepare, replay_command, sample_files, window_job
 from streams.command import console, new_app, run_app
@@ -98,18 +99,10 @@ def _figures(run: str, shown: Page, server: psutil.Process) -> tuple[float, ...]
     return sent, server.memory_info().rss / _MEGABYTE, heap / _MEGABYTE, elements, slowest, largest / 1000
 
 
+@retry(retry=retry_if_exception_type(Error), stop=stop_after_delay(60), wait=wait_fixed(0.5), reraise=True)
 def _open(shown: Page) -> None:
-    deadline = time.monotonic() + 60
-    while True:
-        try:
-            shown.goto(f"http://127.0.0.1:{_PORT}/")
-            shown.locator("#verdict strong").wait_for(timeout=30_000)
-        except Exception as error:
-            if time.monotonic() > deadline:
-                raise StreamproofError(f"the page does not open: {error}") from error
-            time.sleep(0.5)
-        else:
-            return
+    shown.goto(f"http://127.0.0.1:{_PORT}/")
+    shown.locator("#verdict strong").wait_for(timeout=30_000)
 
 
 if __name__ == "__main__":

@@ -424,7 +424,9 @@ def _movers(movers: list[Mover], key: str) -> html.Table:
 
 
 def _change(mover: Mover) -> str:
-    if mover.before is None or mover.average is None:
-        return "-" if mover.average is None else "new"
+    if mover.average is None:
+        return "-"
+    if mover.before is None:
+        return "new"
     arrow = "▲" if mover.average > mover.before else "▼" if mover.average < mover.before else "="
     return f"{arrow} {mover.before:.3f}"
