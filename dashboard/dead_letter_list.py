@@ -1,9 +1,10 @@
-"""The dead letters as the page shows them: reasons, the newest as buttons, and one opened."""
+"""The dead letters as the page shows them: reasons, the newest as links, and one opened."""
 
 from collections.abc import Sequence
 
 from dash import html
 
+from dashboard.attributes import link_to
 from dashboard.dead_letters import KEPT, DeadLetters, Letter
 from dashboard.tables import table
 from dashboard.words import moment
@@ -23,16 +24,16 @@ def reasons_table(letters: DeadLetters) -> html.Div:
     return html.Div([html.P(note), html.Div(table(("letters", "reason"), body), className="scroll", tabIndex=0)])
 
 
-def letter_buttons(letters: Sequence[Letter]) -> list[html.Li]:
-    """Return a button for each of the newest letters."""
+def letter_links(letters: Sequence[Letter]) -> list[html.Li]:
+    """Return a link for each of the newest letters."""
     return [
         html.Li(
-            html.Button(
+            html.A(
                 [html.Span(moment(each.received_at), className="when"), html.Span(each.reason, className="what")],
-                id={"type": "letter", "place": each.place},
-                className="row-button",
-                n_clicks=0,
-            )
+                href=link_to("letter", each.place),
+                className="row-link",
+            ),
+            key=each.place,
         )
         for each in letters[:LISTED]
     ]

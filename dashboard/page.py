@@ -7,9 +7,9 @@ from typing import Any
 from dash import ALL, Dash, Input, Output, State, ctx, dcc, html, no_update
 
 from dashboard import charts
-from dashboard.attributes import attributes
+from dashboard.attributes import attributes, link_to
 from dashboard.chain_picture import chain_picture
-from dashboard.dead_letter_list import letter_buttons, letter_detail, reasons_table
+from dashboard.dead_letter_list import letter_detail, letter_links, reasons_table
 from dashboard.health import PartHealth
 from dashboard.ratings import Mover, Windows, sampled_lines, sampled_sizes
 from dashboard.reader import RATE_SECONDS, Picture, Reader
@@ -71,6 +71,8 @@ def _layout() -> html.Div:
             dcc.Store(id="version"),
             dcc.Store(id="chosen", data=[]),
             dcc.Store(id="category", data=_ALL),
+            # What is opened stands in the address: a click on a list that is drawn anew at that moment is not lost.
+            dcc.Location(id="opened", refresh=False),
             # What a list shows: it is drawn anew only when that changes, or a click could fall between two drawings.
             *(dcc.Store(id=f"{shown}-shown") for shown in ("wrong", "categories", "found", "letters")),
         ]
@@ -186,23 +188,14 @@ def _renew_windows(app: Dash, reader: Reader) -> None:
         names = [name_of(window) for window in reader.picture.not_right[:LISTED]]
         if names == shown:
             return no_update, no_update
-        buttons = [
-            html.Li(html.Button(name, id={"type": "window", "name": name}, className="row-button", n_clicks=0))
-            for name in names
-        ]
-        return buttons or [html.Li("None so far.")], names
+        links = [html.Li(html.A(name, href=link_to("window", name), className="row-link"), key=name) for name in names]
+        return links or [html.Li("None so far.")], names
 
-    @app.callback(
-        Output("wrong-detail", "children"),
-        Input({"type": "window", "name": ALL}, "n_clicks"),
-        prevent_initial_call=True,
-    )
-    def open_window(clicks: list[int]) -> Any:  # noqa: ANN401 (what Dash takes)
+    @app.callback(Output("wrong-detail", "children"), Input("opened", "hash"))
+    def open_window(opened: str | None) -> Any:  # noqa: ANN401 (what Dash takes)
         picture = reader.picture
-        if not any(clicks) or picture.run is None or not isinstance(ctx.triggered_id, dict):
-            return no_update
-        for window in picture.not_right:
-            if name_of(window) == ctx.triggered_id["name"]:
+        for window in picture.not_right if picture.run else ():
+            if link_to("window", name_of(window)) == opened:
                 bounds = (milliseconds_of(window.window_start), milliseconds_of(window.window_end))
                 return window_detail(window, reader.rows_of(window, bounds), picture.run.contract)
         return no_update
@@ -351,18 +344,12 @@ def _renew_dead_letters(app: Dash, reader: Reader) -> None:
         to_show = [known.of_run, known.without_run]
         if to_show == shown:
             return no_update, no_update, no_update
-        return reasons_table(known), letter_buttons(known.newest), to_show
+        return reasons_table(known), letter_links(known.newest), to_show
 
-    @app.callback(
-        Output("letter-detail", "children"),
-        Input({"type": "letter", "place": ALL}, "n_clicks"),
-        prevent_initial_call=True,
-    )
-    def open_letter(clicks: list[int]) -> Any:  # noqa: ANN401 (what Dash takes)
-        if not any(clicks) or not isinstance(ctx.triggered_id, dict) or not ctx.triggered[0]["value"]:
-            return no_update
-        place = ctx.triggered_id["place"]
-        return next((letter_detail(e) for e in reader.picture.dead_letters.newest if e.place == place), no_update)
+    @app.callback(Output("letter-detail", "children"), Input("opened", "hash"))
+    def open_letter(opened: str | None) -> Any:  # noqa: ANN401 (what Dash takes)
+        newest = reader.picture.dead_letters.newest
+        return next((letter_detail(each) for each in newest if link_to("letter", each.place) == opened), no_update)
 
 
 def _product_button(what: str, category: str, key: str) -> html.Li:

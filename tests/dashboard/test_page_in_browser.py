@@ -105,7 +105,7 @@ def test_a_dead_letter_is_opened(tab, live, address, servers):
     row = {"run": live.run, "category": "Books", "seq": 1, "event_time": 1, "low_watermark": 0, "rating": "five"}
     single("ratings/Books", json.dumps(row), qos=1, hostname=servers.mqtt.host, port=servers.mqtt.port)
     page = tab.open(address)
-    letter = page.locator("#letters button").first
+    letter = page.locator("#letters a").first
     letter.focus()
     page.keyboard.press("Enter")
     message = page.locator("#letter-detail .message")
@@ -154,7 +154,7 @@ def test_a_wrong_window_opens_with_both_values_and_its_rows(tab, servers, tmp_pa
         page = tab.open(address)
         expect(page.locator("#verdict")).to_contain_text("NOT RIGHT", timeout=60_000)
         expect(page.locator("#verdict")).to_contain_text("wrong: 1")
-        page.locator("#wrong button", has_text="wrong: Books A").press("Enter")
+        page.locator("#wrong a", has_text="wrong: Books A").press("Enter")
         detail = page.locator("#wrong-detail")
         expect(detail).to_contain_text("by the CSV files294.545")
         expect(detail.locator("table").nth(1).locator("tbody tr")).to_have_count(2)
