@@ -1,4 +1,4 @@
-"""Stages alone: the edge's reading, the validation of a long run, and the start of the stack."""
+"""Stages alone: the edge's reading, the validation and the page of a long run, and the start of the stack."""
 
 import json
 import os
@@ -23,9 +23,10 @@ from benchmarks.ground import (
     window_job,
 )
 from benchmarks.measure import Benchmark, NotProvenError, Once
+from dashboard.reader import Reader
 from stack.servers import Stack
 from streams.run import new_run_id
-from streams.settings import HomeSettings
+from streams.settings import HomeSettings, KafkaSettings
 
 _CHECKOUT = Path(__file__).parents[1]
 _PORTS = (
@@ -38,6 +39,7 @@ _PORTS = (
     ("STREAMPROOF_STACK_FLINK_RPC_PORT", "{}"),
 )
 _FIRST_PORT = 24_651
+_PAGE_SECONDS = 900.0
 
 
 def _read(rows: int) -> Once:
@@ -75,6 +77,24 @@ def _validate(rows: int) -> Once:
     if not verdict["proven"]:
         raise NotProvenError(f"the run {run} is not proven: {'; '.join(verdict['reasons'])}")
     return Once(seconds, {"memory, MB": most_memory / 1e6})
+
+
+def _page(rows: int) -> Once:
+    """Let the live page's reader begin when the run is over, and wait until all is read and judged."""
+    run, _ = _long_run(rows)
+    reader, began = Reader(run, HomeSettings(), KafkaSettings()), time.monotonic()
+    reader.start()
+    try:
+        while not (picture := reader.picture).is_quiet:
+            if time.monotonic() - began > _PAGE_SECONDS:
+                raise NotProvenError(f"the page has not read the run {run} in {_PAGE_SECONDS:.0f} s: {picture.problem}")
+            time.sleep(0.05)
+        seconds = time.monotonic() - began
+    finally:
+        reader.stop()
+    if picture.reasons or not picture.is_judging:
+        raise NotProvenError(f"the page does not say that the run {run} is proven: {'; '.join(picture.reasons)}")
+    return Once(rows / seconds)
 
 
 def _up(*, warm: bool) -> Once:
@@ -118,6 +138,7 @@ STAGES = {
         "rows/s", _read, 1_000_000, "the edge reads, checks and writes messages, to nowhere", servers=False
     ),
     "validate.5m": Benchmark("s", _validate, 5_000_000, "validation of a run, 30 s / 5 s, as a command"),
+    "page.5m": Benchmark("rows/s", _page, 5_000_000, "the live page opened late: all rows read, all windows judged"),
     "up.cold": Benchmark("s", lambda _: _up(warm=False), 0, "`streamproof up` in an empty home", servers=False),
     "up.warm": Benchmark("s", lambda _: _up(warm=True), 0, "`streamproof up` after `down`", servers=False),
     "memory.stack": Benchmark("MB", _memory, 0, "resident memory of the stack as it is, part by part"),

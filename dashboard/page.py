@@ -14,7 +14,7 @@ from dashboard.health import PartHealth
 from dashboard.ratings import Mover, Windows, sampled_lines, sampled_sizes
 from dashboard.reader import RATE_SECONDS, Picture, Reader
 from dashboard.tables import table
-from dashboard.verdict_card import LISTED, name_of, verdict_card, window_detail
+from dashboard.verdict_card import LISTED, how_it_is_known, name_of, verdict_card, window_detail
 from dashboard.words import measured, milliseconds_of, moment, thing
 
 _ALL = ""
@@ -52,7 +52,7 @@ def _layout() -> html.Div:
             html.Main(
                 [
                     html.Div(id="notice"),
-                    _section("verdict", "The verdict so far", html.Div(id="verdict")),
+                    _section("verdict", "The verdict so far", html.Div(id="verdict"), how_it_is_known()),
                     _section(
                         "chain", "The chain", html.Div(id="chain"), _figure("rates", "Rows into Kafka, a second", 180)
                     ),

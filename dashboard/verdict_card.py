@@ -88,6 +88,23 @@ def _against(picture: Picture) -> list[str]:
     ]
 
 
+_HOW = (
+    "Windows: each one that Flink writes is computed once more, without Flink, from the CSV files alone. Its count, "
+    "its sum and whatever else the job writes of it must be equal.",
+    "Rows: each carries a number. One that was sent, and that is neither in Kafka nor among the dead letters, is lost. "
+    "One that is in Kafka twice is doubled, and a window that counts both is wrong.",
+    "While the run goes on, only windows that are written can be compared: RIGHT SO FAR. At its end no row and no "
+    "window may be missing either: PROVEN.",
+    "The verdict needs the CSV files, the run's manifest (which rows were sent) and what lies in Kafka. What NiFi and "
+    "Flink say of themselves stands in the chain, and does not count.",
+)
+
+
+def how_it_is_known() -> html.Details:
+    """Return why the verdict can be trusted, in words, to be opened."""
+    return html.Details([html.Summary("How is this known?"), html.Ul([html.Li(each) for each in _HOW])])
+
+
 def name_of(window: WindowExample) -> str:
     """Return a window in a few words."""
     return f"{window.verdict}: {window.category} {window.key}, from {window.window_start} to {window.window_end}"

@@ -53,8 +53,12 @@ class Replayed:
 
 
 @pytest.fixture(scope="module")
-def live(servers, browser, tmp_path_factory) -> Iterator[Replayed]:  # noqa: ARG001 - skipped without a browser
+def flow(servers, browser) -> None:  # noqa: ARG001 - skipped without a browser
     deploy(load_contract("ratings"), nifi=servers.nifi)
+
+
+@pytest.fixture(scope="module")
+def live(flow, tmp_path_factory) -> Iterator[Replayed]:  # noqa: ARG001 - deployed before rows are sent
     replayed = Replayed(tmp_path_factory.mktemp("live"), rate="20", rows=20_000)
     yield replayed
     replayed.end()

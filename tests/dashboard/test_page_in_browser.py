@@ -128,6 +128,7 @@ def test_the_page_is_accessible_and_fits_the_screen(tab, address, width, scheme)
         picture(page, "dashboard-phone")
 
 
+@pytest.mark.usefixtures("flow")
 def test_a_wrong_window_opens_with_both_values_and_its_rows(tab, servers, tmp_path):
     run, file = f"wrong-{os.getpid()}-{time.time_ns()}", tmp_path / "Books.csv"
     file.write_text("U1,A,5.0,1\nU2,B,3.0,2\nU3,A,4.0,3\n")
