@@ -60,7 +60,8 @@ def _layout() -> html.Div:
                     _section("ratings", "", *_ratings()),
                     _section("letters", "Dead letters", *_letters()),
                     html.P(
-                        "Counts are exact, from every record in Kafka. The verdict at the end, for the record: "
+                        "Counts are exact, from every record in Kafka; the edge's own are up to two seconds older than the "
+                        "others, so that NiFi may have received more. The verdict at the end, for the record: "
                         "streamproof validate RUN",
                         className="foot",
                     ),
