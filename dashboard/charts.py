@@ -1,5 +1,6 @@
 """The charts. Their texts and lines take the page's colours (assets/charts.css), so they follow light and dark."""
 
+import time
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
@@ -14,12 +15,14 @@ _DASHES = ("solid", "dash", "dot", "dashdot", "longdash", "longdashdot")
 
 def rate_chart(rates: dict[int, int]) -> go.Figure:
     """Draw the rows that came into Kafka in each second of the newest minutes."""
-    last = max(rates, default=0) - 1  # of the newest second more may come
+    last = min(max(rates, default=0), int(time.time()) - 1)  # of the present second more may come
     seconds = range(max(last - RATE_SECONDS, min(rates, default=last + 1)), last + 1)
     figure = _figure("rows a second")
+    counts = [rates.get(second, 0) for second in seconds]
+    steps = [*counts, *counts[-1:]]  # the last one needs its end, too
     figure.add_scatter(
-        x=[_time(s * 1000) for s in seconds],
-        y=[rates.get(s, 0) for s in seconds],
+        x=[_time(second * 1000) for second, _ in enumerate(steps, seconds.start)],
+        y=steps,
         mode="lines",
         line={"color": _COLOURS[0], "width": 1.5, "shape": "hv"},
         fill="tozeroy",

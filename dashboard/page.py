@@ -60,8 +60,8 @@ def _layout() -> html.Div:
                     _section("ratings", "", *_ratings()),
                     _section("letters", "Dead letters", *_letters()),
                     html.P(
-                        "Counts are exact, from every record in Kafka; the edge's own are up to two seconds older than the "
-                        "others, so that NiFi may have received more. The verdict at the end, for the record: "
+                        "Counts are exact, from every record in Kafka; the edge's own are up to two seconds older than "
+                        "the others, so NiFi may have received more. The verdict at the end, for the record: "
                         "streamproof validate RUN",
                         className="foot",
                     ),
@@ -194,11 +194,11 @@ def _renew_windows(app: Dash, reader: Reader) -> None:
 
     @app.callback(Output("wrong-detail", "children"), Input("opened", "hash"))
     def open_window(opened: str | None) -> Any:  # noqa: ANN401 (what Dash takes)
-        picture = reader.picture
-        for window in picture.not_right if picture.run else ():
-            if link_to("window", name_of(window)) == opened:
+        run = reader.picture.run
+        for window in reader.picture.not_right:
+            if run and link_to("window", name_of(window)) == opened:
                 bounds = (milliseconds_of(window.window_start), milliseconds_of(window.window_end))
-                return window_detail(window, reader.rows_of(window, bounds), picture.run.contract)
+                return window_detail(window, reader.rows_of(window, bounds), run.contract)
         return no_update
 
 

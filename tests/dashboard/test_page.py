@@ -7,6 +7,7 @@ from fractions import Fraction
 
 import pytest
 
+from dashboard import charts
 from dashboard.chain_picture import chain_picture
 from dashboard.health import PartHealth
 from dashboard.page import make_page
@@ -94,3 +95,13 @@ def test_the_newest_run_is_the_one_that_began_last(run, tmp_path):
     run.model_copy(update={"run": "b", "created": datetime(2024, 1, 2, tzinfo=UTC)}).save(home)
     run.save(home)
     assert newest_run(home) == "b"
+
+
+def test_each_whole_second_is_drawn_as_a_step():
+    now = int(time.time())
+    line = charts.rate_chart({now - 3: 7, now - 1: 5, now + 100: 9}).data[0]
+    assert [round(moment.timestamp()) - now for moment in line.x[:3]] == [-3, -2, -1]
+    assert list(line.y[:3]) == [7, 0, 5]
+    (only,) = charts.rate_chart({5: 3}).data
+    assert (list(only.y), [moment.timestamp() for moment in only.x]) == ([3, 3], [5, 6])
+    assert list(charts.rate_chart({}).data[0].y) == []
