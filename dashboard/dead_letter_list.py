@@ -15,7 +15,7 @@ LISTED = 15
 def reasons_table(letters: DeadLetters) -> html.Div:
     """Return how many dead letters there are of each reason, and what is sampled."""
     if not letters.reasons:
-        return html.Div(html.P("There are none: every message fitted the contract."))
+        return html.Div(html.P("There are none: no message was refused."))
     body = [html.Tr([html.Td(f"{count:,}"), html.Td(reason)]) for reason, count in letters.reasons[:LISTED]]
     note = (
         f"{letters.of_run:,} of this run; {letters.without_run:,} that name no run and came since it began. "

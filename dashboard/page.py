@@ -52,7 +52,7 @@ def _layout() -> html.Div:
             html.Main(
                 [
                     html.Div(id="notice"),
-                    _section("verdict", "The verdict so far", html.Div(id="verdict"), how_it_is_known()),
+                    _section("verdict", "The verdict", html.Div(id="verdict"), how_it_is_known()),
                     _section(
                         "chain", "The chain", html.Div(id="chain"), _figure("rates", "Rows into Kafka, a second", 180)
                     ),
@@ -60,9 +60,8 @@ def _layout() -> html.Div:
                     _section("ratings", "", *_ratings()),
                     _section("letters", "Dead letters", *_letters()),
                     html.P(
-                        "Counts are exact, from every record in Kafka; the edge's own are up to two seconds older than "
-                        "the others, so NiFi may have received more. The verdict at the end, for the record: "
-                        "streamproof validate RUN",
+                        "Counts are exact, from every record in Kafka; while a run goes on, the edge's own are up to "
+                        "two seconds older. The verdict for the record, in files: streamproof validate RUN",
                         className="foot",
                     ),
                 ]
@@ -187,10 +186,13 @@ def _renew_windows(app: Dash, reader: Reader) -> None:
     )
     def wrong(_ticks: int | None, shown: list[str] | None) -> tuple[Any, Any]:
         names = [name_of(window) for window in reader.picture.not_right[:LISTED]]
-        if names == shown:
+        to_show = [*names, str(reader.picture.windows_not_right)]
+        if to_show == shown:
             return no_update, no_update
         links = [html.Li(html.A(name, href=link_to("window", name), className="row-link"), key=name) for name in names]
-        return links or [html.Li("None so far.")], names
+        if (more := reader.picture.windows_not_right - len(names)) > 0:
+            links.append(html.Li(f"These are the first; there are {more:,} more."))
+        return links or [html.Li("None.")], to_show
 
     @app.callback(Output("wrong-detail", "children"), Input("opened", "hash"))
     def open_window(opened: str | None) -> Any:  # noqa: ANN401 (what Dash takes)
@@ -275,7 +277,7 @@ def _renew_ratings(app: Dash, reader: Reader) -> None:
     @app.callback(Output("chosen-list", "children"), Input("chosen", "data"))
     def chosen_list(chosen: list[list[str]]) -> list[html.Li]:
         if not chosen:
-            return [html.Li("Until you choose, those with most rows are shown.")]
+            return [html.Li("Until you choose, those with most rows in the whole run are shown.")]
         return [_product_button("remove", *product) for product in chosen]
 
     @app.callback(

@@ -152,7 +152,7 @@ class Windows:
         found = dict(
             self._db.execute(
                 f"""
-                SELECT least({BINS - 1}, greatest(0, floor((average - ?) / ?)))::BIGINT AS bin, count(*)
+                SELECT least({BINS - 1}, greatest(0, floor((average - ?) / ? + 1e-9)))::BIGINT AS bin, count(*)
                 FROM ({averages}) WHERE average IS NOT NULL GROUP BY bin
                 """,
                 [bounds[0], bin_width(bounds), *parameters],

@@ -54,7 +54,11 @@ def _judge(picture: Picture) -> tuple[str, str, str, str]:
 
 def _judge_the_end(picture: Picture) -> tuple[str, str, str, str]:
     if picture.is_judging and not picture.reasons:
-        return "good", "✓", "PROVEN", f"The run has ended. {_count(picture)} No row is missing."
+        rows = picture.rows.values()
+        doubled = sum(category.doubled for category in rows)
+        copies = f" {doubled:,} further copies of rows are there; no window counts one." if doubled else ""
+        all_rows = f"All {sum(category.sent for category in rows):,} rows that were sent are in Kafka."
+        return "good", "✓", "PROVEN", f"The run has ended. {_count(picture)} {all_rows}{copies}"
     return "bad", "✕", "NOT PROVEN", _count(picture)
 
 
@@ -89,14 +93,14 @@ def _against(picture: Picture) -> list[str]:
 
 
 _HOW = (
-    "Windows: each one that Flink writes is computed once more, without Flink, from the CSV files alone. Its count, "
-    "its sum and whatever else the job writes of it must be equal.",
+    "Windows: all of them are computed once more, without Flink, from the CSV files alone. In each that Flink writes "
+    "the count, the sum and whatever else the job writes must be equal.",
     "Rows: each carries a number. One that was sent, and that is neither in Kafka nor among the dead letters, is lost. "
     "One that is in Kafka twice is doubled, and a window that counts both is wrong.",
     "While the run goes on, only windows that are written can be compared: RIGHT SO FAR. At its end no row and no "
     "window may be missing either: PROVEN.",
     "The verdict needs the CSV files, the run's manifest (which rows were sent) and what lies in Kafka. What NiFi and "
-    "Flink say of themselves stands in the chain, and does not count.",
+    "Flink say of themselves does not count; it only helps to find where a row was lost.",
 )
 
 

@@ -67,6 +67,12 @@ def test_the_distribution_of_a_run_counts_each_row_once(db):
     assert {number: products for number, products in enumerate(bins) if products} == {10: 1, BINS - 1: 1}
 
 
+def test_an_average_on_the_edge_of_a_bin_lies_in_the_one_that_begins_there(db):
+    for number, key in enumerate("ABCDEFGHIJKLMNOPQRST"):  # 1.0, 1.2 … 4.8; 3.8 - 1 divided by 0.2 is not quite 14
+        write(db, key, 0, (1, round(1 + number / 5, 1)))
+    assert Windows(db, JOB).distribution(4000, (1.0, 5.0)) == [1] * BINS
+
+
 def test_the_newest_window_is_the_last_that_event_time_has_passed(db):
     assert Windows(db, JOB).newest(0) is None
     for start in (0, 2000, 4000):
