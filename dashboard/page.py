@@ -184,23 +184,24 @@ def _renew_windows(app: Dash, reader: Reader) -> None:
         Input("slow-tick", "n_intervals"),
         State("wrong-shown", "data"),
     )
-    def wrong(_ticks: int | None, shown: list[str] | None) -> tuple[Any, Any]:
-        names = [name_of(window) for window in reader.picture.not_right[:LISTED]]
-        to_show = [*names, str(reader.picture.windows_not_right)]
+    def wrong(_ticks: int | None, shown: Any) -> tuple[Any, Any]:  # noqa: ANN401 (JSON)
+        picture = reader.picture
+        names = [name_of(window) for window in picture.not_right[:LISTED]]
+        to_show = [names, picture.windows_not_right]
         if to_show == shown:
             return no_update, no_update
         links = [html.Li(html.A(name, href=link_to("window", name), className="row-link"), key=name) for name in names]
-        if (more := reader.picture.windows_not_right - len(names)) > 0:
+        if (more := picture.windows_not_right - len(names)) > 0:
             links.append(html.Li(f"These are the first; there are {more:,} more."))
         return links or [html.Li("None.")], to_show
 
     @app.callback(Output("wrong-detail", "children"), Input("opened", "hash"))
     def open_window(opened: str | None) -> Any:  # noqa: ANN401 (what Dash takes)
-        run = reader.picture.run
-        for window in reader.picture.not_right:
-            if run and link_to("window", name_of(window)) == opened:
+        picture = reader.picture
+        for window in picture.not_right:
+            if picture.run and link_to("window", name_of(window)) == opened:
                 bounds = (milliseconds_of(window.window_start), milliseconds_of(window.window_end))
-                return window_detail(window, reader.rows_of(window, bounds), run.contract)
+                return window_detail(window, reader.rows_of(window, bounds), picture.run.contract)
         return no_update
 
 

@@ -10,6 +10,7 @@ from dashboard.words import measured, moment
 from streams.contract import Contract
 from streams.measures import Measure
 from validation.comparison import WindowExample, WindowValues
+from validation.delivery import RowTotals
 
 LISTED = 10
 
@@ -54,10 +55,9 @@ def _judge(picture: Picture) -> tuple[str, str, str, str]:
 
 def _judge_the_end(picture: Picture) -> tuple[str, str, str, str]:
     if picture.is_judging and not picture.reasons:
-        rows = picture.rows.values()
-        doubled = sum(category.doubled for category in rows)
-        copies = f" {doubled:,} further copies of rows are there; no window counts one." if doubled else ""
-        all_rows = f"All {sum(category.sent for category in rows):,} rows that were sent are in Kafka."
+        rows = RowTotals.of(picture.rows)
+        copies = f" {rows.doubled:,} further copies of rows are there; no window counts one." if rows.doubled else ""
+        all_rows = f"All {rows.sent:,} rows that were sent are in Kafka."
         return "good", "✓", "PROVEN", f"The run has ended. {_count(picture)} {all_rows}{copies}"
     return "bad", "✕", "NOT PROVEN", _count(picture)
 
