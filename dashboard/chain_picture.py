@@ -119,6 +119,8 @@ def _windows(picture: Picture) -> Node:
         return Node("Windows", "in Kafka", "rest", "none yet", figures)
     if not_right:
         return Node("Windows", "in Kafka", "away", "see below", figures, "NOT RIGHT")
+    if picture.overdue:
+        return Node("Windows", "in Kafka", "away", f"{picture.overdue:,} are not there, see below", figures, "OVERDUE")
     if not picture.is_judging:
         return Node("Windows", "in Kafka", "asked", "", figures, "not judged yet")
     return Node("Windows", "in Kafka", "up", "", figures, "right")

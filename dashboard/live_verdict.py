@@ -2,9 +2,13 @@
 
 A window that Flink has written holds only rows that were confirmed, so sent. The truth of a window is therefore the
 same whether it is computed from the rows sent so far or from more of the file. It is computed for about twice as many
-rows as were sent, and anew when the run comes near that. A window is called missing only when the run has ended.
+rows as were sent, and anew when the run comes near that. A window that is not there may be open still. It is missing
+when the run has ended, or when later ones of the same job were there some seconds ago: a job's windows become readable
+in the order of their ends.
 """
 
+import time
+from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import cast
 
@@ -21,6 +25,12 @@ _AHEAD = 500_000
 """Rows a category for which the truth is computed at least, where the file has so many."""
 
 _LONGEST_LIST = 50
+
+_OVERDUE_SECONDS = 10.0
+"""How much later than others a window can be read that ends no later: a commit, and a TaskManager that hesitates."""
+
+_NEVER = -(2**62)
+"""Milliseconds: before all windows."""
 
 Planned = tuple[Job, tuple[tuple[str, int], ...]]
 """What a truth is for: the job, and how many rows of each category."""
@@ -56,6 +66,8 @@ class LiveVerdict:
         self._truth: Planned | None = None
         self._last_arrival = 0
         self._is_whole = False
+        self._due = self._newest_end = _NEVER
+        self._next_due, self._looked = _NEVER, time.monotonic()
         self._worker = ThreadPoolExecutor(1, "truth")
         self._work: Future[None] | None = self._worker.submit(self._read_files, run)
         self._next: Planned | None = None
@@ -74,12 +86,13 @@ class LiveVerdict:
         """Wait for the computing that is under way."""
         self._worker.shutdown(cancel_futures=True)
 
-    def step(self, run: Run, *, is_over: bool) -> None:
+    def step(self, run: Run, *, is_over: bool, all_read: Callable[[], bool] = lambda: True) -> None:
         """Judge what came since the last call.
 
         Args:
             run: the manifest as it is now.
             is_over: the run has ended and nothing more comes, so that what is not there is missing.
+            all_read: tells whether all windows that can be read now are in the database; asked every few seconds.
 
         """
         if self.problem or not self._is_computed():
@@ -94,10 +107,10 @@ class LiveVerdict:
             self._next = wanted
             self._work = self._worker.submit(self._compute, run, wanted)
             return
-        self._judge(is_over=is_over)
+        self._judge(is_over=is_over, first_due=self._move_due(all_read))
 
     def counts(self) -> WindowCounts:
-        """Return how many windows are right, wrong, missing and extra so far."""
+        """Return how many windows are right, wrong, missing (overdue, while the run goes on) and extra so far."""
         found = self._judging.execute("SELECT verdict, sum(n)::BIGINT FROM judged GROUP BY verdict").fetchall()
         counts = dict(found)
         counts["extra"] = counts.get("extra", 0) + counts.pop("doubled", 0)
@@ -123,6 +136,7 @@ class LiveVerdict:
 
     def _forget(self) -> None:
         self._truth, self._last_arrival, self._is_whole = None, 0, False
+        self._due = self._newest_end = self._next_due = _NEVER
         self._judging.execute("DELETE FROM judged")
         self._examples.clear()
         self.not_right = []
@@ -137,23 +151,35 @@ class LiveVerdict:
         ).fetchone()
         return cast("tuple[int | None, int | None, int | None]", found)
 
-    def _judge(self, *, is_over: bool) -> None:
+    def _move_due(self, all_read: Callable[[], bool]) -> int | None:
+        """Make windows due that end no later than one that was there some seconds ago.
+
+        Returns the earliest start that such a window can have; None where none became due.
+        """
+        if time.monotonic() - self._looked < _OVERDUE_SECONDS or not all_read():
+            return None
+        before, self._due = self._due, self._next_due
+        self._next_due, self._looked = self._newest_end, time.monotonic()
+        return cast("Job", self.job).start_of(before) if self._due > before else None
+
+    def _judge(self, *, is_over: bool, first_due: int | None) -> None:
         arrival, first, last = self._arrivals()
         if is_over and (arrival is not None or not self._is_whole):
             where = "true"
-        elif arrival is not None and first is not None:
-            where = f"window_start BETWEEN {first} AND {last}"
+        elif ranges := [r for r in ((first, last), (first_due, self._due)) if None not in r]:
+            starts = cast("list[tuple[int, int]]", ranges)
+            where = f"window_start BETWEEN {min(a for a, _ in starts)} AND {max(b for _, b in starts)}"
         else:
             return
         for table in ("kafka_windows", "truth"):
             self._judging.execute(f"CREATE OR REPLACE VIEW touched.{table} AS SELECT * FROM main.{table} WHERE {where}")
         job = cast("Job", self.job)
         compare_windows(self._judging, job)
-        counted = "true" if is_over else "verdict <> 'missing'"
+        if not is_over:
+            self._judging.execute("DELETE FROM compared WHERE verdict = 'missing' AND window_end > ?", [self._due])
         self._judging.execute(f"DELETE FROM judged WHERE {where}")
-        self._judging.execute(
-            f"INSERT INTO judged SELECT window_start, verdict, count(*) FROM compared WHERE {counted} GROUP BY ALL"
-        )
+        self._judging.execute("INSERT INTO judged SELECT window_start, verdict, count(*) FROM compared GROUP BY ALL")
+        self._newest_end = max(self._newest_end, self._last_end())
         if is_over:
             self._examples.clear()
         for example in first_not_right(self._judging):
@@ -164,6 +190,12 @@ class LiveVerdict:
         self._examples = {key: self._examples[key] for key in sorted(self._examples)[:_LONGEST_LIST]}
         self._last_arrival = arrival if arrival is not None else self._last_arrival
         self._is_whole = is_over
+
+    def _last_end(self) -> int:
+        # Windows that should not be there can lie anywhere in time.
+        sql = "SELECT max(window_end) FROM compared WHERE verdict IN ('right', 'wrong')"
+        found = cast("tuple[int | None]", self._judging.execute(sql).fetchone())[0]
+        return _NEVER if found is None else found
 
     def _rows_to_plan(self, run: Run) -> tuple[tuple[str, int], ...]:
         """Return how many rows of each category the truth must cover: at the end those sent, before that more."""

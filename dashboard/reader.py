@@ -52,10 +52,11 @@ class Picture:
         rates: rows that came into Kafka in each second, by seconds since the epoch.
         event_time: the greatest event time of a row in Kafka, milliseconds since the epoch; 0 for none.
         job: the job whose windows are judged.
-        windows: how many are right, wrong, missing or extra so far.
+        windows: how many are right, wrong, missing or extra so far; while the run goes on, missing are those overdue.
         windows_read: windows in Kafka, of all jobs of the run; it grows with whatever comes.
         is_judging: whether there is a truth to compare with.
         no_truth: why the windows cannot be compared; None while they can.
+        unreadable: where records in Kafka cannot be read yet, and why; None where nothing is missing because of it.
         reasons: what speaks against the run at its end.
         not_right: the earliest windows that are not right.
         dead_letters: the newest, and how many.
@@ -75,19 +76,20 @@ class Picture:
     windows_read: int = 0
     is_judging: bool = False
     no_truth: str | None = None
+    unreadable: str | None = None
     reasons: list[str] = field(default_factory=list)
     not_right: list[WindowExample] = field(default_factory=list)
     dead_letters: DeadLetters = field(default_factory=DeadLetters)
 
     @property
-    def missing(self) -> int:
-        """How many windows are missing: none before the end, as they may be open."""
-        return self.windows.missing if self.is_quiet else 0
+    def overdue(self) -> int:
+        """How many windows are not there before the end though later ones of the job are."""
+        return 0 if self.is_quiet else self.windows.missing
 
     @property
     def windows_not_right(self) -> int:
-        """How many windows are wrong, missing, or should not be there."""
-        return self.windows.wrong + self.missing + self.windows.extra
+        """How many windows are wrong, should not be there, or are missing at the end."""
+        return self.windows.wrong + self.windows.missing - self.overdue + self.windows.extra
 
 
 class _Row(msgspec.Struct):
@@ -200,7 +202,8 @@ class _Reading:
         self._rates: Counter[int] = Counter()
         self._letters = LetterBox()
         self._event_time = 0
-        self._heard = time.monotonic()
+        self._unreadable: str | None = None
+        self._heard = self._asked = time.monotonic()
 
     def __enter__(self) -> "_Reading":
         return self
@@ -216,11 +219,12 @@ class _Reading:
             self._heard = time.monotonic()
         written_at = manifest_path(run.run, self._home).stat().st_mtime
         is_over = run.state != "running" and time.monotonic() - self._heard > _QUIET_SECONDS
-        self._verdict.step(run, is_over=is_over)
+        self._verdict.step(run, is_over=is_over, all_read=self._windows.is_at_end)
         is_quiet = is_over and not self._verdict.is_computing
         rows = self._count_rows(run)
         windows = self._verdict.counts()
-        unreadable = self._row.unreadable + self._windows.unreadable
+        self._explain(windows.missing)
+        broken = self._row.unreadable + self._windows.unreadable
         judged = JudgedWindows(**windows.model_dump())
         return Picture(
             run=run,
@@ -236,7 +240,8 @@ class _Reading:
             windows_read=self._windows_read(),
             is_judging=self._verdict.is_ready,
             no_truth=self._verdict.problem,
-            reasons=doubts(run, rows, judged, unreadable) if self._verdict.files is not None else [],
+            unreadable=self._unreadable,
+            reasons=doubts(run, rows, judged, broken) if self._verdict.files is not None else [],
             not_right=self._verdict.not_right,
             dead_letters=self._letters.content(),
         )
@@ -256,6 +261,13 @@ class _Reading:
             pass
         came |= self._windows_read() > before
         return came, time.monotonic() >= deadline + _LOOP_SECONDS
+
+    def _explain(self, missing: int) -> None:
+        """Ask Kafka every few seconds whether what is missing lies behind an open transaction."""
+        if not missing:
+            self._unreadable = None
+        elif time.monotonic() - self._asked > _RETRY_SECONDS and self._windows.is_at_end():
+            self._unreadable, self._asked = self._windows.why_unreadable(), time.monotonic()
 
     def _windows_read(self) -> int:
         found = self.db.execute("SELECT count(*) FROM main.kafka_windows").fetchone()

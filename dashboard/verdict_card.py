@@ -50,7 +50,8 @@ def _judge(picture: Picture) -> tuple[str, str, str, str]:
             waits = "The past of the run is being read."
         return "open", "…", "Nothing to judge yet", waits
     still = "No confirmed row is missing in Kafka." if run.state == "running" else "The run has ended; more may come."
-    return "good", "✓", "RIGHT SO FAR", f"{_count(picture)} {still}"
+    state = ("open", "!", "OVERDUE") if picture.overdue else ("good", "✓", "RIGHT SO FAR")
+    return (*state, f"{_count(picture)} {still}")
 
 
 def _judge_the_end(picture: Picture) -> tuple[str, str, str, str]:
@@ -73,7 +74,8 @@ def _count(picture: Picture) -> str:
     windows, job = picture.windows, picture.job
     shape = f" of {job.windows}" if job else ""
     text = f"{windows.right:,} windows{shape} are exactly what the CSV files say"
-    for count, what in ((windows.wrong, "wrong"), (picture.missing, "missing"), (windows.extra, "should not be there")):
+    missing = "not there, though later ones are" if picture.overdue else "missing"
+    for count, what in ((windows.wrong, "wrong"), (windows.missing, missing), (windows.extra, "should not be there")):
         if count:
             text += f"; {what}: {count:,}"
     return f"{text}."
@@ -82,9 +84,10 @@ def _count(picture: Picture) -> str:
 def _against(picture: Picture) -> list[str]:
     if picture.run is None or picture.problem:
         return []
+    unreadable = [picture.unreadable] if picture.unreadable else []
     if picture.is_quiet:
-        return picture.reasons
-    return [
+        return picture.reasons + unreadable
+    return unreadable + [
         f"{category}: {missing}"
         for category, rows in picture.rows.items()
         if rows.lost
@@ -97,8 +100,8 @@ _HOW = (
     "the count, the sum and whatever else the job writes must be equal.",
     "Rows: each carries a number. One that was sent, and that is neither in Kafka nor among the dead letters, is lost. "
     "One that is in Kafka twice is doubled, and a window that counts both is wrong.",
-    "While the run goes on, only windows that are written can be compared: RIGHT SO FAR. At its end no row and no "
-    "window may be missing either: PROVEN.",
+    "While the run goes on, the windows that are written are compared, and of those before them none may be absent: "
+    "RIGHT SO FAR. At its end no row and no window at all may be missing: PROVEN.",
     "The verdict needs the CSV files, the run's manifest (which rows were sent) and what lies in Kafka. What NiFi and "
     "Flink say of themselves does not count; it only helps to find where a row was lost.",
 )

@@ -305,13 +305,23 @@ class RunRecords:
                 add(messages)
         return self._size() > before
 
-    def behind_open_transactions(self) -> dict[str, int]:
-        """Return, by ``TOPIC/PARTITION``, how many records cannot be read yet, of whatever run."""
-        return {
-            f"{reader.topic}/{partition}": records
+    def is_at_end(self) -> bool:
+        """Return whether all that is committed was read; False also where Kafka does not tell."""
+        return all(reader.is_at_end() for reader, _ in self._topics)
+
+    def why_unreadable(self) -> str | None:
+        """Say where records of whatever run cannot be read yet, and why; None where all can be."""
+        hidden = [
+            f"{records} in {reader.topic}/{partition}"
             for reader, _ in self._topics
             for partition, records in reader.behind_open_transactions().items()
-        }
+        ]
+        if not hidden:
+            return None
+        return (
+            f"some records cannot be read yet, {', '.join(hidden)}: they lie behind a transaction that is not "
+            "committed. A killed job's ends when that job goes on, or after Kafka's transaction.timeout.ms (15 minutes)"
+        )
 
     def _size(self) -> int:
         tables = ("kafka_rows", "dead_letters", "kafka_windows")

@@ -146,12 +146,8 @@ def validate(  # noqa: PLR0913 - where from, what, and how long
             **(windows or WindowCounts()).model_dump(), late=late_rows if isinstance(late_rows, int) else None
         )
         reasons = doubts(manifest, rows, judged, records.unreadable)
-        if (judged.missing or not job.name) and (hidden := records.behind_open_transactions()):
-            where = ", ".join(f"{count} in {place}" for place, count in hidden.items())
-            reasons.append(
-                f"some records cannot be read yet, {where}: they lie behind a transaction that is not committed. "
-                "A killed job's ends when that job goes on, or after Kafka's transaction.timeout.ms (15 minutes)"
-            )
+        if (judged.missing or not job.name) and (hidden := records.why_unreadable()):
+            reasons.append(hidden)
         if not job.name:
             reasons.append(why_no_job(db, manifest, asked))
         return Verdict(

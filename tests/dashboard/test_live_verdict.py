@@ -78,6 +78,31 @@ def test_what_is_not_there_yet_is_missing_only_at_the_end(db, run):
     assert verdict.not_right == []
 
 
+def test_a_window_is_overdue_when_others_that_end_no_earlier_have_been_there_for_some_seconds(db, run, monkeypatch):
+    monkeypatch.setattr(dashboard.live_verdict, "_OVERDUE_SECONDS", 0)
+    run.rows["Books"] = RowCounts(sent=4)
+    verdict = LiveVerdict(db, run)
+
+    def seconds_later(*, all_read=True):
+        for _ in range(3):
+            verdict.step(run, is_over=False, all_read=lambda: all_read)
+        return verdict.counts()
+
+    write(db, "A", 0, (1, 5, 5, 5))  # B's of the same time is not there; A's next one is still open
+    verdict._work.result()
+    verdict.step(run, is_over=False)
+    verdict._work.result()
+    assert seconds_later(all_read=False) == WindowCounts(right=1)
+    assert seconds_later() == WindowCounts(right=1, missing=1)
+    assert verdict.not_right == []
+    write(db, "A", 2000, (2, 5, 1, 4))
+    assert seconds_later() == WindowCounts(right=2, missing=1)
+    write(db, "B", 0, (1, 3, 3, 3))
+    assert seconds_later() == WindowCounts(right=3)
+    write(db, "C", 90_000, (1, 3, 3, 3))  # should not be there, so it makes nothing due
+    assert seconds_later() == WindowCounts(right=3, extra=1)
+
+
 def test_a_run_that_was_stopped_is_judged_by_the_rows_that_were_sent(db, run):
     verdict = LiveVerdict(db, run)
     write(db, "A", 0, (1, 5, 5, 5))

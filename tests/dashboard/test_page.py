@@ -58,11 +58,19 @@ def test_the_verdict_is_right_so_far_then_proven_or_names_the_reasons(run):
     assert "NOT RIGHT" in texts(verdict_card(replace(picture, windows=WindowCounts(right=7, wrong=1))))
 
 
-def test_what_is_missing_while_a_run_goes_on_is_not_held_against_it(run):
-    picture = Picture(run=run, problem=None, windows=WindowCounts(right=7, missing=2), is_judging=True)
-    assert "RIGHT SO FAR" in texts(verdict_card(picture))
-    assert "missing: " not in texts(verdict_card(picture))
-    assert "✓ right" in states(replace(picture, windows_read=7), {})["Windows"]
+def test_windows_that_are_overdue_while_a_run_goes_on_are_said_with_what_hides_them(run):
+    windows = WindowCounts(right=7, missing=2)
+    hidden = "some records cannot be read yet, 3 in t/1"
+    picture = Picture(run=run, problem=None, windows=windows, windows_read=7, is_judging=True, unreadable=hidden)
+    said = texts(verdict_card(picture))
+    assert "OVERDUE" in said
+    assert "not there, though later ones are: 2." in said
+    assert hidden in said
+    assert "RIGHT" not in said
+    assert "OVERDUE" in states(picture, {})["Windows"]
+    at_end = replace(picture, is_quiet=True, reasons=["2 windows are missing"])
+    said = texts(verdict_card(at_end))
+    assert all(each in said for each in ("NOT RIGHT", "missing: 2", "2 windows are missing", hidden))
 
 
 def test_without_windows_the_page_says_which_job_to_submit(run):
