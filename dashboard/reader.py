@@ -152,6 +152,7 @@ class Reader:
                             looked = time.monotonic()
                             if self._chosen() != run:
                                 break
+                            self._reading.check_progress()
             except Exception as error:  # whatever it is: the page says it, and the reading begins anew
                 self.picture = replace(self.picture, problem=str(error))
                 self._stopped.wait(_RETRY_SECONDS)
@@ -218,12 +219,13 @@ class _Reading:
         if came:
             self._heard = time.monotonic()
         written_at = manifest_path(run.run, self._home).stat().st_mtime
-        is_over = run.state != "running" and time.monotonic() - self._heard > _QUIET_SECONDS
-        self._verdict.step(run, is_over=is_over, all_read=self._windows.is_at_end)
+        all_read = self._windows.is_at_end
+        is_over = run.state != "running" and time.monotonic() - self._heard > _QUIET_SECONDS and all_read()
+        self._verdict.step(run, is_over=is_over, all_read=all_read)
         is_quiet = is_over and not self._verdict.is_computing
         rows = self._count_rows(run)
         windows = self._verdict.counts()
-        self._explain(windows.missing)
+        self._explain(is_something_missing=bool(windows.missing or self._verdict.job is None))
         broken = self._row.unreadable + self._windows.unreadable
         judged = JudgedWindows(**windows.model_dump())
         return Picture(
@@ -246,6 +248,11 @@ class _Reading:
             dead_letters=self._letters.content(),
         )
 
+    def check_progress(self) -> None:
+        """Raise if a topic that Kafka has more of does not go on, so that the reading begins anew."""
+        for reader in (self._rows_topic, self._dead_topic, self._windows):
+            reader.check_progress()
+
     def _read(self) -> tuple[bool, bool]:
         """Read what came of all topics; return whether anything did, and whether more is waiting."""
         came = False
@@ -262,9 +269,9 @@ class _Reading:
         came |= self._windows_read() > before
         return came, time.monotonic() >= deadline + _LOOP_SECONDS
 
-    def _explain(self, missing: int) -> None:
+    def _explain(self, *, is_something_missing: bool) -> None:
         """Ask Kafka every few seconds whether what is missing lies behind an open transaction."""
-        if not missing:
+        if not is_something_missing:
             self._unreadable = None
         elif time.monotonic() - self._asked > _RETRY_SECONDS and self._windows.is_at_end():
             self._unreadable, self._asked = self._windows.why_unreadable(), time.monotonic()

@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -20,6 +21,7 @@ from typer.testing import CliRunner
 
 import validation.cli
 import validation.kafka_records
+from dashboard.reader import Reader
 from streams.contract import Topics, load_contract
 from streams.errors import StreamproofError
 from streams.run import RowCounts, Run, Source, new_run_id
@@ -27,6 +29,7 @@ from streams.topics import ensure_topics
 from validation.audit import Audit, audit
 from validation.comparison import iso_time
 from validation.jobs import Wanted
+from validation.kafka_records import TopicReader
 from validation.stages import ReadByJob, Stages
 from validation.verdict import Verdict, validate
 
@@ -311,7 +314,7 @@ def test_windows_of_a_transaction_that_was_not_committed_do_not_count(pipeline):
     assert pipeline.validate().proven
 
 
-def test_windows_behind_an_open_transaction_are_missing_and_the_verdict_says_where_they_are(pipeline):
+def test_windows_behind_an_open_transaction_are_missing_and_verdict_and_page_say_where_they_are(pipeline):
     run = pipeline.run
     run.contract = run.contract.model_copy(
         update={"topics": run.contract.topics.model_copy(update={"windows": f"hidden-{run.run}"})}
@@ -328,9 +331,33 @@ def test_windows_behind_an_open_transaction_are_missing_and_the_verdict_says_whe
     assert verdict.windows.missing == len(pipeline.windows)
     (said,) = [reason for reason in verdict.reasons if "cannot be read yet" in reason]
     assert f"{len(pipeline.windows)} in hidden-{run.run}/1: they lie behind a transaction" in said
+    page = Reader(run.run, pipeline.home, pipeline.kafka)
+    page.start()
+    deadline = time.monotonic() + 60
+    while not page.picture.unreadable and time.monotonic() < deadline:
+        time.sleep(0.1)
+    page.stop()
+    assert page.picture.unreadable == said
     producer.commit_transaction(20)
     verdict = pipeline.validate(wait=20)
     assert verdict.proven, verdict.reasons
+
+
+def test_a_reader_whose_partition_hangs_though_kafka_has_more_says_so(pipeline, monkeypatch):
+    monkeypatch.setattr(validation.kafka_records, "_STALLED_SECONDS", 1)
+    pipeline.write()
+    reader = TopicReader(pipeline.run.contract.topics.windows, pipeline.run.created, pipeline.kafka)
+    while not reader.is_at_end():
+        reader.poll(0.1)
+    reader.check_progress()
+    reader._consumer.pause(reader._consumer.assignment())  # a fake: nobody can make a consumer hang at will
+    pipeline.write_windows()
+    reader.poll(0.1)
+    reader.check_progress()
+    time.sleep(1.1)
+    with pytest.raises(StreamproofError, match="nothing more of topic"):
+        reader.check_progress()
+    reader.close()
 
 
 def test_removed_rows_are_lost_and_their_seq_named(pipeline):
