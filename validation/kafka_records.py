@@ -54,6 +54,8 @@ class TopicReader:
             "log_level": 0,
         }
         self._consumer = Consumer(self._config)
+        # Ends are asked for by another one: on the connection of one that reads, the answer waits for the next records.
+        self._asking = Consumer(self._config)
         try:
             self._start(since)
         except KafkaException as error:
@@ -93,7 +95,7 @@ class TopicReader:
     def is_at_end(self) -> bool:
         """Return whether all that the topic has now was read; False also where Kafka does not tell."""
         try:
-            ends = _ends(self._consumer, self._consumer.assignment(), timeout=2)
+            ends = _ends(self._asking, self._consumer.assignment(), timeout=2)
         except KafkaException:
             return False
         return all(self._positions[partition] >= end for partition, end in ends.items())
@@ -101,7 +103,7 @@ class TopicReader:
     def check_progress(self) -> None:
         """Raise if Kafka answers, and yet a partition's next record has not come for long; ask every few seconds."""
         try:
-            ends = _ends(self._consumer, self._consumer.assignment(), timeout=2)
+            ends = _ends(self._asking, self._consumer.assignment(), timeout=2)
         except KafkaException:
             ends = {}
         now, waited = time.monotonic(), self._waiting
@@ -115,7 +117,7 @@ class TopicReader:
         everything = Consumer(self._config | {"isolation.level": "read_uncommitted"})
         places = self._consumer.assignment()
         try:
-            stable, ends = _ends(self._consumer, places), _ends(everything, places)
+            stable, ends = _ends(self._asking, places), _ends(everything, places)
         except KafkaException as error:
             raise self._failure(error.args[0]) from error
         finally:
@@ -149,6 +151,7 @@ class TopicReader:
     def close(self) -> None:
         """Leave Kafka."""
         self._consumer.close()
+        self._asking.close()
 
 
 def _ends(consumer: Consumer, places: list[TopicPartition], timeout: float = 15) -> dict[int, int]:
