@@ -37,13 +37,13 @@ def _judge(picture: Picture) -> tuple[str, str, str, str]:
     run, windows = picture.run, picture.windows
     if run is None:
         return "open", "…", "Nothing to judge", "See above for what is to be started."
-    lost = sum(rows.lost for rows in picture.rows.values())
-    if picture.windows_not_right or lost:
-        return "bad", "✕", "NOT RIGHT", _count(picture)
-    if problem := picture.problem or picture.no_truth:
-        return "open", "?", "Cannot be judged", problem
-    if picture.is_quiet:
+    problem = picture.problem or picture.no_truth
+    if picture.is_quiet and not problem:
         return _judge_the_end(picture)
+    if picture.windows_not_right or any(rows.lost for rows in picture.rows.values()):
+        return "bad", "✕", "NOT RIGHT", _count(picture)
+    if problem:
+        return "open", "?", "Cannot be judged", problem
     if not windows.right:
         waits = "The windows are being computed from the CSV files." if picture.windows_read else _no_windows(run.run)
         if picture.is_behind:

@@ -70,7 +70,7 @@ def test_windows_that_are_overdue_while_a_run_goes_on_are_said_with_what_hides_t
     assert "OVERDUE" in states(picture, {})["Windows"]
     at_end = replace(picture, is_quiet=True, reasons=["2 windows are missing"])
     said = texts(verdict_card(at_end))
-    assert all(each in said for each in ("NOT RIGHT", "missing: 2", "2 windows are missing", hidden))
+    assert all(each in said for each in ("NOT PROVEN", "missing: 2", "2 windows are missing", hidden))
 
 
 def test_without_windows_the_page_says_which_job_to_submit(run):

@@ -153,7 +153,7 @@ def test_a_wrong_window_opens_with_both_values_and_its_rows(tab, servers, tmp_pa
     assert producer.flush(20) == 0
     with served_page("--run", run) as address:
         page = tab.open(address)
-        expect(page.locator("#verdict")).to_contain_text("NOT RIGHT", timeout=60_000)
+        expect(page.locator("#verdict")).to_contain_text("NOT PROVEN", timeout=60_000)
         expect(page.locator("#verdict")).to_contain_text("wrong: 1")
         page.locator("#wrong a", has_text="wrong: Books A").press("Enter")
         detail = page.locator("#wrong-detail")
