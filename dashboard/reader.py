@@ -152,7 +152,6 @@ class Reader:
                             looked = time.monotonic()
                             if self._chosen() != run:
                                 break
-                            self._reading.check_progress()
             except Exception as error:  # whatever it is: the page says it, and the reading begins anew
                 self.picture = replace(self.picture, problem=str(error))
                 self._stopped.wait(_RETRY_SECONDS)
@@ -219,9 +218,8 @@ class _Reading:
         if came:
             self._heard = time.monotonic()
         written_at = manifest_path(run.run, self._home).stat().st_mtime
-        all_read = self._windows.is_at_end
-        is_over = run.state != "running" and time.monotonic() - self._heard > _QUIET_SECONDS and all_read()
-        self._verdict.step(run, is_over=is_over, all_read=all_read)
+        is_over = run.state != "running" and time.monotonic() - self._heard > _QUIET_SECONDS
+        self._verdict.step(run, is_over=is_over, all_read=self._windows.is_at_end)
         is_quiet = is_over and not self._verdict.is_computing
         rows = self._count_rows(run)
         windows = self._verdict.counts()
@@ -247,11 +245,6 @@ class _Reading:
             not_right=self._verdict.not_right,
             dead_letters=self._letters.content(),
         )
-
-    def check_progress(self) -> None:
-        """Raise if a topic that Kafka has more of does not go on, so that the reading begins anew."""
-        for reader in (self._rows_topic, self._dead_topic, self._windows):
-            reader.check_progress()
 
     def _read(self) -> tuple[bool, bool]:
         """Read what came of all topics; return whether anything did, and whether more is waiting."""

@@ -31,7 +31,7 @@ _SLACK = timedelta(minutes=10)
 """How far the clocks of this machine and of Kafka may lie apart."""
 
 _BATCH = 20_000
-_STALLED_SECONDS = 30
+_STALLED_SECONDS = 60
 
 
 class TopicReader:
@@ -75,7 +75,6 @@ class TopicReader:
             start.offset = start.offset if start.offset >= 0 else ends[start.partition]
         self._unread = {s.partition: ends[s.partition] for s in starts if s.offset < ends[s.partition]}
         self._positions = {start.partition: start.offset for start in starts}
-        self._waiting: dict[int, tuple[int, float]] = {}
         self._consumer.assign(starts)
 
     def read(self) -> Iterator[list[Message]]:
@@ -86,7 +85,10 @@ class TopicReader:
                 heard = time.monotonic()
                 yield messages
             elif time.monotonic() - heard > _STALLED_SECONDS:
-                raise self._stalled()
+                raise StreamproofError(
+                    f"Kafka at {self._servers}: nothing more of topic {self.topic} within {_STALLED_SECONDS} s, "
+                    "though its end is not reached: see the broker's log"
+                )
 
     def poll(self, seconds: float) -> list[Message]:
         """Return records that came since; wait for up to ``seconds`` where there is none yet."""
@@ -99,18 +101,6 @@ class TopicReader:
         except KafkaException:
             return False
         return all(self._positions[partition] >= end for partition, end in ends.items())
-
-    def check_progress(self) -> None:
-        """Raise if Kafka answers, and yet a partition's next record has not come for long; ask every few seconds."""
-        try:
-            ends = _ends(self._asking, self._consumer.assignment(), timeout=2)
-        except KafkaException:
-            ends = {}
-        now, waited = time.monotonic(), self._waiting
-        behind = {p: self._positions[p] for p, end in ends.items() if self._positions[p] < end}
-        self._waiting = {p: waited[p] if waited.get(p, (-1, 0))[0] == at else (at, now) for p, at in behind.items()}
-        if any(now - since > _STALLED_SECONDS for _, since in self._waiting.values()):
-            raise self._stalled()
 
     def behind_open_transactions(self) -> dict[int, int]:
         """Return, by partition, how many records cannot be read as a transaction before them is not committed."""
@@ -135,12 +125,6 @@ class TopicReader:
             if last.error() or cast("int", last.offset()) + 1 >= self._unread.get(partition, 0):
                 self._unread.pop(partition, None)
         return [message for message in found if not message.error()]
-
-    def _stalled(self) -> StreamproofError:
-        return StreamproofError(
-            f"Kafka at {self._servers}: nothing more of topic {self.topic} within {_STALLED_SECONDS} s, "
-            "though its end is not reached: see the broker's log"
-        )
 
     def _failure(self, error: KafkaError) -> StreamproofError:
         return StreamproofError(
@@ -327,11 +311,6 @@ class RunRecords:
     def is_at_end(self) -> bool:
         """Return whether all that is committed was read; False also where Kafka does not tell."""
         return all(reader.is_at_end() for reader, _ in self._topics)
-
-    def check_progress(self) -> None:
-        """Raise if Kafka answers, and yet a record that it has does not come; ask every few seconds."""
-        for reader, _ in self._topics:
-            reader.check_progress()
 
     def why_unreadable(self) -> str | None:
         """Say where records of whatever run cannot be read yet, and why; None where all can be."""

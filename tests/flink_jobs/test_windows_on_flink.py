@@ -25,7 +25,8 @@ from streams.run import RowCounts, Run, Source
 from streams.topics import ensure_topics
 
 PARTITIONS = 4
-KEYS = ["0000143502", "000107461X", "B00004TX71", "143502", "7"]
+KEYS = ["0000143502", "000107461X", "B00004TX71", "143502", "7", "18", "19"]
+"""Some in each partition: only rows can be late, and the partition that is read last must have some."""
 FIELDS = {
     "product_id": {"type": "text"},
     "rating": {"type": "decimal", "scale": 1},

@@ -29,7 +29,6 @@ from streams.topics import ensure_topics
 from validation.audit import Audit, audit
 from validation.comparison import iso_time
 from validation.jobs import Wanted
-from validation.kafka_records import TopicReader
 from validation.stages import ReadByJob, Stages
 from validation.verdict import Verdict, validate
 
@@ -341,23 +340,6 @@ def test_windows_behind_an_open_transaction_are_missing_and_verdict_and_page_say
     producer.commit_transaction(20)
     verdict = pipeline.validate(wait=20)
     assert verdict.proven, verdict.reasons
-
-
-def test_a_reader_whose_partition_hangs_though_kafka_has_more_says_so(pipeline, monkeypatch):
-    monkeypatch.setattr(validation.kafka_records, "_STALLED_SECONDS", 1)
-    pipeline.write()
-    reader = TopicReader(pipeline.run.contract.topics.windows, pipeline.run.created, pipeline.kafka)
-    while not reader.is_at_end():
-        reader.poll(0.1)
-    reader.check_progress()
-    reader._consumer.pause(reader._consumer.assignment())  # a fake: nobody can make a consumer hang at will
-    pipeline.write_windows()
-    reader.poll(0.1)
-    reader.check_progress()
-    time.sleep(1.1)
-    with pytest.raises(StreamproofError, match="nothing more of topic"):
-        reader.check_progress()
-    reader.close()
 
 
 def test_removed_rows_are_lost_and_their_seq_named(pipeline):
