@@ -223,7 +223,8 @@ class _Reading:
         is_quiet = is_over and not self._verdict.is_computing
         rows = self._count_rows(run)
         windows = self._verdict.counts()
-        self._explain(is_something_missing=bool(windows.missing or self._verdict.job is None))
+        has_no_windows = run.state != "running" and self._verdict.job is None
+        self._explain(is_something_missing=windows.missing > 0 or has_no_windows)
         broken = self._row.unreadable + self._windows.unreadable
         judged = JudgedWindows(**windows.model_dump())
         return Picture(
