@@ -97,7 +97,7 @@ class TopicReader:
     def is_at_end(self) -> bool:
         """Return whether all that the topic has now was read; False also where Kafka does not tell."""
         try:
-            ends = _ends(self._asking, self._consumer.assignment(), timeout=2)
+            ends = self._ends(timeout=2)
         except KafkaException:
             return False
         return all(self._positions[partition] >= end for partition, end in ends.items())
@@ -107,12 +107,17 @@ class TopicReader:
         everything = Consumer(self._config | {"isolation.level": "read_uncommitted"})
         places = self._consumer.assignment()
         try:
-            stable, ends = _ends(self._asking, places), _ends(everything, places)
+            stable, ends = self._ends(timeout=15), _ends(everything, places)
         except KafkaException as error:
             raise self._failure(error.args[0]) from error
         finally:
             everything.close()
         return {partition: end - stable[partition] for partition, end in ends.items() if end > stable[partition]}
+
+    def _ends(self, timeout: float) -> dict[int, int]:
+        # First what leads the partitions: that one had no leader for a moment would be remembered for minutes.
+        self._asking.list_topics(self.topic, timeout=timeout)
+        return _ends(self._asking, self._consumer.assignment(), timeout)
 
     def _consume(self, seconds: float) -> list[Message]:
         found = self._consumer.consume(_BATCH, seconds)
