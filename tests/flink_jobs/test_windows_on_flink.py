@@ -385,9 +385,9 @@ def test_a_job_that_restarts_between_two_partitions_end_marks_still_closes_its_w
     rows, cluster, stack = RUNS["A"][:200], Cluster(servers.flink), Stack.from_environment()
     run = topic.contract.name
     job = run_job(topic.contract, 30_000, 5_000, run=run)
+    low, end = min(row["event_time"] for row in rows) - 1, rows[-1]["event_time"]
     for row in rows:
-        topic.send(row, rows[0]["event_time"] - 1, run=run)
-    end = rows[-1]["event_time"]
+        topic.send(row, low, run=run)
     ended_run(run, topic.contract, end).save(servers.home)
     topic.mark(END_SEQ, end, run=run, partitions=range(PARTITIONS - 1))
     topic.producer.flush()
