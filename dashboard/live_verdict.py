@@ -107,7 +107,7 @@ class LiveVerdict:
             self._next = wanted
             self._work = self._worker.submit(self._compute, run, wanted)
             return
-        self._judge(is_over=is_over, first_due=self._move_due(all_read))
+        self._judge(is_over=is_over, became_due=self._move_due(all_read))
 
     def counts(self) -> WindowCounts:
         """Return how many windows are right, wrong, missing (overdue, while the run goes on) and extra so far."""
@@ -151,24 +151,23 @@ class LiveVerdict:
         ).fetchone()
         return cast("tuple[int | None, int | None, int | None]", found)
 
-    def _move_due(self, all_read: Callable[[], bool]) -> int | None:
+    def _move_due(self, all_read: Callable[[], bool]) -> tuple[int, ...]:
         """Make windows due that end no later than one that was there some seconds ago.
 
-        Returns the earliest start that such a window can have; None where none became due.
+        Returns between which two moments such windows start; nothing where none became due.
         """
         if time.monotonic() - self._looked < _OVERDUE_SECONDS or not all_read():
-            return None
+            return ()
         before, self._due = self._due, self._next_due
         self._next_due, self._looked = self._newest_end, time.monotonic()
-        return cast("Job", self.job).start_of(before) if self._due > before else None
+        return (cast("Job", self.job).start_of(before), self._due) if self._due > before else ()
 
-    def _judge(self, *, is_over: bool, first_due: int | None) -> None:
+    def _judge(self, *, is_over: bool, became_due: tuple[int, ...]) -> None:
         arrival, first, last = self._arrivals()
         if is_over and (arrival is not None or not self._is_whole):
             where = "true"
-        elif ranges := [r for r in ((first, last), (first_due, self._due)) if None not in r]:
-            starts = cast("list[tuple[int, int]]", ranges)
-            where = f"window_start BETWEEN {min(a for a, _ in starts)} AND {max(b for _, b in starts)}"
+        elif starts := [start for start in (first, last, *became_due) if start is not None]:
+            where = f"window_start BETWEEN {min(starts)} AND {max(starts)}"
         else:
             return
         for table in ("kafka_windows", "truth"):

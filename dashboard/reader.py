@@ -56,7 +56,7 @@ class Picture:
         windows_read: windows in Kafka, of all jobs of the run; it grows with whatever comes.
         is_judging: whether there is a truth to compare with.
         no_truth: why the windows cannot be compared; None while they can.
-        unreadable: where records in Kafka cannot be read yet, and why; None where nothing is missing because of it.
+        hidden: where records in Kafka cannot be read yet, and why; None where nothing is missing because of it.
         reasons: what speaks against the run at its end.
         not_right: the earliest windows that are not right.
         dead_letters: the newest, and how many.
@@ -76,7 +76,7 @@ class Picture:
     windows_read: int = 0
     is_judging: bool = False
     no_truth: str | None = None
-    unreadable: str | None = None
+    hidden: str | None = None
     reasons: list[str] = field(default_factory=list)
     not_right: list[WindowExample] = field(default_factory=list)
     dead_letters: DeadLetters = field(default_factory=DeadLetters)
@@ -202,7 +202,7 @@ class _Reading:
         self._rates: Counter[int] = Counter()
         self._letters = LetterBox()
         self._event_time = 0
-        self._unreadable: str | None = None
+        self._hidden: str | None = None
         self._heard = self._asked = time.monotonic()
 
     def __enter__(self) -> "_Reading":
@@ -225,7 +225,7 @@ class _Reading:
         windows = self._verdict.counts()
         has_no_windows = run.state != "running" and self._verdict.job is None
         self._explain(is_something_missing=windows.missing > 0 or has_no_windows)
-        broken = self._row.unreadable + self._windows.unreadable
+        unreadable = self._row.unreadable + self._windows.unreadable
         judged = JudgedWindows(**windows.model_dump())
         return Picture(
             run=run,
@@ -241,8 +241,8 @@ class _Reading:
             windows_read=self._windows_read(),
             is_judging=self._verdict.is_ready,
             no_truth=self._verdict.problem,
-            unreadable=self._unreadable,
-            reasons=doubts(run, rows, judged, broken) if self._verdict.files is not None else [],
+            hidden=self._hidden,
+            reasons=doubts(run, rows, judged, unreadable) if self._verdict.files is not None else [],
             not_right=self._verdict.not_right,
             dead_letters=self._letters.content(),
         )
@@ -266,9 +266,9 @@ class _Reading:
     def _explain(self, *, is_something_missing: bool) -> None:
         """Ask Kafka every few seconds whether what is missing lies behind an open transaction."""
         if not is_something_missing:
-            self._unreadable = None
+            self._hidden = None
         elif time.monotonic() - self._asked > _RETRY_SECONDS and self._windows.is_at_end():
-            self._unreadable, self._asked = self._windows.why_unreadable(), time.monotonic()
+            self._hidden, self._asked = self._windows.why_hidden(), time.monotonic()
 
     def _windows_read(self) -> int:
         found = self.db.execute("SELECT count(*) FROM main.kafka_windows").fetchone()

@@ -84,10 +84,10 @@ def _count(picture: Picture) -> str:
 def _against(picture: Picture) -> list[str]:
     if picture.run is None or picture.problem:
         return []
-    unreadable = [picture.unreadable] if picture.unreadable else []
+    hidden = [picture.hidden] if picture.hidden else []
     if picture.is_quiet:
-        return picture.reasons + unreadable
-    return unreadable + [
+        return picture.reasons + hidden
+    return hidden + [
         f"{category}: {missing}"
         for category, rows in picture.rows.items()
         if rows.lost

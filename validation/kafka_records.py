@@ -317,7 +317,7 @@ class RunRecords:
         """Return whether all that is committed was read; False also where Kafka does not tell."""
         return all(reader.is_at_end() for reader, _ in self._topics)
 
-    def why_unreadable(self) -> str | None:
+    def why_hidden(self) -> str | None:
         """Say where records of whatever run cannot be read yet, and why; None where all can be."""
         hidden = [
             f"{records} in {reader.topic}/{partition}"

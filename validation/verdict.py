@@ -146,7 +146,7 @@ def validate(  # noqa: PLR0913 - where from, what, and how long
             **(windows or WindowCounts()).model_dump(), late=late_rows if isinstance(late_rows, int) else None
         )
         reasons = doubts(manifest, rows, judged, records.unreadable)
-        if (judged.missing or not job.name) and (hidden := records.why_unreadable()):
+        if (judged.missing or not job.name) and (hidden := records.why_hidden()):
             reasons.append(hidden)
         if not job.name:
             reasons.append(why_no_job(db, manifest, asked))

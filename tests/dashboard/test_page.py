@@ -61,7 +61,7 @@ def test_the_verdict_is_right_so_far_then_proven_or_names_the_reasons(run):
 def test_windows_that_are_overdue_while_a_run_goes_on_are_said_with_what_hides_them(run):
     windows = WindowCounts(right=7, missing=2)
     hidden = "some records cannot be read yet, 3 in t/1"
-    picture = Picture(run=run, problem=None, windows=windows, windows_read=7, is_judging=True, unreadable=hidden)
+    picture = Picture(run=run, problem=None, windows=windows, windows_read=7, is_judging=True, hidden=hidden)
     said = texts(verdict_card(picture))
     assert "OVERDUE" in said
     assert "not there, though later ones are: 2." in said

@@ -333,10 +333,10 @@ def test_windows_behind_an_open_transaction_are_missing_and_verdict_and_page_say
     page = Reader(run.run, pipeline.home, pipeline.kafka)
     page.start()
     deadline = time.monotonic() + 60
-    while not page.picture.unreadable and time.monotonic() < deadline:
+    while not page.picture.hidden and time.monotonic() < deadline:
         time.sleep(0.1)
     page.stop()
-    assert page.picture.unreadable == said
+    assert page.picture.hidden == said
     producer.commit_transaction(20)
     verdict = pipeline.validate(wait=20)
     assert verdict.proven, verdict.reasons
