@@ -19,6 +19,7 @@ check: $(STAMP)
 	$(VENV)/bin/ruff check
 	$(VENV)/bin/ruff format --check
 	$(VENV)/bin/mypy
+	$(VENV)/bin/lint-imports
 
 setup: $(STAMP)
 	$(VENV)/bin/streamproof setup
@@ -38,5 +39,5 @@ $(VENV)/bin/uv:
 	$(VENV)/bin/pip install --quiet --disable-pip-version-check --require-hashes --requirement $(VENV)/uv.lock
 
 lock: $(STAMP)
-	$(VENV)/bin/uv pip compile --quiet --upgrade --python-version 3.11 --generate-hashes --no-emit-index-url \
-	  --custom-compile-command "make lock" requirements.in --output-file requirements.lock
+	$(VENV)/bin/uv pip compile --quiet --upgrade --python-version 3.11 --all-extras --generate-hashes --no-emit-index-url \
+	  --custom-compile-command "make lock" pyproject.toml --output-file requirements.lock

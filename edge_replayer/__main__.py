@@ -1,6 +1,6 @@
 """``python -m edge_replayer``: the replayer alone."""
 
 from edge_replayer.cli import app
-from streams.command import run_app
+from streamproof.core.command import run_app
 
 run_app(app)

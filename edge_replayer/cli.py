@@ -14,11 +14,11 @@ import typer
 from edge_replayer.options import ReplayOptions
 from edge_replayer.replay import replay as run_replay
 from edge_replayer.replay import resume as run_resume
-from streams.command import INTERRUPTED, console, new_app
-from streams.contract import load_contract
-from streams.duration import parse_duration
-from streams.errors import UsageError
-from streams.run import Run
+from streamproof.core.command import INTERRUPTED, console, new_app
+from streamproof.core.contract import load_contract
+from streamproof.core.duration import parse_duration
+from streamproof.core.errors import UsageError
+from streamproof.core.run import Run
 
 Clock = Literal["wall", "virtual"]
 

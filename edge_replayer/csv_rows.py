@@ -27,8 +27,8 @@ from typing import IO
 
 import msgspec
 
-from streams.contract import Contract, ContractField
-from streams.errors import StreamproofError, UsageError
+from streamproof.core.contract import Contract, ContractField
+from streamproof.core.errors import StreamproofError, UsageError
 
 MAX_RECORD = 1 << 20
 """Bytes of the longest record: what bounds an unbalanced quote."""

@@ -9,8 +9,8 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.registry import Collector
 
 from edge_replayer.sender import Sender
-from streams.errors import StreamproofError
-from streams.run import RowCounts
+from streamproof.core.errors import StreamproofError
+from streamproof.core.run import RowCounts
 
 _PREFIX = "streamproof_replayer_"
 _Family = CounterMetricFamily | GaugeMetricFamily

@@ -6,8 +6,8 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Literal
 
-from streams.contract import Contract
-from streams.errors import UsageError
+from streamproof.core.contract import Contract
+from streamproof.core.errors import UsageError
 
 MAX_IN_FLIGHT = 60_000
 """MQTT has 65,535 message ids, and a message may hold a single row."""

@@ -1,6 +1,6 @@
 """The pace: what decides a row's event time, and on the wall clock the moment at which it is sent.
 
-The formulas are those of ``streams.run``; all of them are exact (whole numbers and fractions, floored once).
+The formulas are those of ``streamproof.core.run``; all of them are exact (whole numbers and fractions, floored once).
 """
 
 from collections.abc import Iterable, Iterator

@@ -1,9 +1,9 @@
-"""The bytes of a message: one JSON object a line, envelope first, as ``streams.message`` has it."""
+"""The bytes of a message: one JSON object a line, envelope first, as ``streamproof.core.message`` has it."""
 
 import msgspec
 
-from streams.contract import Contract
-from streams.message import FILLERS
+from streamproof.core.contract import Contract
+from streamproof.core.message import FILLERS
 
 
 class Payloads:

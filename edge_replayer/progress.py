@@ -6,8 +6,8 @@ from types import TracebackType
 
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
-from streams.command import console
-from streams.run import RowCounts
+from streamproof.core.command import console
+from streamproof.core.run import RowCounts
 
 _LINE_EVERY = 10.0
 

@@ -20,11 +20,12 @@ from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 from tenacity import RetryCallState, Retrying, retry_if_exception_type, stop_after_delay, wait_fixed
 
-from edge_replayer.in_flight import InFlight, Message
-from streams.command import console
-from streams.errors import StreamproofError
-from streams.message import CONFIRMATION_TOPIC
-from streams.settings import MqttSettings
+from edge_replayer.in_flight import InFlight
+from edge_replayer.message import Message
+from streamproof.core.command import console
+from streamproof.core.errors import StreamproofError
+from streamproof.core.message import CONFIRMATION_TOPIC
+from streamproof.core.settings import MqttSettings
 
 _NO_SUBSCRIBERS = 0x10
 _MOST_UNACKNOWLEDGED = 500

@@ -4,8 +4,8 @@ import csv
 from pathlib import Path
 from typing import TextIO
 
-from streams.command import console
-from streams.errors import StreamproofError
+from streamproof.core.command import console
+from streamproof.core.errors import StreamproofError
 
 _SHOWN = 3
 _MAX_TEXT = 2000

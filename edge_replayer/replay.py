@@ -13,7 +13,8 @@ from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 from edge_replayer.csv_rows import CsvRows
-from edge_replayer.in_flight import InFlight, Message
+from edge_replayer.in_flight import InFlight
+from edge_replayer.message import Message
 from edge_replayer.options import ReplayOptions
 from edge_replayer.payload import Payloads
 from edge_replayer.progress import RunProgress
@@ -23,10 +24,10 @@ from edge_replayer.resume import SORT_FOLDER, source_of, take_over
 from edge_replayer.schedule import Schedule, now_ms
 from edge_replayer.sender import Sender
 from edge_replayer.sent_file import SentFile
-from streams.command import console
-from streams.errors import StreamproofError, UsageError
-from streams.run import RowCounts, Run, manifest_path, new_run_id
-from streams.settings import HomeSettings, MqttSettings
+from streamproof.core.command import console
+from streamproof.core.errors import StreamproofError, UsageError
+from streamproof.core.run import RowCounts, Run, manifest_path, new_run_id
+from streamproof.core.settings import HomeSettings, MqttSettings
 
 if TYPE_CHECKING:
     from prometheus_client import CollectorRegistry

@@ -6,9 +6,9 @@ from pathlib import Path
 
 from edge_replayer.options import ReplayOptions
 from edge_replayer.sent_file import SentFile
-from streams.errors import UsageError
-from streams.run import Run, Source, load_run, manifest_path
-from streams.settings import HomeSettings
+from streamproof.core.errors import UsageError
+from streamproof.core.run import Run, Source, load_run, manifest_path
+from streamproof.core.settings import HomeSettings
 
 SORT_FOLDER = "sort-"
 """What the name of a run's folder for sorting begins with; a killed process leaves its own behind."""

@@ -15,7 +15,7 @@ from edge_replayer.csv_rows import CsvRow, CsvRows, Reject
 from edge_replayer.options import ReplayOptions
 from edge_replayer.pace import DueRow, FilePace, IntervalPace
 from edge_replayer.time_order import sorted_by_time
-from streams.command import console
+from streamproof.core.command import console
 
 
 class Schedule:

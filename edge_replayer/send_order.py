@@ -14,13 +14,9 @@ A message that the broker has not acknowledged is left alone: the MQTT client se
 connects anew. So at most one copy of each message waits in this process.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from edge_replayer.in_flight import Message
+from edge_replayer.message import Message
 
 GRACE = 1.0
 """Seconds."""

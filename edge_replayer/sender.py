@@ -5,11 +5,12 @@ import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
-from edge_replayer.in_flight import InFlight, Message
+from edge_replayer.in_flight import InFlight
+from edge_replayer.message import Message
 from edge_replayer.pace import DueRow
 from edge_replayer.payload import Payloads
 from edge_replayer.publisher import Publisher
-from streams.message import END_SEQ, HEARTBEAT_SEQ
+from streamproof.core.message import END_SEQ, HEARTBEAT_SEQ
 
 MAX_MESSAGE = 256 << 10
 """Bytes of rows after which a message is sent, however few rows it holds."""

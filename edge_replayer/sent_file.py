@@ -10,7 +10,7 @@ import os
 from collections.abc import Iterable
 from pathlib import Path
 
-from streams.errors import UsageError
+from streamproof.core.errors import UsageError
 
 _WIDTH = 20
 

@@ -8,7 +8,7 @@ import duckdb
 import pyarrow as pa
 
 from edge_replayer.csv_rows import CsvRow
-from streams.errors import StreamproofError
+from streamproof.core.errors import StreamproofError
 
 _SCHEMA = pa.schema([("line", pa.int64()), ("time", pa.int64()), ("body", pa.string())])
 _CHUNK = 5_000

@@ -17,12 +17,12 @@ from flink_jobs.cluster import Cluster
 from flink_jobs.records import JobOptions, Start
 from flink_jobs.tables import JOBS
 from flink_jobs.window import Window
-from streams.command import console, new_app
-from streams.contract import load_contract
-from streams.duration import parse_whole_milliseconds
-from streams.errors import UsageError
-from streams.measures import MEASURES, USUAL, parse_measures
-from streams.settings import FlinkSettings
+from streamproof.core.command import console, new_app
+from streamproof.core.contract import load_contract
+from streamproof.core.duration import parse_whole_milliseconds
+from streamproof.core.errors import UsageError
+from streamproof.core.measures import MEASURES, USUAL, parse_measures
+from streamproof.core.settings import FlinkSettings
 
 _TERMINATED = 128 + signal.SIGTERM
 """The exit code after SIGTERM, as shells have it."""

@@ -20,8 +20,8 @@ from pyflink.common import Configuration
 from pyflink.table import EnvironmentSettings, TableEnvironment
 from pyflink.util.exceptions import JavaException
 
-from streams.errors import StreamproofError
-from streams.settings import HomeSettings
+from streamproof.core.errors import StreamproofError
+from streamproof.core.settings import HomeSettings
 
 CONNECTOR = ("org.apache.flink", "flink-sql-connector-kafka", "5.0.0-2.2")
 

@@ -10,8 +10,8 @@ import httpx
 from tenacity import RetryError, Retrying, retry_if_result, stop_after_delay, wait_fixed
 
 from flink_jobs.records import find_record, load_records, newest_id
-from streams.errors import StreamproofError, UsageError
-from streams.settings import FlinkSettings
+from streamproof.core.errors import StreamproofError, UsageError
+from streamproof.core.settings import FlinkSettings
 
 ENDED = {"FINISHED", "CANCELED", "FAILED"}
 _POLL_S = 0.2

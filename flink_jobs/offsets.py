@@ -6,10 +6,10 @@ from tenacity import retry, retry_if_exception, stop_after_delay, wait_fixed
 
 from flink_jobs.records import JobRecord, Start
 from flink_jobs.tables import consumer_group
-from streams.contract import Contract
-from streams.errors import StreamproofError
-from streams.settings import KafkaSettings
-from streams.topics import ensure_topics
+from streamproof.core.contract import Contract
+from streamproof.core.errors import StreamproofError
+from streamproof.core.settings import KafkaSettings
+from streamproof.core.topics import ensure_topics
 
 _TIMEOUT_S = 10
 _NEW_TOPIC = {KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError.LEADER_NOT_AVAILABLE, KafkaError.NOT_LEADER_FOR_PARTITION}

@@ -17,11 +17,11 @@ from urllib.request import url2pathname
 from pydantic import BaseModel, ValidationError
 
 from flink_jobs.window import Window
-from streams.contract import Contract
-from streams.errors import StreamproofError, UsageError
-from streams.measures import USUAL, Measure
-from streams.settings import HomeSettings
-from streams.whole_file import write_whole
+from streamproof.core.contract import Contract
+from streamproof.core.errors import StreamproofError, UsageError
+from streamproof.core.measures import USUAL, Measure
+from streamproof.core.settings import HomeSettings
+from streamproof.core.whole_file import write_whole
 
 Start = Literal["earliest", "latest"] | int
 """The oldest row there is, the next one to come, or the first that Kafka got at that time (ms since the epoch)."""

@@ -18,9 +18,9 @@ from flink_jobs.records import (
     writer_of,
 )
 from flink_jobs.tables import JOBS, job_statements
-from streams.contract import load_contract
-from streams.errors import StreamproofError, UsageError
-from streams.settings import FlinkSettings, KafkaSettings
+from streamproof.core.contract import load_contract
+from streamproof.core.errors import StreamproofError, UsageError
+from streamproof.core.settings import FlinkSettings, KafkaSettings
 
 _SLOTS_TIMEOUT_S = 60
 """How long TaskManagers may take to come back to a JobManager that was started again."""

@@ -5,9 +5,9 @@ from pathlib import Path
 from string import Template
 
 from flink_jobs.window import Window, interval
-from streams.contract import Contract
-from streams.measures import USUAL, Measure, WindowKind, column
-from streams.message import END_SEQ
+from streamproof.core.contract import Contract
+from streamproof.core.measures import USUAL, Measure, WindowKind, column
+from streamproof.core.message import END_SEQ
 
 JOBS = {"rating_averages": "ratings"}
 """Each job (its query is NAME.sql beside this module) and the stream that it is for when none is named."""

@@ -2,9 +2,9 @@
 
 from dataclasses import dataclass
 
-from streams.duration import format_duration
-from streams.errors import UsageError
-from streams.measures import WindowKind
+from streamproof.core.duration import format_duration
+from streamproof.core.errors import UsageError
+from streamproof.core.measures import WindowKind
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,6 @@
 """``python -m nifi_templates``: this stage alone."""
 
 from nifi_templates.cli import app
-from streams.command import run_app
+from streamproof.core.command import run_app
 
 run_app(app)

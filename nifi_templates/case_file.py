@@ -11,10 +11,10 @@ from typing import Any, Literal, Self
 
 from pydantic import Base64Bytes, model_validator
 
-from streams.contract import Contract
-from streams.errors import UsageError
-from streams.message import ENVELOPE
-from streams.toml_file import StrictModel, check_content, read_toml
+from streamproof.core.contract import Contract
+from streamproof.core.errors import UsageError
+from streamproof.core.message import ENVELOPE
+from streamproof.core.toml_file import StrictModel, check_content, read_toml
 
 RUN, CATEGORY = "{run}", "{category}"
 KAFKA_KEY, EVERY_PARTITION, PARTITION = "kafka_key", "every_partition", "partition"

@@ -27,10 +27,10 @@ from paho.mqtt.reasoncodes import ReasonCode
 
 from nifi_templates.case_file import CATEGORY, EVERY_PARTITION, KAFKA_KEY, PARTITION, RUN, FlowCase
 from nifi_templates.case_outcome import Fields, differences
-from streams.contract import Contract
-from streams.errors import StreamproofError
-from streams.message import CONFIRMATION_TOPIC, END_SEQ, ENVELOPE, FILLERS
-from streams.settings import KafkaSettings, MqttSettings
+from streamproof.core.contract import Contract
+from streamproof.core.errors import StreamproofError
+from streamproof.core.message import CONFIRMATION_TOPIC, END_SEQ, ENVELOPE, FILLERS
+from streamproof.core.settings import KafkaSettings, MqttSettings
 
 BROKEN_ROW, BROKEN_LINE = 1, 2
 _ANSWER_SECONDS = 15.0

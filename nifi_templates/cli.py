@@ -12,11 +12,11 @@ from nifi_templates import deployment
 from nifi_templates.case_file import find_cases
 from nifi_templates.case_run import CaseResult, run_cases
 from nifi_templates.definition import FLOW_FILE, build_definition
-from streams.command import console, new_app
-from streams.contract import load_contract
-from streams.duration import parse_duration
-from streams.errors import StreamproofError, UsageError
-from streams.settings import KafkaSettings, MqttSettings
+from streamproof.core.command import console, new_app
+from streamproof.core.contract import load_contract
+from streamproof.core.duration import parse_duration
+from streamproof.core.errors import StreamproofError, UsageError
+from streamproof.core.settings import KafkaSettings, MqttSettings
 
 Stream = Annotated[str, typer.Argument(help="The stream: a contract's name, or the path of its file.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document on standard output.")]

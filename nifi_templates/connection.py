@@ -8,8 +8,8 @@ import nipyapi
 import urllib3.exceptions
 from nipyapi.nifi.rest import ApiException
 
-from streams.errors import StreamproofError
-from streams.settings import NifiSettings
+from streamproof.core.errors import StreamproofError
+from streamproof.core.settings import NifiSettings
 
 
 @contextmanager

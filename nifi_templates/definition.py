@@ -19,9 +19,9 @@ import uuid
 from pathlib import Path
 from typing import Any
 
-from streams.contract import Contract
-from streams.message import CONFIRMATION_TOPIC
-from streams.settings import KafkaSettings, MqttSettings
+from streamproof.core.contract import Contract
+from streamproof.core.message import CONFIRMATION_TOPIC
+from streamproof.core.settings import KafkaSettings, MqttSettings
 
 FLOW_FILE = Path(__file__).parent / "flow.json"
 """The definition as NiFi's own canvas can import it, too. Written by ``python -m nifi_templates export``."""

@@ -28,10 +28,10 @@ from nifi_templates.definition import (
 )
 from nifi_templates.processors.row_ranges import Ledger, RunRows
 from nifi_templates.session import keep_session
-from streams.contract import Contract
-from streams.errors import StreamproofError
-from streams.settings import KafkaSettings, MqttSettings, NifiSettings
-from streams.topics import ensure_topics
+from streamproof.core.contract import Contract
+from streamproof.core.errors import StreamproofError
+from streamproof.core.settings import KafkaSettings, MqttSettings, NifiSettings
+from streamproof.core.topics import ensure_topics
 
 logging.getLogger("nipyapi").setLevel(logging.ERROR)  # it warns of what is waited for here anyway
 

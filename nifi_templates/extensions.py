@@ -10,8 +10,8 @@ from pathlib import Path
 
 import uv
 
-from streams.errors import StreamproofError
-from streams.settings import CHECKOUT
+from streamproof.core.errors import StreamproofError
+from streamproof.core.settings import CHECKOUT
 
 PROCESSORS = Path(__file__).parent / "processors"
 """The processors' folder. The official image needs it alone, mounted at ``python_extensions/streamproof``."""

@@ -8,8 +8,8 @@ from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 
-from streams.errors import StreamproofError
-from streams.settings import MqttSettings
+from streamproof.core.errors import StreamproofError
+from streamproof.core.settings import MqttSettings
 
 FOR_EVER = 0xFFFFFFFF
 SECONDS = 15.0

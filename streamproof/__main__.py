@@ -7,7 +7,7 @@ def main() -> None:
     """Run the command line; Ctrl-C is quiet even while its parts are being imported."""
     try:
         from streamproof.cli import app
-        from streams.command import run_app
+        from streamproof.core.command import run_app
     except KeyboardInterrupt:
         sys.exit(130)
     run_app(app)

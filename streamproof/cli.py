@@ -5,25 +5,25 @@ from typing import Annotated
 
 import typer
 
-import benchmarks.cli
-import dashboard.cli
-import drills.cli
 import edge_replayer.cli
 import flink_jobs.cli
 import nifi_templates.cli
-import stack.cli
+import streamproof.bench.cli
+import streamproof.dashboard.cli
+import streamproof.drills.cli
+import streamproof.stack.cli
 import validation.cli
 from nifi_templates.extensions import install_extensions
-from stack.servers import Stack
-from streamproof.chain_health import questions
+from streamproof.chain.ask_servers import questions
+from streamproof.chain.ask_stages import STAGES
+from streamproof.chain.end_marks import mark_ends_again
+from streamproof.chain.late_rows import late_rows
+from streamproof.chain.lost_jobs import resubmit_lost_jobs
+from streamproof.chain.start_servers import extensions_folder, start_servers
+from streamproof.core.command import console, new_app
+from streamproof.core.settings import HomeSettings, KafkaSettings
 from streamproof.demo import run_demo
-from streamproof.end_marks import mark_ends_again
-from streamproof.late_rows import late_rows
-from streamproof.lost_jobs import resubmit_lost_jobs
-from streamproof.row_stages import STAGES
-from streamproof.start_servers import extensions_folder, start_servers
-from streams.command import console, new_app
-from streams.settings import HomeSettings, KafkaSettings
+from streamproof.stack.servers import Stack
 from validation.jobs import Wanted
 from validation.verdict import validate as judge
 
@@ -46,9 +46,9 @@ def up() -> None:
     start_servers(Stack.from_environment(), extensions_folder())
 
 
-app.command()(stack.cli.down)
-app.command()(stack.cli.status)
-app.command()(stack.cli.logs)
+app.command()(streamproof.stack.cli.down)
+app.command()(streamproof.stack.cli.status)
+app.command()(streamproof.stack.cli.logs)
 app.command()(nifi_templates.cli.deploy)
 flow = new_app("Look at a stream's NiFi flow, test it, or take it away.")
 flow.command("status")(nifi_templates.cli.flow_status)
@@ -92,7 +92,7 @@ def report(
     slide: validation.cli.SlideOption = None,
 ) -> None:
     """Judge a run and write one HTML page that needs no network: verdict, charts, what ran, settings."""
-    from streamproof.run_report import write_run_report  # no other command draws
+    from streamproof.report import write_run_report  # no other command draws
 
     home, kafka = HomeSettings(), KafkaSettings()
     wanted = Wanted.parse(job, size, slide)
@@ -102,10 +102,10 @@ def report(
     console.print(f"report: {page} ({'PROVEN' if verdict.proven else 'NOT PROVEN'})", markup=False, soft_wrap=True)
 
 
-dashboard.cli.questions = questions
-app.command()(dashboard.cli.dashboard)
-app.command()(drills.cli.drill)
-app.command()(benchmarks.cli.bench)
+streamproof.dashboard.cli.questions = questions
+app.command()(streamproof.dashboard.cli.dashboard)
+app.command()(streamproof.drills.cli.drill)
+app.command()(streamproof.bench.cli.bench)
 
 
 @app.command()

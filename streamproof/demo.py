@@ -13,16 +13,16 @@ from flink_jobs.cluster import Cluster
 from flink_jobs.submission import JobOptions, submit
 from flink_jobs.window import Window
 from nifi_templates.deployment import deploy
-from stack.servers import Stack
-from streamproof.late_rows import late_rows
-from streamproof.row_stages import STAGES
-from streamproof.sample_ratings import write_sample
-from streamproof.start_servers import start_servers
-from streams.command import console
-from streams.contract import load_contract
-from streams.errors import StreamproofError
-from streams.run import new_run_id
-from streams.settings import HomeSettings, KafkaSettings, NifiSettings
+from streamproof.chain.ask_stages import STAGES
+from streamproof.chain.late_rows import late_rows
+from streamproof.chain.sample_ratings import write_sample
+from streamproof.chain.start_servers import start_servers
+from streamproof.core.command import console
+from streamproof.core.contract import load_contract
+from streamproof.core.errors import StreamproofError
+from streamproof.core.run import new_run_id
+from streamproof.core.settings import HomeSettings, KafkaSettings, NifiSettings
+from streamproof.stack.servers import Stack
 from validation.report import print_verdict, write_report
 from validation.verdict import validate
 

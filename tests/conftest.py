@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from streams.settings import CHECKOUT, FlinkSettings, HomeSettings, KafkaSettings, MqttSettings, NifiSettings
+from streamproof.core.settings import CHECKOUT, FlinkSettings, HomeSettings, KafkaSettings, MqttSettings, NifiSettings
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
@@ -61,8 +61,8 @@ def servers(request: pytest.FixtureRequest) -> Iterator[Servers]:
     With STREAMPROOF_TEST_HOME set, the stack of that home is used (started if need be) and left running, so that
     a developer need not wait for it at each run; its addresses then come from the environment as usual.
     """
-    from stack.servers import SUPERVISOR, Stack
-    from streamproof.start_servers import extensions_folder, start_servers
+    from streamproof.chain.start_servers import extensions_folder, start_servers
+    from streamproof.stack.servers import SUPERVISOR, Stack
 
     kept = os.environ.get("STREAMPROOF_TEST_HOME")
     with ExitStack() as cleanup:

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from hypothesis import strategies as st
 
-from streams.contract import parse_contract
+from streamproof.core.contract import parse_contract
 
 LONGEST = 400
 """Bytes of the longest record that tests allow instead of 1 MiB; a generated cell may be as long."""

@@ -1,6 +1,6 @@
 """Run the validation alone: ``python -m validation``."""
 
-from streams.command import run_app
+from streamproof.core.command import run_app
 from validation.cli import app
 
 run_app(app)

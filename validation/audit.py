@@ -6,10 +6,10 @@ from typing import Literal
 
 from pydantic import BaseModel
 
-from streams.command import console
-from streams.errors import UsageError
-from streams.run import load_run
-from streams.settings import HomeSettings, KafkaSettings
+from streamproof.core.command import console
+from streamproof.core.errors import UsageError
+from streamproof.core.run import load_run
+from streamproof.core.settings import HomeSettings, KafkaSettings
 from validation.delivery import CategoryRows, RowTotals, audit_rows, is_settled
 from validation.kafka_records import RunRecords
 from validation.stages import Stages

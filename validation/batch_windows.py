@@ -7,9 +7,9 @@ from typing import NamedTuple, cast
 
 import duckdb
 
-from streams.errors import StreamproofError
-from streams.measures import Measure
-from streams.run import Run
+from streamproof.core.errors import StreamproofError
+from streamproof.core.measures import Measure
+from streamproof.core.run import Run
 from validation.csv_rows import FileCounts
 from validation.jobs import Job
 

@@ -5,10 +5,10 @@ from typing import Annotated
 
 import typer
 
-from streams.command import console, new_app
-from streams.duration import parse_duration
-from streams.errors import UsageError
-from streams.settings import HomeSettings, KafkaSettings
+from streamproof.core.command import console, new_app
+from streamproof.core.duration import parse_duration
+from streamproof.core.errors import UsageError
+from streamproof.core.settings import HomeSettings, KafkaSettings
 from validation.audit import audit as follow_rows
 from validation.export import FOR_PROGRAMS, Format, export_windows
 from validation.jobs import Wanted

@@ -7,7 +7,7 @@ from typing import Any, Literal
 import duckdb
 from pydantic import BaseModel
 
-from streams.measures import Measure
+from streamproof.core.measures import Measure
 from validation.jobs import COLUMNS, Job, windows_of
 
 SHOWN = 10

@@ -23,9 +23,9 @@ from typing import IO, cast
 import duckdb
 import pyarrow as pa
 
-from streams.contract import Contract, ContractField
-from streams.errors import StreamproofError
-from streams.run import Run, Source
+from streamproof.core.contract import Contract, ContractField
+from streamproof.core.errors import StreamproofError
+from streamproof.core.run import Run, Source
 
 _BLOCK = 8 << 20
 _LONGEST = 1 << 20

@@ -5,7 +5,7 @@ from typing import Any, Literal, Self, cast
 import duckdb
 from pydantic import BaseModel
 
-from streams.run import RowCounts, Run
+from streamproof.core.run import RowCounts, Run
 from validation.csv_rows import FileCounts
 from validation.stages import ReadByJob, ReceivedRows
 

@@ -7,11 +7,11 @@ from typing import Literal
 
 import duckdb
 
-from streams.contract import Contract
-from streams.errors import StreamproofError
-from streams.measures import Measure, column
-from streams.run import load_run
-from streams.settings import HomeSettings, KafkaSettings
+from streamproof.core.contract import Contract
+from streamproof.core.errors import StreamproofError
+from streamproof.core.measures import Measure, column
+from streamproof.core.run import load_run
+from streamproof.core.settings import HomeSettings, KafkaSettings
 from validation.jobs import COLUMNS, Wanted, find_job, why_no_job, windows_of
 from validation.kafka_records import RunRecords
 from validation.verdict import open_database

@@ -4,10 +4,10 @@ from dataclasses import dataclass
 
 import duckdb
 
-from streams.duration import format_duration, parse_whole_milliseconds
-from streams.errors import UsageError
-from streams.measures import USUAL, Measure, WindowKind
-from streams.run import Run
+from streamproof.core.duration import format_duration, parse_whole_milliseconds
+from streamproof.core.errors import UsageError
+from streamproof.core.measures import USUAL, Measure, WindowKind
+from streamproof.core.run import Run
 
 COLUMNS: dict[Measure, str] = {
     "count": "n",

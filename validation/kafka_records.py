@@ -19,12 +19,12 @@ import pyarrow as pa
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 from msgspec import UNSET, UnsetType
 
-from streams.contract import Contract
-from streams.errors import StreamproofError
-from streams.measures import MEASURES, USUAL, Measure, WindowKind, column
-from streams.message import END_SEQ, HEARTBEAT_SEQ
-from streams.run import Run
-from streams.settings import KafkaSettings
+from streamproof.core.contract import Contract
+from streamproof.core.errors import StreamproofError
+from streamproof.core.measures import MEASURES, USUAL, Measure, WindowKind, column
+from streamproof.core.message import END_SEQ, HEARTBEAT_SEQ
+from streamproof.core.run import Run
+from streamproof.core.settings import KafkaSettings
 from validation.jobs import COLUMNS
 
 _SLACK = timedelta(minutes=10)

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from streams.run import Run
+from streamproof.core.run import Run
 
 
 @dataclass(frozen=True)

@@ -12,10 +12,10 @@ from typing import Literal
 import duckdb
 from pydantic import BaseModel
 
-from streams.command import console
-from streams.measures import Measure, WindowKind
-from streams.run import Run, load_run
-from streams.settings import HomeSettings, KafkaSettings
+from streamproof.core.command import console
+from streamproof.core.measures import Measure, WindowKind
+from streamproof.core.run import Run, load_run
+from streamproof.core.settings import HomeSettings, KafkaSettings
 from validation.batch_windows import compute_windows, number_rows
 from validation.comparison import WindowCounts, WindowExample, compare_windows, first_not_right
 from validation.csv_rows import FileCounts, read_rows

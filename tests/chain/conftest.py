@@ -17,12 +17,12 @@ from flink_jobs.cluster import Cluster
 from flink_jobs.submission import JobOptions, submit
 from flink_jobs.window import Window
 from nifi_templates.deployment import deploy
-from streamproof.late_rows import late_rows
-from streamproof.row_stages import STAGES
-from streamproof.sample_ratings import write_sample
-from streams.contract import Contract, load_contract
-from streams.duration import parse_whole_milliseconds
-from streams.run import Run
+from streamproof.chain.ask_stages import STAGES
+from streamproof.chain.late_rows import late_rows
+from streamproof.chain.sample_ratings import write_sample
+from streamproof.core.contract import Contract, load_contract
+from streamproof.core.duration import parse_whole_milliseconds
+from streamproof.core.run import Run
 from validation.jobs import Wanted
 from validation.verdict import Verdict, validate
 

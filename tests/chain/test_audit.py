@@ -12,10 +12,10 @@ import pytest
 from tenacity import Retrying, stop_after_delay, wait_fixed
 
 from nifi_templates.deployment import received_rows
-from stack.servers import Stack
-from streamproof.row_stages import STAGES, received_by_nifi
-from streams.errors import UsageError
-from streams.run import load_run
+from streamproof.chain.ask_stages import STAGES, received_by_nifi
+from streamproof.core.errors import UsageError
+from streamproof.core.run import load_run
+from streamproof.stack.servers import Stack
 from validation.audit import Audit, audit
 
 START = 1_704_067_200_000

@@ -10,9 +10,9 @@ import psutil
 from tenacity import Retrying, retry_if_result, stop_after_delay, wait_fixed
 
 from nifi_templates.deployment import status
-from stack.servers import PARTS, Stack
-from streams.errors import UsageError
-from streams.run import RowCounts, load_run
+from streamproof.core.errors import UsageError
+from streamproof.core.run import RowCounts, load_run
+from streamproof.stack.servers import PARTS, Stack
 
 START = 1_704_067_200_000
 ROWS, IN_FLIGHT, BATCH = 150_000, 20_000, 500

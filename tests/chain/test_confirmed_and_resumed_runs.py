@@ -10,8 +10,8 @@ import pytest
 from tenacity import retry, retry_if_result, stop_after_delay, wait_fixed
 
 from edge_replayer.replay import resume
-from streams.errors import UsageError
-from streams.run import load_run
+from streamproof.core.errors import UsageError
+from streamproof.core.run import load_run
 
 START = 1_704_067_200_000
 CHECKOUT = Path(__file__).resolve().parents[2]

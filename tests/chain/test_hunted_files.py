@@ -8,7 +8,7 @@ from generated_csv import files, stream_of
 from hypothesis import HealthCheck, Phase, given, seed, settings
 
 from nifi_templates.deployment import deploy, remove
-from streams.duration import parse_duration
+from streamproof.core.duration import parse_duration
 
 CATEGORIES = 4
 FILES = 120

@@ -6,9 +6,9 @@ from fractions import Fraction
 
 import pytest
 
-from streams.contract import load_contract, parse_contract
-from streams.duration import parse_duration
-from streams.measures import MEASURES
+from streamproof.core.contract import load_contract, parse_contract
+from streamproof.core.duration import parse_duration
+from streamproof.core.measures import MEASURES
 
 START = 1_704_067_200_000  # 2024-01-01T00:00:00Z, a boundary of every shape below
 

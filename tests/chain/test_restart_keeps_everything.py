@@ -6,10 +6,10 @@ from fractions import Fraction
 from tenacity import Retrying, stop_after_delay, wait_fixed
 
 from nifi_templates.deployment import status
-from stack.servers import PARTS, Stack
-from streamproof.start_servers import extensions_folder, start_servers
-from streams.errors import UsageError
-from streams.run import load_run
+from streamproof.chain.start_servers import extensions_folder, start_servers
+from streamproof.core.errors import UsageError
+from streamproof.core.run import load_run
+from streamproof.stack.servers import PARTS, Stack
 
 START = 1_704_067_200_000
 

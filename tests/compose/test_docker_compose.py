@@ -3,7 +3,7 @@ import tomllib
 import pytest
 import yaml
 
-from streams.settings import CHECKOUT, FlinkSettings, KafkaSettings, MqttSettings, NifiSettings
+from streamproof.core.settings import CHECKOUT, FlinkSettings, KafkaSettings, MqttSettings, NifiSettings
 
 COMPOSE = yaml.safe_load((CHECKOUT / "docker-compose.yml").read_text())
 SERVICES = COMPOSE["services"]
@@ -81,7 +81,7 @@ def test_ports_are_on_loopback_and_those_of_the_commands(monkeypatch):
 
 def test_versions_are_those_of_the_stack():
     assert SERVICES["jobmanager"]["image"].startswith(f"flink:{locked('apache-flink')}-")
-    artifacts = (CHECKOUT / "stack" / "artifacts.lock").read_text()
+    artifacts = (CHECKOUT / "streamproof" / "stack" / "artifacts.lock").read_text()
     kafka = SERVICES["kafka"]["image"].split(":")[1]
     assert f"org.apache.kafka:kafka_2.13:{kafka}" in artifacts.replace(" ", ":")
 

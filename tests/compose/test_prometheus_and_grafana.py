@@ -20,9 +20,9 @@ from flink_jobs.cluster import Cluster
 from flink_jobs.submission import JobOptions, submit
 from flink_jobs.window import Window
 from nifi_templates.deployment import deploy
-from stack.servers import Stack
-from streams.contract import load_contract
-from streams.settings import CHECKOUT
+from streamproof.core.contract import load_contract
+from streamproof.core.settings import CHECKOUT
+from streamproof.stack.servers import Stack
 
 COMPOSE = yaml.safe_load((CHECKOUT / "docker-compose.yml").read_text())
 SERVICES = COMPOSE["services"]

@@ -15,8 +15,8 @@ from flink_jobs.cluster import Cluster
 from flink_jobs.submission import JobOptions, submit
 from flink_jobs.window import Window
 from nifi_templates.deployment import deploy
-from streamproof.sample_ratings import write_sample
-from streams.contract import load_contract
+from streamproof.chain.sample_ratings import write_sample
+from streamproof.core.contract import load_contract
 
 expect.set_options(timeout=30_000)
 

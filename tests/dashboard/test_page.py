@@ -7,17 +7,17 @@ from fractions import Fraction
 
 import pytest
 
-from dashboard import charts
-from dashboard.chain_picture import chain_picture
-from dashboard.health import PartHealth
-from dashboard.page import make_page
-from dashboard.reader import Picture, Reader, newest_run
-from dashboard.verdict_card import verdict_card
-from streams.contract import load_contract
-from streams.run import RowCounts, Run
-from streams.settings import HomeSettings, KafkaSettings
+from streamproof.chain.health import PartHealth
+from streamproof.core.contract import load_contract
+from streamproof.core.run import RowCounts, Run
+from streamproof.core.settings import HomeSettings, KafkaSettings
+from streamproof.dashboard import charts
+from streamproof.dashboard.chain_picture import chain_picture
+from streamproof.dashboard.page import make_page
+from streamproof.dashboard.verdict_card import verdict_card
 from validation.comparison import WindowCounts
 from validation.jobs import Job
+from validation.live.reader import Picture, Reader, newest_run
 
 
 @pytest.fixture

@@ -7,17 +7,17 @@ from fractions import Fraction
 import duckdb
 import pytest
 
-from dashboard.attributes import link_to
-from dashboard.dead_letters import DeadLetters, Letter
-from dashboard.page import make_page
-from dashboard.reader import Picture, Reader
-from dashboard.window_rows import FileRow
-from streams.contract import load_contract
-from streams.run import RowCounts, Run, Source
-from streams.settings import HomeSettings, KafkaSettings
+from streamproof.core.contract import load_contract
+from streamproof.core.run import RowCounts, Run, Source
+from streamproof.core.settings import HomeSettings, KafkaSettings
+from streamproof.dashboard.attributes import link_to
+from streamproof.dashboard.page import make_page
 from validation.comparison import WindowCounts, WindowExample, WindowValues
 from validation.jobs import Job
 from validation.kafka_records import _TABLES
+from validation.live.dead_letters import DeadLetters, Letter
+from validation.live.reader import Picture, Reader
+from validation.live.window_rows import FileRow
 
 WRONG = WindowExample(
     verdict="wrong", category="Books", key="A", window_start="1970-01-01T00:00:00Z",

@@ -14,10 +14,10 @@ from paho.mqtt.publish import single
 from playwright.sync_api import expect
 from served_page import served_page
 
-from stack.servers import Stack
-from streams.contract import load_contract
-from streams.run import load_run
-from streams.settings import CHECKOUT
+from streamproof.core.contract import load_contract
+from streamproof.core.run import load_run
+from streamproof.core.settings import CHECKOUT
+from streamproof.stack.servers import Stack
 
 PARTS = ("Edge", "Mosquitto", "NiFi", "Kafka", "Flink", "Windows")
 AWAY_SECONDS = 15.0

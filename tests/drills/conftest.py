@@ -4,9 +4,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from drills.drill import DrilledChain, drilled_chain
-from stack.servers import Stack
-from streams.settings import HomeSettings
+from streamproof.core.settings import HomeSettings
+from streamproof.drills.drill import DrilledChain, drilled_chain
+from streamproof.stack.servers import Stack
 
 
 @pytest.fixture(scope="module")

@@ -5,11 +5,11 @@ import secrets
 import pytest
 from typer.testing import CliRunner
 
-from drills.drill import DrillOptions
-from drills.faults import FAULTS, PARTS
 from flink_jobs.cluster import Cluster
-from stack.servers import Stack
 from streamproof.cli import app
+from streamproof.drills.drill import DrillOptions
+from streamproof.drills.faults import FAULTS, PARTS
+from streamproof.stack.servers import Stack
 
 
 def pids():

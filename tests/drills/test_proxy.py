@@ -6,7 +6,7 @@ import threading
 
 import pytest
 
-from drills.proxy import Proxy
+from streamproof.drills.proxy import Proxy
 
 
 @pytest.fixture

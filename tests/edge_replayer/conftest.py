@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from tenacity import retry, retry_if_exception_type, stop_after_delay, wait_fixed
 
-from streams.contract import Contract, load_contract
-from streams.settings import HomeSettings, MqttSettings
+from streamproof.core.contract import Contract, load_contract
+from streamproof.core.settings import HomeSettings, MqttSettings
 
 
 class Broker:
@@ -46,7 +46,7 @@ class Broker:
 
 @pytest.fixture
 def broker(tmp_path: Path) -> Iterator[Broker]:
-    from stack.mosquitto import find_mosquitto
+    from streamproof.stack.mosquitto import find_mosquitto
 
     program = find_mosquitto(HomeSettings().cache)
     if program is None:

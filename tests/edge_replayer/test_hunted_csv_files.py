@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 import edge_replayer.csv_rows
 import validation.csv_rows
 from edge_replayer.csv_rows import CsvRows
-from streams.errors import UsageError
-from streams.run import RowCounts, Run, Source
+from streamproof.core.errors import UsageError
+from streamproof.core.run import RowCounts, Run, Source
 from validation.csv_rows import read_rows
 
 EXAMPLES = int(os.environ.get("STREAMPROOF_HUNTED_FILES", "400"))  # more, to hunt longer

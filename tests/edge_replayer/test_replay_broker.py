@@ -23,10 +23,10 @@ from edge_replayer.in_flight import InFlight
 from edge_replayer.options import ReplayOptions
 from edge_replayer.publisher import MqttPublisher, _Connection
 from edge_replayer.replay import replay, resume
-from streams.contract import load_contract
-from streams.errors import StreamproofError, UsageError
-from streams.run import load_run
-from streams.settings import MqttSettings
+from streamproof.core.contract import load_contract
+from streamproof.core.errors import StreamproofError, UsageError
+from streamproof.core.run import load_run
+from streamproof.core.settings import MqttSettings
 
 START = 1_704_067_200_000
 patiently = retry(

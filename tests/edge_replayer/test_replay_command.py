@@ -10,7 +10,7 @@ import pytest
 from typer.testing import CliRunner
 
 from edge_replayer.cli import app
-from streams.errors import UsageError
+from streamproof.core.errors import UsageError
 
 HOUR = 3_600_000
 START = 1_704_067_200_000

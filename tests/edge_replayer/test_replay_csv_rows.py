@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 
 from edge_replayer import csv_rows
 from edge_replayer.csv_rows import CsvRows
-from streams.contract import parse_contract
-from streams.errors import StreamproofError, UsageError
+from streamproof.core.contract import parse_contract
+from streamproof.core.errors import StreamproofError, UsageError
 
 PLAIN = b"u1,0000143502,5.0,100\n"
 

@@ -13,9 +13,10 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
-from edge_replayer.in_flight import InFlight, Message
+from edge_replayer.in_flight import InFlight
+from edge_replayer.message import Message
 from edge_replayer.payload import Payloads
-from streams.contract import load_contract
+from streamproof.core.contract import load_contract
 
 PARTITIONS, SLIDE, SIZE = 3, 5, 15
 CATEGORIES = ["A", "B"]

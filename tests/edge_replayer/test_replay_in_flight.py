@@ -4,7 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edge_replayer.in_flight import InFlight, Message
+from edge_replayer.in_flight import InFlight
+from edge_replayer.message import Message
 
 sizes = st.lists(st.tuples(st.sampled_from("AB"), st.integers(1, 5)), min_size=1, max_size=20)
 confirmations = st.lists(st.tuples(st.sampled_from("AB"), st.integers(1, 60), st.integers(0, 12)), max_size=60)

@@ -12,8 +12,8 @@ from tenacity import retry, retry_if_exception_type, stop_after_delay, wait_fixe
 
 from edge_replayer.options import ReplayOptions
 from edge_replayer.replay import replay, resume
-from streams.errors import StreamproofError
-from streams.settings import MqttSettings
+from streamproof.core.errors import StreamproofError
+from streamproof.core.settings import MqttSettings
 
 START = 1_704_067_200_000
 patiently = retry(

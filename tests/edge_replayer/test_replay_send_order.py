@@ -2,7 +2,8 @@
 
 import pytest
 
-from edge_replayer.in_flight import InFlight, Message
+from edge_replayer.in_flight import InFlight
+from edge_replayer.message import Message
 
 
 class Edge:

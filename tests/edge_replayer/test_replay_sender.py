@@ -7,10 +7,11 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from edge_replayer.in_flight import InFlight, Message
+from edge_replayer.in_flight import InFlight
+from edge_replayer.message import Message
 from edge_replayer.payload import Payloads
 from edge_replayer.sender import Sender
-from streams.errors import StreamproofError
+from streamproof.core.errors import StreamproofError
 
 BODY = '"user_id":"u","product_id":"B","rating":5.0,"timestamp":0}'
 

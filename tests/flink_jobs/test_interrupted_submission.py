@@ -11,9 +11,9 @@ from tenacity import Retrying, retry_if_result, stop_after_delay, wait_fixed
 
 from flink_jobs.cluster import ENDED, Cluster
 from flink_jobs.records import load_records
-from stack.flink import TASKMANAGERS
-from stack.servers import Stack
-from streams.settings import CHECKOUT
+from streamproof.core.settings import CHECKOUT
+from streamproof.stack.flink import TASKMANAGERS
+from streamproof.stack.servers import Stack
 
 until = Retrying(retry=retry_if_result(lambda found: not found), wait=wait_fixed(0.05), stop=stop_after_delay(60))
 

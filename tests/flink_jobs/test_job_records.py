@@ -18,9 +18,9 @@ from flink_jobs.records import (
     writer_of,
 )
 from flink_jobs.window import Window
-from streams.contract import load_contract
-from streams.errors import StreamproofError, UsageError
-from streams.settings import HomeSettings
+from streamproof.core.contract import load_contract
+from streamproof.core.errors import StreamproofError, UsageError
+from streamproof.core.settings import HomeSettings
 
 FIRST, SECOND = "a" * 32, "b" * 32
 

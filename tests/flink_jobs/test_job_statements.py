@@ -3,9 +3,9 @@ import pytest
 from flink_jobs.cli import _start
 from flink_jobs.tables import job_statements
 from flink_jobs.window import Window, interval
-from streams.contract import parse_contract
-from streams.errors import UsageError
-from streams.measures import USUAL, parse_measures
+from streamproof.core.contract import parse_contract
+from streamproof.core.errors import UsageError
+from streamproof.core.measures import USUAL, parse_measures
 
 READINGS = {
     "name": "readings",

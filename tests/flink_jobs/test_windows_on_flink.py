@@ -17,12 +17,12 @@ from flink_jobs.offsets import read_offsets
 from flink_jobs.records import JobOptions, find_record, newest_checkpoint
 from flink_jobs.submission import resubmit, submit
 from flink_jobs.window import Window
-from stack.servers import Stack
-from streams.contract import parse_contract
-from streams.errors import StreamproofError, UsageError
-from streams.message import END_SEQ, HEARTBEAT_SEQ
-from streams.run import RowCounts, Run, Source
-from streams.topics import ensure_topics
+from streamproof.core.contract import parse_contract
+from streamproof.core.errors import StreamproofError, UsageError
+from streamproof.core.message import END_SEQ, HEARTBEAT_SEQ
+from streamproof.core.run import RowCounts, Run, Source
+from streamproof.core.topics import ensure_topics
+from streamproof.stack.servers import Stack
 
 PARTITIONS = 4
 KEYS = ["0000143502", "000107461X", "B00004TX71", "143502", "7", "18", "19"]

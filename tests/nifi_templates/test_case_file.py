@@ -5,8 +5,8 @@ import json
 import pytest
 
 from nifi_templates.case_file import find_cases, load_case
-from streams.contract import load_contract
-from streams.errors import UsageError
+from streamproof.core.contract import load_contract
+from streamproof.core.errors import UsageError
 
 RATINGS = load_contract("ratings")
 

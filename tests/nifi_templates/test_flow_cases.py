@@ -12,8 +12,8 @@ from typer.testing import CliRunner
 from nifi_templates import deployment
 from nifi_templates.cli import FLOW_TESTS, app
 from nifi_templates.definition import build_definition
-from streams.contract import load_contract
-from streams.errors import UsageError
+from streamproof.core.contract import load_contract
+from streamproof.core.errors import UsageError
 
 GOOD = '{user_id = "A1", product_id = "0000143502", rating = 4.5, timestamp = 0}'
 BAD = '{user_id = "A1", product_id = "0000143502", rating = "4.5", timestamp = 0}'

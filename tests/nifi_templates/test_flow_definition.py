@@ -11,9 +11,9 @@ import pytest
 from nifi_templates.definition import FLOW_FILE, PARAMETERS, build_definition, stream_definition, stream_parameters
 from nifi_templates.extensions import PROCESSORS, install_extensions, locked_requirements
 from nifi_templates.processors.python_process import acknowledge_at_once, read_bytes_fast
-from streams.contract import load_contract
-from streams.errors import StreamproofError
-from streams.settings import CHECKOUT, KafkaSettings, MqttSettings
+from streamproof.core.contract import load_contract
+from streamproof.core.errors import StreamproofError
+from streamproof.core.settings import CHECKOUT, KafkaSettings, MqttSettings
 
 
 def test_the_file_is_what_the_code_builds():

@@ -17,9 +17,9 @@ from nifi_templates.case_file import find_cases
 from nifi_templates.case_run import run_cases
 from nifi_templates.cli import FLOW_TESTS
 from nifi_templates.definition import build_definition
-from streams.contract import load_contract, parse_contract
-from streams.errors import StreamproofError
-from streams.settings import NifiSettings
+from streamproof.core.contract import load_contract, parse_contract
+from streamproof.core.errors import StreamproofError
+from streamproof.core.settings import NifiSettings
 
 CATEGORY = "Books"
 eventually = retry(

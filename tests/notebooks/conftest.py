@@ -9,8 +9,8 @@ import papermill
 import pytest
 
 from flink_jobs.cluster import Cluster
-from streamproof.sample_ratings import write_sample
-from streams.settings import CHECKOUT
+from streamproof.chain.sample_ratings import write_sample
+from streamproof.core.settings import CHECKOUT
 
 NOTEBOOKS = CHECKOUT / "notebooks"
 PLOTLY = "application/vnd.plotly.v1+json"

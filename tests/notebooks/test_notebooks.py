@@ -14,7 +14,7 @@ import pytest
 from papermill import PapermillExecutionError
 
 from flink_jobs.cluster import Cluster
-from streams.settings import CHECKOUT
+from streamproof.core.settings import CHECKOUT
 
 FILES = sorted((CHECKOUT / "notebooks").glob("*.ipynb"))
 STORED = {file.stem: nbformat.read(file, nbformat.NO_CONVERT) for file in FILES}

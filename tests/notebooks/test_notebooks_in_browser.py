@@ -6,7 +6,7 @@ import pytest
 from nbconvert import HTMLExporter
 from playwright.sync_api import expect
 
-from streams.settings import CHECKOUT
+from streamproof.core.settings import CHECKOUT
 
 PICTURES = CHECKOUT / "docs" / "pictures"
 

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from stack.servers import Stack
-from stack.settings import StackSettings
-from streams.settings import FlinkSettings, HomeSettings, KafkaSettings, MqttSettings, NifiSettings
+from streamproof.core.settings import FlinkSettings, HomeSettings, KafkaSettings, MqttSettings, NifiSettings
+from streamproof.stack.servers import Stack
+from streamproof.stack.settings import StackSettings
 
 
 @pytest.fixture

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from stack import artifacts
-from stack.artifacts import Artifact, Store, read_lock
-from streams.errors import StreamproofError
+from streamproof.core.errors import StreamproofError
+from streamproof.stack import artifacts
+from streamproof.stack.artifacts import Artifact, Store, read_lock
 
 CONTENT = b"the right jar"
 ARTIFACT = Artifact("kafka", "org.example", "thing", "1.0", "jar", hashlib.sha256(CONTENT).hexdigest())

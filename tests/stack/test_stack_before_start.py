@@ -8,14 +8,14 @@ from types import SimpleNamespace
 import psutil
 import pytest
 
-from stack.artifacts import Store
-from stack.flink import flink_parts
-from stack.java import java_home
-from stack.mosquitto import install_mosquitto
-from stack.servers import Stack
-from stack.settings import StackSettings, loopback_address
-from streams.errors import StreamproofError, UsageError
-from streams.settings import FlinkSettings
+from streamproof.core.errors import StreamproofError, UsageError
+from streamproof.core.settings import FlinkSettings
+from streamproof.stack.artifacts import Store
+from streamproof.stack.flink import flink_parts
+from streamproof.stack.java import java_home
+from streamproof.stack.mosquitto import install_mosquitto
+from streamproof.stack.servers import Stack
+from streamproof.stack.settings import StackSettings, loopback_address
 
 
 @pytest.mark.parametrize("address", ["127.0.0.1:29092", "localhost:29092", "127.0.0.9:29092", "[::1]:29092"])
@@ -113,7 +113,7 @@ def test_a_java_home_without_java_is_refused(tmp_path):
 
 def test_without_mosquitto_and_without_apt_the_command_to_type_is_told(tmp_path: Path, monkeypatch):
     monkeypatch.setenv("PATH", str(tmp_path))
-    monkeypatch.setattr("stack.mosquitto._OUTSIDE_PATH", ())
+    monkeypatch.setattr("streamproof.stack.mosquitto._OUTSIDE_PATH", ())
     with pytest.raises(UsageError, match="brew install mosquitto"):
         install_mosquitto(tmp_path)
 

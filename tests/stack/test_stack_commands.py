@@ -4,11 +4,12 @@ import json
 import subprocess
 import sys
 
-from stack.servers import PARTS
+from streamproof.stack.servers import PARTS
 
 
 def stack(*arguments):
-    return subprocess.run([sys.executable, "-m", "stack", *arguments], capture_output=True, text=True, check=False)
+    command = [sys.executable, "-m", "streamproof", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
 
 
 def write_log(home, name, lines):

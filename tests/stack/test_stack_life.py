@@ -11,11 +11,11 @@ from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 
-from stack import servers as stack_servers
-from stack.servers import Stack
-from stack.settings import StackSettings
-from streams.errors import StreamproofError
-from streams.settings import FlinkSettings, HomeSettings, KafkaSettings, MqttSettings, NifiSettings
+from streamproof.core.errors import StreamproofError
+from streamproof.core.settings import FlinkSettings, HomeSettings, KafkaSettings, MqttSettings, NifiSettings
+from streamproof.stack import servers as stack_servers
+from streamproof.stack.servers import Stack
+from streamproof.stack.settings import StackSettings
 
 CHEAP = ("mosquitto", "kafka")
 

@@ -6,7 +6,7 @@ import sys
 import psutil
 import pytest
 
-from stack.process import MARK, Processes, Program, Record
+from streamproof.stack.process import MARK, Processes, Program, Record
 
 SLEEPER = [sys.executable, "-c", "print('awake', flush=True); import time; time.sleep(600)"]
 

@@ -8,12 +8,12 @@ import psutil
 import pytest
 from tenacity import retry, retry_if_exception_type, stop_after_delay, wait_fixed
 
-from stack import process as stack_process
-from stack import supervisor as stack_supervisor
-from stack.process import end
-from stack.servers import SUPERVISOR, Stack, _alone
-from stack.supervisor import ATTEMPTS, Supervisor
-from streams.settings import MqttSettings
+from streamproof.core.settings import MqttSettings
+from streamproof.stack import process as stack_process
+from streamproof.stack import supervisor as stack_supervisor
+from streamproof.stack.process import end
+from streamproof.stack.servers import SUPERVISOR, Stack, _alone
+from streamproof.stack.supervisor import ATTEMPTS, Supervisor
 
 eventually = retry(
     stop=stop_after_delay(60), wait=wait_fixed(0.05), retry=retry_if_exception_type(AssertionError), reraise=True

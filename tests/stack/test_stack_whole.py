@@ -4,7 +4,7 @@ import httpx
 import psutil
 import pytest
 
-from stack.servers import PARTS, Stack
+from streamproof.stack.servers import PARTS, Stack
 
 
 def processes_of(name):

@@ -20,10 +20,10 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 import validation.csv_rows
-from streams.contract import load_contract
-from streams.errors import StreamproofError
-from streams.measures import MEASURES
-from streams.run import RowCounts, Run, Source
+from streamproof.core.contract import load_contract
+from streamproof.core.errors import StreamproofError
+from streamproof.core.measures import MEASURES
+from streamproof.core.run import RowCounts, Run, Source
 from validation.batch_windows import compute_windows, number_rows
 from validation.csv_rows import read_rows
 from validation.jobs import Job

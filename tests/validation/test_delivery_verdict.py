@@ -21,14 +21,14 @@ from typer.testing import CliRunner
 
 import validation.cli
 import validation.kafka_records
-from dashboard.reader import Reader
-from streams.contract import Topics, load_contract
-from streams.errors import StreamproofError
-from streams.run import RowCounts, Run, Source, new_run_id
-from streams.topics import ensure_topics
+from streamproof.core.contract import Topics, load_contract
+from streamproof.core.errors import StreamproofError
+from streamproof.core.run import RowCounts, Run, Source, new_run_id
+from streamproof.core.topics import ensure_topics
 from validation.audit import Audit, audit
 from validation.comparison import iso_time
 from validation.jobs import Wanted
+from validation.live.reader import Reader
 from validation.stages import ReadByJob, Stages
 from validation.verdict import Verdict, validate
 

@@ -1,0 +1,33 @@
+"""The windows of a run from its CSV files as the project's own validation computes them: what the others stand beside.
+
+It reads each file twice: once to see that it has not changed, and once with a look at every cell. Ratings are decimals,
+and what does not fit into 1 GB of memory goes to the disk.
+"""
+
+from streamproof.bench.side_by_side.question import BatchQuestion, Progress
+from streamproof.core.run import Run
+from validation.batch_windows import compute_windows, number_rows
+from validation.csv_rows import read_rows
+from validation.jobs import Job
+from validation.verdict import open_database
+
+
+def main() -> None:
+    """Compute, and then write the file; the writing does not count."""
+    question, progress = BatchQuestion.from_arguments(), Progress()
+    run = Run.model_validate_json(question.manifest.read_bytes())
+    progress.begin()
+    with open_database(question.output.parent) as db:
+        files = read_rows(db, run)
+        number_rows(db, run, files)
+        compute_windows(db, run, Job(None, question.size, question.slide))
+        progress.end()
+        progress.rows = sum(counts.accepted for counts in files.values())
+        db.execute("CREATE VIEW found AS SELECT * EXCLUDE (key, window_end), key AS product_id FROM truth")
+        db.table("found").write_parquet(str(question.output))
+        progress.windows = len(db.table("found"))
+    progress.answer()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,240 @@
+"""The project's job and validation beside other programs that compute the same windows of the same rows.
+
+The others need not be right: what they are asked is compared with the batch truth, and how many windows differ stands
+beside their figure. Libraries that are not the project's own get an environment each, in ``HOME/bench``.
+"""
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Mapping, Sequence
+from fractions import Fraction
+from functools import partial
+from pathlib import Path
+
+import duckdb
+from pydantic import BaseModel
+
+from streamproof.bench.full_topic import BATCH_ROWS, fill_topic, new_run, remove_topics
+from streamproof.bench.ground import WINDOW
+from streamproof.bench.measure import Benchmark, Once, Result
+from streamproof.bench.side_by_side.own_job import from_full_topic
+from streamproof.core.errors import StreamproofError
+from streamproof.core.measures import USUAL
+from streamproof.core.run import Run, new_run_id
+from streamproof.core.settings import HomeSettings, KafkaSettings
+from streamproof.core.topics import partitions_of
+from validation.batch_windows import compute_windows, number_rows
+from validation.comparison import WindowCounts, compare_windows
+from validation.csv_rows import read_rows
+from validation.jobs import Job, Wanted
+from validation.verdict import open_database, validate
+
+_PACKAGES = Path(__file__).parents[3]
+LIBRARIES = {
+    "bytewax": "bytewax[kafka]==0.21.1",
+    "quixstreams": "quixstreams==3.28.1",
+    "polars": "polars==2.1.0",
+}
+"""What is installed for the comparison alone."""
+
+_PATIENCE_S = 1800
+
+
+class Said(BaseModel):
+    """What a program has answered; ``question.Progress`` says what it means."""
+
+    rows: int
+    windows: int
+    seconds: float
+    cpu_seconds: float
+    memory_mb: float | None = None
+
+
+def python_of(library: str | None) -> Path:
+    """Return the Python that has a library, which is installed where it is not; None is the project's own.
+
+    Raises:
+        StreamproofError: it cannot be installed.
+
+    """
+    if library is None:
+        return Path(sys.executable)
+    folder, wanted = HomeSettings().home.absolute() / "bench" / library, LIBRARIES[library]
+    python, stamp = folder / "bin" / "python", folder / "installed"
+    if not stamp.is_file() or stamp.read_text(encoding="utf-8") != wanted:
+        uv = str(Path(sys.executable).parent / "uv")
+        for command in (
+            [uv, "venv", "--quiet", "--clear", "--python", sys.executable, str(folder)],
+            [uv, "pip", "install", "--quiet", "--python", str(python), wanted],
+        ):
+            done = subprocess.run(command, capture_output=True, text=True, check=False)
+            if done.returncode:
+                raise StreamproofError(f"{wanted} cannot be installed: {done.stderr[-2000:]}")
+        stamp.write_text(wanted, encoding="utf-8")
+    return python
+
+
+def windows(program: str, rows: int, *, interval: Fraction, library: str | None = None) -> Once:
+    """Let a streaming program compute the windows of a full topic of its own."""
+    run, job = fill_topic(new_run(new_run_id(), rows, interval=interval)), program.removeprefix("windows_")
+    topics, kafka = run.contract.topics, KafkaSettings()
+    try:
+        said = ask(
+            program,
+            {
+                "servers": kafka.servers,
+                "rows": topics.rows,
+                "windows": topics.windows,
+                "run": run.run,
+                "job": f"{job}-{run.run}",
+                "size": WINDOW.size,
+                "slide": WINDOW.slide,
+                "partitions": len(partitions_of(topics.rows, kafka)),
+                "lateness": int(BATCH_ROWS * interval),
+            },
+            library,
+        )
+        wanted = Wanted(job=f"{job}-{run.run}", size=WINDOW.size, slide=WINDOW.slide)
+        found = validate(run.run, HomeSettings(), kafka, wanted=wanted).windows
+    finally:
+        remove_topics(run)
+    return _once(run, said, found)
+
+
+def batch(program: str, rows: int, *, library: str | None = None) -> Once:
+    """Let a batch program compute the windows of a run that was never sent."""
+    run = new_run(f"batch-{new_run_id()}", rows)
+    home = HomeSettings()
+    home.home.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix="batch-", dir=home.home) as folder:
+        manifest, output = Path(folder) / "manifest.json", Path(folder) / "windows.parquet"
+        manifest.write_text(run.model_dump_json(), encoding="utf-8")
+        asked = {"manifest": manifest, "size": WINDOW.size, "slide": WINDOW.slide, "output": output}
+        said = ask(program, asked, library)
+        found = compare_with_truth(run, output)
+    return _once(run, said, found)
+
+
+def ask(program: str, asked: Mapping[str, object], library: str | None = None) -> Said:
+    """Run a program of this folder and return its answer.
+
+    Raises:
+        StreamproofError: it fails.
+
+    """
+    command = [str(python_of(library)), "-m", f"{__package__}.{program}"]
+    command += [part for name, value in asked.items() for part in (f"--{name}", str(value))]
+    done = subprocess.run(
+        command,
+        env=os.environ | {"PYTHONPATH": str(_PACKAGES)},
+        capture_output=True,
+        text=True,
+        timeout=_PATIENCE_S,
+        check=False,
+    )
+    if done.returncode:
+        raise StreamproofError(f"{program} failed: {done.stderr[-2000:]}")
+    return Said.model_validate(json.loads(done.stdout.splitlines()[-1]))
+
+
+def compare_with_truth(run: Run, file: Path) -> WindowCounts:
+    """Compare the windows in a Parquet file (see ``question.BatchQuestion``) with those of the validation."""
+    with open_database(file.parent) as db:
+        number_rows(db, run, read_rows(db, run))
+        job = Job("file", WINDOW.size, WINDOW.slide)
+        compute_windows(db, run, job)
+        _read_windows(db, file)
+        return compare_windows(db, job)
+
+
+def _read_windows(db: duckdb.DuckDBPyConnection, file: Path) -> None:
+    db.execute(
+        """
+        CREATE TABLE kafka_windows AS
+        SELECT row_number() OVER () AS arrival, 'file' AS job, $size AS window_size, $slide AS window_slide,
+               'sliding' AS window_kind, $measures AS measures,
+               category, product_id AS key, window_start, window_start + $size AS window_end,
+               n, total::DECIMAL(38, 15) AS total, total / n AS average,
+               least::DECIMAL(38, 15) AS least, greatest::DECIMAL(38, 15) AS greatest
+        FROM read_parquet($file)
+        """,
+        {"size": WINDOW.size, "slide": WINDOW.slide, "measures": ",".join(USUAL), "file": str(file)},
+    )
+
+
+def _once(run: Run, said: Said, found: WindowCounts) -> Once:
+    rows = sum(counts.sent for counts in run.rows.values())
+    differ = found.wrong + found.missing + found.extra
+    if said.rows != rows or said.windows != found.right + found.wrong + found.extra:
+        raise StreamproofError(f"of {rows} rows it read {said.rows}; of {said.windows} windows these came: {found}")
+    parts = {
+        "CPU, µs/row": said.cpu_seconds / rows * 1e6,
+        "windows equal to the batch": float(found.right),
+        "windows not equal to the batch": float(differ),
+    }
+    if differ:
+        parts |= {f"windows {what}": float(getattr(found, what)) for what in ("wrong", "missing", "extra")}
+    if said.memory_mb:
+        parts["memory, MB"] = said.memory_mb
+    return Once(said.rows / said.seconds, parts, right=not differ)
+
+
+DENSE, SPARSE = Fraction(10), Fraction(1000)
+"""Milliseconds between two rows of a category. Dense, a window holds 15 rows of a product on average, and what counts
+is the adding up; sparse, at the default pace, there are four windows for each row, and what counts is the writing."""
+
+_ROWS = {DENSE: 200_000, SPARSE: 100_000}
+_BATCH_ROWS = 1_000_000
+
+_STREAMING = {
+    "datastream": ("windows_flink_datastream", "PyFlink's DataStream API and a Python aggregate", None),
+    "bytewax": ("windows_bytewax", LIBRARIES["bytewax"], "bytewax"),
+    "quixstreams": (
+        "windows_quixstreams",
+        f"{LIBRARIES['quixstreams']}; each key's last windows stay open",
+        "quixstreams",
+    ),
+}
+_BATCH = {
+    "duckdb": ("batch_duckdb", "DuckDB, the validation's own way", None),
+    "pandas": ("batch_pandas", "pandas", None),
+    "polars": ("batch_polars", LIBRARIES["polars"], "polars"),
+}
+
+
+def _benchmarks() -> dict[str, Benchmark]:
+    found = {}
+    for ending, rate, interval in (("", "100 rows/s", DENSE), (".sparse", "1 row/s", SPARSE)):
+        rows, about = _ROWS[interval], f"30 s / 5 s from a full topic, {rate} a category:"
+        own = partial(from_full_topic, interval=interval)
+        found[f"windows.flink{ending}"] = Benchmark("rows/s", own, rows, f"{about} the project's job, proven")
+        for name, (program, what, library) in _STREAMING.items():
+            run = partial(windows, program, interval=interval, library=library)
+            found[f"windows.{name}{ending}"] = Benchmark("rows/s", run, rows, f"{about} {what}")
+    for name, (program, what, library) in _BATCH.items():
+        run = partial(batch, program, library=library)
+        found[f"validate.{name}"] = Benchmark(
+            "rows/s", run, _BATCH_ROWS, f"30 s / 5 s from CSV files: {what}", servers=False
+        )
+    return found
+
+
+SIDE_BY_SIDE = _benchmarks()
+"""Every benchmark of this folder by its name."""
+
+_BESIDE = {f"windows.{name}{density}": f"windows.flink{density}" for density in ("", ".sparse") for name in _STREAMING}
+_BESIDE |= {f"validate.{name}": "validate.duckdb" for name in _BATCH if name != "duckdb"}
+
+
+def say_ratios(results: Sequence[Result]) -> list[str]:
+    """Say how the project's own way compares with each of the others that was measured on as many rows."""
+    found = {result.name: result for result in results if result.median}
+    pairs = [(found[own], found[other]) for other, own in _BESIDE.items() if own in found and other in found]
+    return [
+        f"{own.name}: {(own.median or 0) / (other.median or 1):.3g} times the rows/s of {other.name}"
+        for own, other in pairs
+        if own.rows == other.rows
+    ]

@@ -1,0 +1,36 @@
+"""How every command of the project starts and ends: exit codes, messages on standard error, Ctrl-C."""
+
+import os
+import sys
+
+import typer
+from rich.console import Console
+
+from streamproof.core.errors import StreamproofError
+
+console = Console(stderr=True, highlight=False)
+"""For people: progress and messages, on standard error. What programs read goes to standard output."""
+
+INTERRUPTED = 130
+"""The exit code after Ctrl-C, as shells have it."""
+
+
+def new_app(about: str) -> typer.Typer:
+    """Return a command line whose errors are this project's own."""
+    return typer.Typer(help=about, no_args_is_help=True, pretty_exceptions_enable=False, rich_markup_mode=None)
+
+
+def run_app(app: typer.Typer) -> None:
+    """Run a command line; a ``StreamproofError`` becomes its message and its exit code."""
+    try:
+        app()
+    except StreamproofError as error:
+        console.print("[red]error:[/]", end=" ")
+        console.print(str(error), markup=False, soft_wrap=True)
+        sys.exit(error.exit_code)
+    except BrokenPipeError:
+        # The reader of standard output (head, less) has seen enough; Python's own flush at exit must not complain.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except KeyboardInterrupt:
+        console.print("stopped")
+        sys.exit(INTERRUPTED)

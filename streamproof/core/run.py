@@ -1,0 +1,148 @@
+"""A run's manifest: all that is needed, beside the CSV files, to say what the windows must be.
+
+A run lives in a folder of its own, ``HOME/runs/RUN/``: ``manifest.json``, and ``rejects-CATEGORY.csv``.
+
+The event time of the row with sequence number ``seq`` (1, 2, 3 …) is, in milliseconds since the epoch:
+
+- pace ``interval``: ``start + floor((seq - 1) * interval)``, rows in file order;
+- pace ``file``, no start: the file's own time ``t``, rows ordered by (time, line);
+- pace ``file`` with a start: ``start + floor((t - t_first) / speed)``, ``t_first`` the earliest of all categories.
+
+With ``loop``, row ``seq`` is the file's accepted row ``(seq - 1) % rows + 1`` (pace ``interval`` only).
+"""
+
+import re
+from datetime import UTC, datetime
+from fractions import Fraction
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, PlainSerializer, ValidationError
+
+from streamproof.core.contract import Contract
+from streamproof.core.errors import UsageError
+from streamproof.core.settings import HomeSettings
+from streamproof.core.whole_file import write_whole
+
+ExactNumber = Annotated[Fraction, BeforeValidator(Fraction), PlainSerializer(str)]
+"""A fraction, kept in JSON as text like ``1003`` or ``1000/3``."""
+
+
+class Source(BaseModel):
+    """One category's file: its absolute path, SHA-256 (hexadecimal) and size in bytes."""
+
+    model_config = ConfigDict(frozen=True)
+
+    file: Path
+    sha256: str
+    size: int
+
+
+class RowCounts(BaseModel):
+    """What became of a category's rows.
+
+    Attributes:
+        sent: rows handed to the broker at least once; their ``seq`` are 1 to ``sent``.
+        confirmed: rows of those that were confirmed: Kafka has them, among the rows or the dead letters.
+        confirmed_to: the ``seq`` up to which all rows are confirmed; from there a killed run goes on.
+        rejected: lines of the file that did not fit the contract.
+        resent: rows sent again, each time counted.
+
+    """
+
+    sent: int = 0
+    confirmed: int = 0
+    confirmed_to: int = 0
+    rejected: int = 0
+    resent: int = 0
+
+
+class Run(BaseModel):
+    """A run's manifest.
+
+    Attributes:
+        run: the run's id.
+        contract: the contract as it was when the run began.
+        clock: ``wall`` sends each row when it is due, ``virtual`` as fast as the chain takes it.
+        pace: what decides a row's due time (see the module).
+        interval: milliseconds between two rows of a category (pace ``interval``).
+        speed: how many times faster than the file's own time (pace ``file``).
+        start: milliseconds since the epoch, or None for the file's own time.
+        began: when the first row was due by the clock on the wall, milliseconds since the epoch; None before that.
+        end: the last row's event time, milliseconds since the epoch, once the end of the run is marked: no row may
+            follow, as the mark closes the last windows.
+        sources: the file of each category.
+        rows: the counts of each category.
+        confirm: who says that a row has arrived: ``kafka``, by the flow, or the ``broker``, which may lose it still.
+        strict: whether the first row that does not fit ends the run.
+        state: ``running`` until the replayer ends; ``stopped`` when it ended before the files did, or before all of
+            their rows were confirmed.
+
+    """
+
+    run: str
+    contract: Contract
+    clock: Literal["wall", "virtual"]
+    pace: Literal["interval", "file"]
+    interval: ExactNumber | None = None
+    speed: ExactNumber | None = None
+    start: int | None = None
+    began: int | None = None
+    limit: int | None = None
+    loop: bool = False
+    strict: bool = False
+    confirm: Literal["kafka", "broker"] = "kafka"
+    batch_rows: int
+    batch_ms: int
+    sources: dict[str, Source]
+    rows: dict[str, RowCounts]
+    state: Literal["running", "finished", "stopped"] = "running"
+    end: int | None = None
+    created: datetime
+
+    @property
+    def ended(self) -> bool:
+        """Whether the end of the run is marked."""
+        return self.end is not None
+
+    def save(self, home: HomeSettings) -> None:
+        """Write the manifest; a reader sees the old one or the new one, never a half."""
+        path = manifest_path(self.run, home)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_whole(path, self.model_dump_json(indent=2) + "\n")
+
+
+def manifest_path(run: str, home: HomeSettings) -> Path:
+    """Return where the manifest of a run lies.
+
+    Raises:
+        UsageError: the id has characters that a run's id cannot have.
+
+    """
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}", run):
+        raise UsageError(f"{run!r} cannot be a run's id: use up to 64 letters, digits, and . _ -")
+    return home.runs / run / "manifest.json"
+
+
+def load_run(run: str, home: HomeSettings) -> Run:
+    """Read a run's manifest.
+
+    Raises:
+        UsageError: there is no such run, or its manifest is damaged.
+
+    """
+    path = manifest_path(run, home)
+    if not path.is_file():
+        known = sorted(home.runs.glob("*/manifest.json"), key=lambda p: p.stat().st_mtime)[-5:]
+        raise UsageError(
+            f"there is no run {run!r} in {home.runs}; the newest: {', '.join(p.parent.name for p in known) or 'none'}"
+        )
+    try:
+        return Run.model_validate_json(path.read_bytes())
+    except ValidationError as error:
+        raise UsageError(f"{path}: damaged: {error}") from error
+
+
+def new_run_id() -> str:
+    """Return an id for a run that begins now: its UTC time, to the millisecond."""
+    return datetime.now(UTC).strftime("%Y%m%dT%H%M%S.%f")[:-3]

@@ -1,0 +1,75 @@
+"""The stream's Kafka topics: made where they are missing, left alone where they exist."""
+
+from confluent_kafka import KafkaError, KafkaException
+from confluent_kafka.admin import AdminClient, NewTopic
+from tenacity import RetryError, retry, retry_if_result, stop_after_delay, wait_fixed
+
+from streamproof.core.contract import Contract
+from streamproof.core.errors import StreamproofError
+from streamproof.core.settings import KafkaSettings
+
+_TIMEOUT_S = 20
+
+_CONFIG = {"message.timestamp.type": "LogAppendTime"}
+"""Flink stamps its records with event time, which may lie years away. What goes by a record's time, retention and the
+search for where a run begins, needs the time of its arrival, whatever the broker's own default."""
+
+
+def partitions_of(topic: str, kafka: KafkaSettings) -> list[int]:
+    """Return the numbers of a topic's partitions.
+
+    Raises:
+        StreamproofError: Kafka cannot be reached, or has no such topic.
+
+    """
+    try:
+        about = AdminClient({"bootstrap.servers": kafka.servers}).list_topics(topic, _TIMEOUT_S).topics[topic]
+    except KafkaException as error:
+        raise StreamproofError(f"Kafka at {kafka.servers}: {error.args[0].str()}") from error
+    if about.error:
+        raise StreamproofError(f"Kafka at {kafka.servers}: topic {topic}: {about.error.str()}")
+    return list(about.partitions)
+
+
+def ensure_topics(contract: Contract, kafka: KafkaSettings) -> list[str]:
+    """Create the stream's three topics where they are missing; return the names of those made, all ready for use.
+
+    Raises:
+        StreamproofError: Kafka cannot be reached or refuses.
+
+    """
+    topics = contract.topics
+    wanted = [
+        NewTopic(t, kafka.partitions, kafka.replication, config=_CONFIG)
+        for t in (topics.rows, topics.dead_letters, topics.windows)
+    ]
+    admin = AdminClient({"bootstrap.servers": kafka.servers})  # kept: it takes its pending answers with it
+    made = []
+    for name, result in admin.create_topics(wanted, request_timeout=_TIMEOUT_S).items():
+        try:
+            result.result()
+            made.append(name)
+        except KafkaException as error:
+            if error.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:
+                raise StreamproofError(
+                    f"Kafka at {kafka.servers}: topic {name} cannot be made: {error.args[0].str()}"
+                ) from error
+    for name in made:
+        _wait_until_known(admin, name, kafka)
+    return made
+
+
+def _wait_until_known(admin: AdminClient, topic: str, kafka: KafkaSettings) -> None:
+    """Wait until the brokers tell a new topic's partitions to whoever asks; they do so a moment after it is made."""
+
+    @retry(stop=stop_after_delay(_TIMEOUT_S), wait=wait_fixed(0.1), retry=retry_if_result(lambda known: not known))
+    def is_known() -> bool:
+        about = admin.list_topics(topic, _TIMEOUT_S).topics[topic]
+        return len(about.partitions) == kafka.partitions and all(p.leader >= 0 for p in about.partitions.values())
+
+    try:
+        is_known()
+    except RetryError as error:
+        raise StreamproofError(
+            f"Kafka at {kafka.servers}: topic {topic} was made, but not all of its partitions have a leader"
+        ) from error

@@ -1,0 +1,56 @@
+"""The command ``dashboard``."""
+
+import signal
+from collections.abc import Callable, Mapping
+from typing import Annotated
+
+import typer
+
+from streamproof.chain.health import Questions, Watch
+from streamproof.core.command import console
+from streamproof.core.errors import UsageError
+from streamproof.core.run import load_run
+from streamproof.core.settings import HomeSettings, KafkaSettings
+from validation.live.reader import Reader
+
+HOST, PORT = "127.0.0.1", 28050
+
+questions: Callable[[], Mapping[str, Questions]] = dict
+"""How to ask the servers how they are; the ``streamproof`` command puts its own here."""
+
+
+def dashboard(
+    run: Annotated[str | None, typer.Option(help="The run to look at. Default: always the newest one.")] = None,
+    port: Annotated[int, typer.Option(min=1, max=65535, help="The port on this machine's loopback.")] = PORT,
+) -> None:
+    """Show a run on a live page, until Ctrl-C; servers and runs may come and go meanwhile."""
+    # DuckDB and plotly load it when they first meet data, and one thread must not find it half loaded by another.
+    import pandas  # noqa: F401
+    from werkzeug.serving import WSGIRequestHandler, make_server
+
+    from streamproof.dashboard.page import make_page
+
+    class Quiet(WSGIRequestHandler):
+        def log_request(self, code: int | str = "-", size: int | str = "-") -> None:
+            """Say nothing: a page asks each second."""
+
+    home = HomeSettings()
+    if run:
+        load_run(run, home)
+    reader = Reader(run, home, KafkaSettings())
+    watch = Watch(questions(), lambda: reader.picture.run)
+    page = make_page(reader, watch.parts)
+    try:
+        server = make_server(HOST, port, page.server, threaded=True, request_handler=Quiet)
+    except (OSError, SystemExit) as error:
+        raise UsageError(f"port {port} of {HOST} cannot be used: choose another with --port") from error
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that the reader's files go with it
+    reader.start()
+    watch.start()
+    console.print(f"the page: http://{HOST}:{port}/   (Ctrl-C ends it)", soft_wrap=True)
+    try:
+        server.serve_forever()
+    finally:
+        watch.stop()
+        reader.stop()
+        server.server_close()

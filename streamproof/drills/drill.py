@@ -1,0 +1,240 @@
+"""The course of a drill: a run through the chain, a fault at moments that a seed decides, and the verdict."""
+
+import random
+import statistics
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Literal
+
+from pydantic import BaseModel
+
+from flink_jobs.cluster import Cluster
+from flink_jobs.submission import JobOptions, submit
+from flink_jobs.window import Window
+from nifi_templates.deployment import deploy, remove
+from streamproof.chain.ask_stages import STAGES
+from streamproof.chain.late_rows import late_rows
+from streamproof.chain.sample_ratings import write_sample
+from streamproof.core.command import console
+from streamproof.core.contract import Contract, copy_contract, load_contract
+from streamproof.core.errors import StreamproofError
+from streamproof.core.run import load_run, new_run_id
+from streamproof.core.settings import HomeSettings, KafkaSettings, MqttSettings
+from streamproof.drills.faults import FAULTS, Target
+from streamproof.drills.proxy import Proxy
+from streamproof.drills.replayer import Replayer
+from streamproof.stack.servers import PARTS, Stack
+from validation.jobs import Wanted
+from validation.report import print_verdict, write_report
+from validation.verdict import RowTotals, Verdict, WindowCounts, validate
+
+STREAM = "drill"
+"""A stream of its own: its topics are ``drill``, ``drill.dead-letter`` and ``drill.averages``."""
+
+_CATEGORIES = ("Books", "Music")
+_SAMPLE_ROWS = 20_000
+_WINDOW = Window(size=30_000, slide=5_000)
+_PAUSE = (0.5, 4.0)
+"""Seconds between a recovery and the next strike, at least and at most."""
+
+_LOOK = 0.5
+_PATIENCE = 300.0
+_WAIT_FOR_WINDOWS = 120.0
+
+
+@dataclass(frozen=True)
+class DrillOptions:
+    """How a drill is done.
+
+    Attributes:
+        rounds: how often the fault strikes, all in one run.
+        seed: decides the moments, and whatever else is left to chance.
+        rate: rows a second, of all categories together.
+        clock: of the replay.
+        confirm: whose word the replayer takes that a row has arrived.
+
+    """
+
+    rounds: int
+    seed: int
+    rate: int = 2000
+    clock: Literal["wall", "virtual"] = "wall"
+    confirm: Literal["kafka", "broker"] = "kafka"
+
+
+class DrillResult(BaseModel):
+    """What a drill found.
+
+    Attributes:
+        recoveries: seconds from each strike until the part is healthy, all rows sent before are confirmed, and the
+            window job has completed a checkpoint that it began after the strike.
+        proven: the verdict; ``reasons`` say why not.
+
+    """
+
+    drill: str
+    run: str
+    seed: int
+    recoveries: list[float]
+    rows: RowTotals
+    windows: WindowCounts
+    proven: bool
+    reasons: list[str]
+
+    @property
+    def median_recovery(self) -> float:
+        """Seconds."""
+        return statistics.median(self.recoveries)
+
+
+class DrilledChain:
+    """A chain whose MQTT connections go through proxies, for several drills one after the other."""
+
+    def __init__(self, stack: Stack, edge_side: Proxy, flow_side: Proxy) -> None:
+        self._home = HomeSettings()
+        self._folder = self._home.home / "drills"
+        self._stack, self._cluster = stack, Cluster()
+        self._edge_side, self._flow_side = edge_side, flow_side
+        self._files = {category: self._folder / f"{category}.csv" for category in _CATEGORIES}
+        for category, file in self._files.items():
+            write_sample(file, _SAMPLE_ROWS, seed=category)
+        self.contract_file = self._folder / f"{STREAM}.toml"
+        copy_contract("ratings", STREAM, self.contract_file)
+
+    @property
+    def contract(self) -> Contract:
+        """The drills' own stream."""
+        return load_contract(str(self.contract_file))
+
+    def drill(self, name: str, options: DrillOptions) -> DrillResult:
+        """Do one drill.
+
+        Raises:
+            StreamproofError: the chain does not recover, or cannot be judged.
+
+        """
+        run = f"{name}-{new_run_id()}"
+        chance = random.Random(f"{name} {options.seed}")  # noqa: S311 - to be repeated, not to be secret
+        with ExitStack() as cleanup:
+            job = submit("rating_averages", JobOptions(window=_WINDOW, run=run, contract=self.contract)).job
+            cleanup.callback(_cancel, job)
+            replayer = Replayer(run, self._arguments(options), self._environment(), self._folder / f"{run}.log")
+            cleanup.callback(replayer.kill)
+            target = Target(self._stack, self._edge_side, self._flow_side, replayer, job, chance)
+            recoveries = []
+            self._wait_until_works(target, datetime.now(UTC), 1)
+            for number in range(1, options.rounds + 1):
+                time.sleep(chance.uniform(*_PAUSE))
+                struck = datetime.now(UTC)
+                what = FAULTS[name](target)
+                self._wait_until_works(target, struck, self._rows(run, "sent") + 1)
+                recoveries.append((datetime.now(UTC) - struck).total_seconds())
+                console.print(
+                    f"{name}, round {number} of {options.rounds}: {what}; all well again after {recoveries[-1]:.0f} s",
+                    markup=False,
+                    soft_wrap=True,
+                )
+            replayer.finish()
+            if not load_run(run, self._home).ended:
+                raise StreamproofError(f"the run {run} did not come to its end: see {replayer.log}")
+            verdict = self._judge(run, job)
+        return DrillResult(
+            drill=name,
+            run=run,
+            seed=options.seed,
+            recoveries=recoveries,
+            rows=verdict.rows,
+            windows=WindowCounts(**verdict.windows.model_dump(exclude={"late"})),
+            proven=verdict.proven,
+            reasons=verdict.reasons,
+        )
+
+    def _arguments(self, options: DrillOptions) -> list[str]:
+        return [
+            str(self.contract_file),
+            *(f"{category}={file}" for category, file in self._files.items()),
+            "--loop",
+            *("--rate", str(options.rate / len(_CATEGORIES))),
+            *("--clock", options.clock),
+            *("--start", "2024-01-01T00:00:00Z"),
+            *("--confirm", options.confirm),
+            *("--batch-rows", "20"),  # many small messages, so that there is much to lose
+            *("--batch-ms", "20"),
+        ]
+
+    def _environment(self) -> dict[str, str]:
+        return {"STREAMPROOF_MQTT_HOST": "127.0.0.1", "STREAMPROOF_MQTT_PORT": str(self._edge_side.port)}
+
+    def _judge(self, run: str, job: str) -> Verdict:
+        verdict = validate(
+            run,
+            self._home,
+            KafkaSettings(),
+            wanted=Wanted(job=job),
+            wait=_WAIT_FOR_WINDOWS,
+            late=late_rows,
+            stages=STAGES,
+        )
+        print_verdict(verdict, sys.stderr)
+        write_report(verdict, self._home.runs / run)
+        return verdict
+
+    def _rows(self, run: str, count: str) -> int:
+        """Return a count of the run's manifest, of all categories; it is up to two seconds old."""
+        with suppress(StreamproofError):  # it may not be there yet
+            return sum(getattr(rows, count) for rows in load_run(run, self._home).rows.values())
+        return 0
+
+    def _wait_until_works(self, target: Target, since: datetime, rows: int) -> None:
+        """Wait until so many rows are confirmed, a checkpoint begun after ``since`` is complete, and all is healthy."""
+        deadline = time.monotonic() + _PATIENCE
+        while left := self._what_is_missing(target, since, rows):
+            target.replayer.check()
+            if time.monotonic() > deadline:
+                raise StreamproofError(
+                    f"after {_PATIENCE:.0f} s {left}: see `streamproof status`, `streamproof list` and "
+                    f"`streamproof flow status {self.contract_file}`"
+                )
+            time.sleep(_LOOK)
+
+    def _what_is_missing(self, target: Target, since: datetime, rows: int) -> str:
+        if (confirmed := self._rows(target.replayer.run, "confirmed")) < rows:
+            return f"{confirmed} of {rows} rows are confirmed"
+        try:
+            checkpoint = self._cluster.last_checkpoint(target.job)
+        except StreamproofError:
+            checkpoint = None
+        if checkpoint is None or checkpoint < since:
+            return "the window job has not completed a checkpoint"
+        unhealthy = [name for name in PARTS if not self._stack.is_healthy(name)]
+        return f"{', '.join(unhealthy)} is not healthy" if unhealthy else ""
+
+
+@contextmanager
+def drilled_chain(stack: Stack) -> Iterator[DrilledChain]:
+    """Deploy the drills' own stream, its flow behind a proxy, and take it away again.
+
+    Raises:
+        StreamproofError: a server is away.
+
+    """
+    mqtt = MqttSettings()
+    with Proxy(mqtt.host, mqtt.port) as edge_side, Proxy(mqtt.host, mqtt.port) as flow_side:
+        chain = DrilledChain(stack, edge_side, flow_side)
+        through = mqtt.model_copy(update={"nifi_host": "127.0.0.1", "nifi_port": flow_side.port})
+        deploy(chain.contract, mqtt=through, force=True)
+        try:
+            yield chain
+        finally:
+            remove(STREAM, force=True)
+
+
+def _cancel(job: str) -> None:
+    try:
+        Cluster().cancel(job)
+    except StreamproofError as error:
+        console.print(f"the drill's job is left behind: {error}", markup=False, soft_wrap=True)

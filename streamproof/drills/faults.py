@@ -1,0 +1,117 @@
+"""What a drill does to the chain, by name."""
+
+import random
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import partial
+
+from flink_jobs.cluster import Cluster
+from streamproof.chain.lost_jobs import resubmit_lost_jobs
+from streamproof.core.errors import StreamproofError
+from streamproof.drills.proxy import Proxy
+from streamproof.drills.replayer import Replayer
+from streamproof.stack.servers import Stack
+
+_CUT_SECONDS = 20
+_FLAP_SECONDS = 60
+
+PARTS = ("mosquitto", "kafka", "nifi", "taskmanager", "jobmanager", "replayer")
+
+
+@dataclass
+class Target:
+    """A running chain under a drill.
+
+    Attributes:
+        stack: its servers, looked after by a supervisor.
+        edge_side, flow_side: what the replayer and NiFi reach Mosquitto through.
+        replayer: the process that sends the run.
+        job: the window job's label.
+        chance: decides whatever is left to chance.
+        left: the parts that ``kill-any`` has still to kill before it begins anew.
+
+    """
+
+    stack: Stack
+    edge_side: Proxy
+    flow_side: Proxy
+    replayer: Replayer
+    job: str
+    chance: random.Random
+    left: list[str] = field(default_factory=list)
+
+
+Strike = Callable[[Target], str]
+"""Does it, and returns what it was done to."""
+
+
+def _server(target: Target, part: str) -> str:
+    """Return the name in the stack; of the TaskManagers, one that the job runs on."""
+    return target.chance.choice(sorted(Cluster().taskmanagers(target.job))) if part == "taskmanager" else part
+
+
+def _kill(part: str, target: Target) -> str:
+    if part == "replayer":
+        target.replayer.kill()
+        target.replayer.resume()
+        return part
+    name = _server(target, part)
+    if part == "mosquitto":
+        # With messages in its queue: those that it had not saved are gone.
+        target.flow_side.hold()
+        time.sleep(target.chance.uniform(0, 3))
+    try:
+        process = target.stack.processes.find(name)
+        if process is None:
+            raise StreamproofError(f"{name} does not run, so it cannot be killed: see `streamproof status`")
+        process.kill()
+    finally:
+        target.flow_side.release()
+    return name
+
+
+def _kill_any(target: Target) -> str:
+    if not target.left:
+        target.left = target.chance.sample(PARTS, len(PARTS))
+    return _kill(target.left.pop(), target)
+
+
+def _restart(part: str, target: Target) -> str:
+    if part == "replayer":
+        target.replayer.terminate()
+        target.replayer.resume()
+        return part
+    name = _server(target, part)
+    target.stack.down(parts=(name,))
+    target.stack.up(parts=(name,))
+    if part == "jobmanager":
+        resubmit_lost_jobs()
+    return name
+
+
+def _cut(target: Target) -> str:
+    sides = (target.edge_side, target.flow_side)
+    for side in sides:
+        side.hold()
+    time.sleep(_CUT_SECONDS)
+    for side in sides:
+        side.release()
+    return "MQTT connections"
+
+
+def _flap(target: Target) -> str:
+    for _ in range(_FLAP_SECONDS):
+        target.edge_side.cut()
+        target.flow_side.cut()
+        time.sleep(1)
+    return "MQTT connections"
+
+
+FAULTS: Mapping[str, Strike] = {
+    **{f"kill-{part}": partial(_kill, part) for part in PARTS},
+    **{f"restart-{part}": partial(_restart, part) for part in PARTS},
+    "kill-any": _kill_any,
+    "cut-mqtt": _cut,
+    "flap-mqtt": _flap,
+}

@@ -1,0 +1,31 @@
+"""A part of the stack: what it listens on, how it is started, and how it is known to work."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from streamproof.stack.process import Program
+from streamproof.stack.settings import Address
+
+
+@dataclass(frozen=True)
+class Part:
+    """One server.
+
+    Attributes:
+        name: as in ``status``.
+        artifacts: the part names in the lock file that it needs.
+        addresses: what it listens on, and which setting changes that.
+        memory: mebibytes that it takes when idle, for the check before the start.
+        prepare: writes its configuration and returns what to run.
+        healthy: asks the server, in its own protocol, whether it works; may raise any error when it does not.
+        clear: called when the part does not run, before its start and after its end.
+
+    """
+
+    name: str
+    artifacts: tuple[str, ...]
+    addresses: tuple[Address, ...]
+    memory: int
+    prepare: Callable[[], Program]
+    healthy: Callable[[], bool]
+    clear: Callable[[], None] = lambda: None

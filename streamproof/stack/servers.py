@@ -1,0 +1,277 @@
+"""The stack: Mosquitto, Kafka, NiFi and Flink on this machine, started together and stopped in order."""
+
+import contextlib
+import fcntl
+import time
+from collections.abc import Collection, Iterator, Sequence
+from pathlib import Path
+from typing import NamedTuple, Self
+
+from streamproof.core.command import console
+from streamproof.core.errors import StreamproofError, UsageError
+from streamproof.core.settings import FlinkSettings, HomeSettings, KafkaSettings, MqttSettings, NifiSettings
+from streamproof.stack.artifacts import Store, read_lock
+from streamproof.stack.flink import TASKMANAGERS, flink_library, flink_parts
+from streamproof.stack.java import java_home
+from streamproof.stack.kafka import kafka_part
+from streamproof.stack.mosquitto import find_mosquitto, install_mosquitto, mosquitto_part
+from streamproof.stack.nifi import nifi_part, nifi_program
+from streamproof.stack.part import Part
+from streamproof.stack.preflight import check_before_start
+from streamproof.stack.process import Processes, Program
+from streamproof.stack.settings import StackSettings
+
+PARTS = ("mosquitto", "kafka", "nifi", "jobmanager", *TASKMANAGERS)
+"""The names of the parts, in the order in which they start."""
+
+SUPERVISOR = "supervisor"
+"""The name under which the process that looks after the parts is remembered."""
+
+_STOP_ORDER = (*reversed(TASKMANAGERS), "jobmanager", "nifi", "kafka", "mosquitto")
+_POLL = 0.5  # seconds
+_LAST_LINES = 15
+
+
+class PartStatus(NamedTuple):
+    """How a part is.
+
+    Attributes:
+        pid: its process, while it runs.
+        healthy: whether it answers in its own protocol.
+        restarts: how often it was started again after it had ended by itself, since the last ``down``.
+        last_end: when and how it ended by itself last.
+        given_up: the end of its log, where it ended so often that it is not started again.
+
+    """
+
+    name: str
+    pid: int | None
+    healthy: bool
+    restarts: int
+    last_end: str | None
+    given_up: str | None
+
+
+class Stack:
+    """The servers of one home. Every method works on the parts that are named, by default on all."""
+
+    def __init__(  # noqa: PLR0913 - one settings object for each part
+        self,
+        *,
+        home: HomeSettings,
+        mqtt: MqttSettings,
+        kafka: KafkaSettings,
+        nifi: NifiSettings,
+        flink: FlinkSettings,
+        settings: StackSettings | None = None,
+    ) -> None:
+        self.settings = settings or StackSettings()
+        self._home = home.home.absolute()
+        self._cache = home.cache.absolute()
+        self._store = Store(self._cache)
+        self.processes = Processes(self._home)
+        self._extensions = self.settings.nifi_extensions or self._home / "nifi" / "python_extensions"
+        self._servers = (mqtt, kafka, nifi, flink)
+
+    @classmethod
+    def from_environment(cls) -> Self:
+        """Return the stack that the environment and ``.env`` describe."""
+        return cls(
+            home=HomeSettings(), mqtt=MqttSettings(), kafka=KafkaSettings(), nifi=NifiSettings(), flink=FlinkSettings()
+        )
+
+    def setup(self, parts: Collection[str] = PARTS) -> None:
+        """Install what the parts need; what is there is left as it is.
+
+        Raises:
+            UsageError: something must be installed by hand; the text has the command.
+            StreamproofError: something cannot be fetched, or is not what the lock file names.
+
+        """
+        self._setup(self._choose(parts))
+
+    def up(
+        self, extensions: Path | None = None, parts: Collection[str] = PARTS, *, supervisor: Sequence[str] = ()
+    ) -> None:
+        """Start the parts that do not run and return when all of them are healthy.
+
+        Args:
+            extensions: where NiFi finds its Python processors, if not where the settings say.
+            parts: the names of the parts.
+            supervisor: the command that is to look after them from then on, unless one does already.
+
+        Raises:
+            UsageError: an address is not on loopback, or something must be installed by hand.
+            StreamproofError: a port is taken, memory is short, or a part ends or stays unhealthy. What this call
+                started is stopped then, and also when it is interrupted.
+
+        """
+        self._extensions = extensions or self._extensions
+        with _alone(self._home / "lock"):
+            chosen = self._choose(parts)
+            missing = [part for part in chosen if self.processes.find(part.name) is None]
+            for part in missing:
+                part.clear()
+            check_before_start(missing)
+            self._setup(missing)
+            started: list[Part] = []
+            try:
+                for part in missing:
+                    program = part.prepare()
+                    started.append(part)
+                    self.processes.start(part.name, program)
+                self._wait_until_healthy(chosen, {part.name for part in missing})
+            except BaseException:
+                if started:
+                    console.print("stopping what was started")
+                self._stop(started)
+                raise
+            if supervisor and self.supervisor() is None:
+                self.processes.start(SUPERVISOR, Program(list(supervisor), Path.cwd()))
+                console.print("the supervisor is started: what ends by itself is started again")
+
+    def start_again(self, name: str) -> bool:
+        """Start a part that has ended by itself; False when somebody else did, or stopped it.
+
+        Raises:
+            StreamproofError: it cannot be started.
+
+        """
+        with _alone(self._home / "lock"):
+            if not self.processes.has_ended(name):
+                return False
+            part = self._part(name)
+            part.clear()
+            self.processes.start(name, part.prepare())
+            return True
+
+    def down(self, parts: Collection[str] = PARTS) -> None:
+        """Stop the parts in order: TaskManagers, JobManager, NiFi, Kafka, Mosquitto."""
+        with _alone(self._home / "lock"):
+            if set(parts) == set(PARTS):
+                self.processes.stop(SUPERVISOR, self.settings.stop_timeout)
+            self._stop(self._choose(parts))
+
+    def supervisor(self) -> int | None:
+        """Return the pid of the process that starts again what ends by itself; None where there is none."""
+        process = self.processes.find(SUPERVISOR)
+        return process.pid if process else None
+
+    def is_healthy(self, name: str) -> bool:
+        """Ask one part whether it works."""
+        return _is_healthy(self._part(name))
+
+    def is_given_up(self, name: str) -> bool:
+        """Return whether a part ended so often that it is not started again."""
+        record = self.processes.record(name)
+        return record is not None and record.given_up
+
+    def status(self) -> list[PartStatus]:
+        """Ask every part how it is."""
+        found = []
+        for part in self._choose(PARTS):
+            process = self.processes.find(part.name)
+            record = self.processes.record(part.name)
+            healthy = process is not None and _is_healthy(part)
+            if record is None:
+                found.append(PartStatus(part.name, None, healthy=False, restarts=0, last_end=None, given_up=None))
+                continue
+            found.append(
+                PartStatus(
+                    part.name,
+                    process.pid if process else None,
+                    healthy,
+                    record.restarts,
+                    record.last_end if process else self.processes.why_ended(part.name),
+                    self.last_words(part.name) if record.given_up else None,
+                )
+            )
+        return found
+
+    def last_words(self, name: str) -> str:
+        """Return the end of a part's log, and where the rest is."""
+        lines = self.processes.last_lines(name, _LAST_LINES)
+        return f"the end of {self.processes.log(name)}:\n{lines or '(nothing)'}"
+
+    def _part(self, name: str) -> Part:
+        (part,) = self._choose((name,))
+        return part
+
+    def _choose(self, names: Collection[str]) -> list[Part]:
+        if unknown := set(names) - set(PARTS):
+            raise UsageError(f"there is no part {min(unknown)!r}: name one of {', '.join(PARTS)}")
+        mqtt, kafka, nifi, flink = self._servers
+        parts = (
+            mosquitto_part(self._home, self._cache, mqtt, self.settings),
+            kafka_part(self._home, self._store, kafka, self.settings),
+            nifi_part(
+                home=self._home,
+                cache=self._cache,
+                store=self._store,
+                nifi=nifi,
+                settings=self.settings,
+                processes=self.processes,
+                extensions=self._extensions,
+            ),
+            *flink_parts(self._home, self._cache, self._store, flink, self.settings),
+        )
+        return [part for part in parts if part.name in names]
+
+    def _setup(self, parts: list[Part]) -> None:
+        names = {part.name for part in parts}
+        if names - {"mosquitto"}:
+            java_home(self.settings)
+        needed = {name for part in parts for name in part.artifacts}
+        with _alone(self._cache / "setup.lock"):
+            if "mosquitto" in names and not find_mosquitto(self._cache):
+                install_mosquitto(self._cache)
+            self._store.fetch(artifact for artifact in read_lock() if artifact.part in needed)
+            if "nifi" in names:
+                nifi_program(self._cache, self._store)
+            if "jobmanager" in names:
+                flink_library(self._cache, self._store)
+
+    def _wait_until_healthy(self, parts: list[Part], started: Collection[str]) -> None:
+        began = time.monotonic()
+        waiting = list(parts)
+        while waiting:
+            for part in list(waiting):
+                if self.processes.find(part.name) is None:
+                    raise StreamproofError(f"{part.name} ended while it started; {self.last_words(part.name)}")
+                if _is_healthy(part):
+                    waiting.remove(part)
+                    how = f"is up after {time.monotonic() - began:.0f} s" if part.name in started else "runs already"
+                    console.print(f"{part.name} {how}")
+            if waiting and time.monotonic() - began > self.settings.start_timeout:
+                raise StreamproofError(
+                    f"{waiting[0].name} is not healthy after {self.settings.start_timeout} s "
+                    f"(STREAMPROOF_STACK_START_TIMEOUT); {self.last_words(waiting[0].name)}"
+                )
+            time.sleep(_POLL)
+
+    def _stop(self, parts: list[Part]) -> None:
+        for part in sorted(parts, key=lambda part: _STOP_ORDER.index(part.name)):
+            if self.processes.find(part.name):
+                console.print(f"stopping {part.name}")
+            self.processes.stop(part.name, self.settings.stop_timeout)
+            part.clear()
+
+
+@contextlib.contextmanager
+def _alone(lock: Path) -> Iterator[None]:
+    """Let only one process at a time, and one thread of it, work in the folder of a lock file."""
+    lock.parent.mkdir(parents=True, exist_ok=True)
+    with lock.open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            console.print(f"waiting for another streamproof command that works in {lock.parent}", soft_wrap=True)
+            fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def _is_healthy(part: Part) -> bool:
+    try:
+        return part.healthy()
+    except Exception:  # whatever a server that is not ready does to its client means: not healthy
+        return False

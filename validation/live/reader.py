@@ -1,0 +1,331 @@
+"""The reading of a run in the background: one thread, one set of Kafka consumers, one picture for all browsers.
+
+What is kept in memory does not grow with the rows beyond a byte each (their sequence numbers). The windows lie in a
+database on disk. The run's past comes first, since every topic is read from where the run began.
+"""
+
+import threading
+import time
+from collections import Counter
+from contextlib import ExitStack
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import cast
+
+import duckdb
+import msgspec
+import numpy as np
+from confluent_kafka import Message
+
+from streamproof.core.run import RowCounts, Run, load_run, manifest_path
+from streamproof.core.settings import HomeSettings, KafkaSettings
+from validation.comparison import WindowCounts, WindowExample
+from validation.delivery import CategoryRows
+from validation.jobs import Job
+from validation.kafka_records import RunDecoder, RunRecords, TopicReader
+from validation.live.dead_letters import DeadLetters, Letter, LetterBox
+from validation.live.live_verdict import LiveVerdict
+from validation.live.rows_by_seq import DEAD, IN_KAFKA, RowsBySeq
+from validation.live.window_rows import FileRow, rows_of_window
+from validation.verdict import JudgedWindows, doubts, open_database
+
+RATE_SECONDS = 300
+"""How far back the rows a second are kept."""
+
+_LOOP_SECONDS = 0.5
+_QUIET_SECONDS = 5.0
+_RETRY_SECONDS = 2.0
+_MEMORY = "512MB"
+
+
+@dataclass(frozen=True)
+class Picture:
+    """What is known at a moment.
+
+    Attributes:
+        run: the run's manifest; None while there is none.
+        problem: why nothing can be read at present; None while it can.
+        is_behind: whether the past is still being read.
+        is_quiet: whether the run has ended, nothing more comes, and all that came is judged.
+        written_at: when the manifest was written last, seconds since the epoch.
+        rows: each category's counts; a row's way up to Kafka.
+        rates: rows that came into Kafka in each second, by seconds since the epoch.
+        event_time: the greatest event time of a row in Kafka, milliseconds since the epoch; 0 for none.
+        job: the job whose windows are judged.
+        windows: how many are right, wrong, missing or extra so far; while the run goes on, missing are those overdue.
+        windows_read: windows in Kafka, of all jobs of the run; it grows with whatever comes.
+        is_judging: whether there is a truth to compare with.
+        no_truth: why the windows cannot be compared; None while they can.
+        hidden: where records in Kafka cannot be read yet, and why; None where nothing is missing because of it.
+        reasons: what speaks against the run at its end.
+        not_right: the earliest windows that are not right.
+        dead_letters: the newest, and how many.
+
+    """
+
+    run: Run | None = None
+    problem: str | None = "nothing was read yet"
+    is_behind: bool = False
+    is_quiet: bool = False
+    written_at: float = 0
+    rows: dict[str, CategoryRows] = field(default_factory=dict)
+    rates: dict[int, int] = field(default_factory=dict)
+    event_time: int = 0
+    job: Job | None = None
+    windows: WindowCounts = field(default_factory=WindowCounts)
+    windows_read: int = 0
+    is_judging: bool = False
+    no_truth: str | None = None
+    hidden: str | None = None
+    reasons: list[str] = field(default_factory=list)
+    not_right: list[WindowExample] = field(default_factory=list)
+    dead_letters: DeadLetters = field(default_factory=DeadLetters)
+
+    @property
+    def overdue(self) -> int:
+        """How many windows are not there before the end though later ones of the job are."""
+        return 0 if self.is_quiet else self.windows.missing
+
+    @property
+    def windows_not_right(self) -> int:
+        """How many windows are wrong, should not be there, or are missing at the end."""
+        return self.windows.wrong + self.windows.missing - self.overdue + self.windows.extra
+
+
+class _Row(msgspec.Struct):
+    run: str
+    category: str
+    seq: int
+    event_time: int
+
+
+class Reader:
+    """Reads a run until it is stopped; by itself it goes on when servers or a newer run come.
+
+    Args:
+        run: the run's id; None follows the newest one.
+        home: where the runs' manifests are.
+        kafka: where their rows and windows are.
+
+    """
+
+    def __init__(self, run: str | None, home: HomeSettings, kafka: KafkaSettings) -> None:
+        self._wanted, self._home, self._kafka = run, home, kafka
+        self._stopped = threading.Event()
+        self._thread = threading.Thread(target=self._follow, name="reader", daemon=True)
+        self._reading: _Reading | None = None
+        self.picture = Picture()
+
+    def start(self) -> None:
+        """Begin to read."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End, and leave Kafka."""
+        self._stopped.set()
+        self._thread.join(30)
+
+    def database(self) -> duckdb.DuckDBPyConnection | None:
+        """Return a connection of the caller's own to the tables of the validation; None while nothing is read."""
+        reading = self._reading
+        return reading.db.cursor() if reading else None
+
+    def rows_of(self, window: WindowExample, bounds: tuple[int, int]) -> list[FileRow]:
+        """Return the rows of a window from the run's files; ``bounds`` are its start and end in milliseconds."""
+        db, run = self.database(), self.picture.run
+        return rows_of_window(db, run, window.category, window.key, bounds) if db and run else []
+
+    def _follow(self) -> None:
+        while not self._stopped.is_set():
+            try:
+                run = self._chosen()
+                if run is None:
+                    self.picture = Picture(problem="There is no run yet")
+                    self._stopped.wait(_RETRY_SECONDS)
+                    continue
+                self.picture = Picture(run=load_run(run, self._home), problem=None, is_behind=True)
+                with _Reading(run, self._home, self._kafka) as self._reading:
+                    looked = time.monotonic()
+                    while not self._stopped.is_set():
+                        self.picture = self._reading.step()
+                        if time.monotonic() - looked > _RETRY_SECONDS:
+                            looked = time.monotonic()
+                            if self._chosen() != run:
+                                break
+            except Exception as error:  # whatever it is: the page says it, and the reading begins anew
+                self.picture = replace(self.picture, problem=str(error))
+                self._stopped.wait(_RETRY_SECONDS)
+            finally:
+                self._reading = None
+
+    def _chosen(self) -> str | None:
+        return self._wanted or newest_run(self._home)
+
+
+def newest_run(home: HomeSettings) -> str | None:
+    """Return the id of the run that began last, or None where there is none."""
+    created = {path.parent.name: _created(path) for path in home.runs.glob("*/manifest.json")}
+    return max(created, key=lambda run: created[run], default=None)
+
+
+def _created(manifest: Path) -> str:
+    try:
+        return msgspec.json.decode(manifest.read_bytes(), type=_Created).created
+    except (OSError, msgspec.DecodeError):
+        return ""
+
+
+class _Created(msgspec.Struct):
+    created: str
+
+
+class _Reading:
+    """One run, read from its beginning."""
+
+    def __init__(self, run: str, home: HomeSettings, kafka: KafkaSettings) -> None:
+        self._home = home
+        self._run = load_run(run, home)
+        with ExitStack() as exits:
+            self.db = exits.enter_context(open_database(home.runs / run, _MEMORY))
+            self.db.execute("SET threads = 2")
+            topics = self._run.contract.topics
+            self._rows_topic = TopicReader(topics.rows, self._run.created, kafka)
+            exits.callback(self._rows_topic.close)
+            self._dead_topic = TopicReader(topics.dead_letters, self._run.created, kafka)
+            exits.callback(self._dead_topic.close)
+            self._windows = exits.enter_context(RunRecords(self.db, self._run, kafka, only="windows"))
+            self._verdict = LiveVerdict(self.db, self._run)
+            exits.callback(self._verdict.close)
+            self._exits = exits.pop_all()
+        self._row, self._letter = RunDecoder(run, _Row), msgspec.json.Decoder(Letter)
+        self._arrived: dict[str, RowsBySeq] = {}
+        self._rates: Counter[int] = Counter()
+        self._letters = LetterBox()
+        self._event_time = 0
+        self._hidden: str | None = None
+        self._heard = self._asked = time.monotonic()
+
+    def __enter__(self) -> "_Reading":
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._exits.close()
+
+    def step(self) -> Picture:
+        """Read for a moment, judge, and return the picture."""
+        run = load_run(self._run.run, self._home)  # first: what it says is confirmed is in Kafka when that is read
+        came, is_behind = self._read()
+        if came:
+            self._heard = time.monotonic()
+        written_at = manifest_path(run.run, self._home).stat().st_mtime
+        is_over = run.state != "running" and time.monotonic() - self._heard > _QUIET_SECONDS
+        self._verdict.step(run, is_over=is_over, all_read=self._windows.is_at_end)
+        is_quiet = is_over and not self._verdict.is_computing
+        rows = self._count_rows(run)
+        windows = self._verdict.counts()
+        has_no_windows = run.state != "running" and self._verdict.job is None
+        self._explain(is_something_missing=windows.missing > 0 or has_no_windows)
+        unreadable = self._row.unreadable + self._windows.unreadable
+        judged = JudgedWindows(**windows.model_dump())
+        return Picture(
+            run=run,
+            problem=None,
+            is_behind=is_behind,
+            is_quiet=is_quiet,
+            written_at=written_at,
+            rows=rows,
+            rates=dict(self._rates),
+            event_time=self._event_time,
+            job=self._verdict.job,
+            windows=windows,
+            windows_read=self._windows_read(),
+            is_judging=self._verdict.is_ready,
+            no_truth=self._verdict.problem,
+            hidden=self._hidden,
+            reasons=doubts(run, rows, judged, unreadable) if self._verdict.files is not None else [],
+            not_right=self._verdict.not_right,
+            dead_letters=self._letters.content(),
+        )
+
+    def _read(self) -> tuple[bool, bool]:
+        """Read what came of all topics; return whether anything did, and whether more is waiting."""
+        came = False
+        deadline = time.monotonic() + _LOOP_SECONDS
+        while time.monotonic() < deadline:
+            messages = self._rows_topic.poll(0.05)
+            came |= self._add_rows(messages)
+            if not messages:
+                break
+        came |= self._add_letters(self._dead_topic.poll(0.05))
+        before = self._windows_read()
+        while self._windows.poll(0.4) and time.monotonic() < deadline + _LOOP_SECONDS:
+            pass
+        came |= self._windows_read() > before
+        return came, time.monotonic() >= deadline + _LOOP_SECONDS
+
+    def _explain(self, *, is_something_missing: bool) -> None:
+        """Ask Kafka every few seconds whether what is missing lies behind an open transaction."""
+        if not is_something_missing:
+            self._hidden = None
+        elif time.monotonic() - self._asked > _RETRY_SECONDS and self._windows.is_at_end():
+            self._hidden, self._asked = self._windows.why_hidden(), time.monotonic()
+
+    def _windows_read(self) -> int:
+        found = self.db.execute("SELECT count(*) FROM main.kafka_windows").fetchone()
+        return cast("tuple[int]", found)[0]
+
+    def _add_rows(self, messages: list[Message]) -> bool:
+        seqs: dict[str, list[int]] = {}
+        seconds: list[int] = []
+        for message, row in zip(messages, self._row.decode(messages), strict=True):
+            if row and row.run == self._run.run and row.seq >= 1:
+                self._event_time = max(self._event_time, row.event_time)
+                seqs.setdefault(row.category, []).append(row.seq)
+                seconds.append(message.timestamp()[1] // 1000)
+        for category, found in seqs.items():
+            self._of(category).add(np.array(found, np.int64), IN_KAFKA)
+        self._rates.update(seconds)
+        if self._rates:
+            oldest = max(self._rates) - RATE_SECONDS
+            for second in [s for s in self._rates if s < oldest]:
+                del self._rates[second]
+        return bool(seqs)
+
+    def _add_letters(self, messages: list[Message]) -> bool:
+        came = False
+        for message in messages:
+            try:
+                letter = self._letter.decode(message.value() or b"")
+            except msgspec.DecodeError:
+                continue
+            if letter.run not in {None, self._run.run}:
+                continue
+            came = True
+            letter.place = f"{message.partition()}/{message.offset()}"
+            self._letters.add(letter)
+            if letter.run is None or letter.category is None:
+                continue
+            if letter.seq is None:
+                self._of(letter.category).add_dead_without_seq(1)
+            else:
+                self._of(letter.category).add(np.array([letter.seq], np.int64), DEAD)
+        return came
+
+    def _of(self, category: str) -> RowsBySeq:
+        return self._arrived.setdefault(category, RowsBySeq())
+
+    def _count_rows(self, run: Run) -> dict[str, CategoryRows]:
+        rows = self._counted(run, at_end=True)
+        if any(category.lost for category in rows.values()):
+            # Only whoever has read all that Kafka has can say that a row is not there.
+            at_end = self._rows_topic.is_at_end() and self._dead_topic.is_at_end()
+            return rows if at_end else self._counted(run, at_end=False)
+        return rows
+
+    def _counted(self, run: Run, *, at_end: bool) -> dict[str, CategoryRows]:
+        files, counted = self._verdict.files or {}, {}
+        for category in [*run.rows, *sorted(set(self._arrived) - set(run.rows))]:
+            manifest = run.rows.get(category, RowCounts())
+            forgotten = manifest.confirmed_to if run.state == "running" else manifest.sent
+            counted[category] = self._of(category).count(manifest, files.get(category), forgotten if at_end else 0)
+        return counted
