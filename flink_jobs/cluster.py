@@ -1,6 +1,6 @@
 """A Flink cluster by its REST interface: its jobs, their late rows, cancelling, savepoints."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -9,13 +9,14 @@ from typing import Any, Literal
 import httpx
 from tenacity import RetryError, Retrying, retry_if_result, stop_after_delay, wait_fixed
 
-from flink_jobs.records import find_record, load_records, newest_id
+from flink_jobs.records import JobRecord, find_record, load_records, newest_id
 from streamproof.core.errors import StreamproofError, UsageError
 from streamproof.core.settings import FlinkSettings
 
 ENDED = {"FINISHED", "CANCELED", "FAILED"}
 _POLL_S = 0.2
 _COMMIT_S = 15.0
+_FINISH_S = 60.0
 _CHECKPOINTS = "execution.checkpointing.dir"
 
 
@@ -69,10 +70,15 @@ class Cluster:
         return f"http://{self.address}/#/job/running/{newest_id(job)}/overview"
 
     def list(self) -> list[Job]:
-        """Return the jobs that the cluster remembers, the newest first."""
-        jobs = self._get("/jobs/overview")["jobs"]
-        labels = {flink_id: record.label for record in load_records() for flink_id in record.flink_ids}
-        return [self._describe(j, labels.get(j["jid"], j["jid"])) for j in sorted(jobs, key=lambda j: -j["start-time"])]
+        """Return the jobs that the cluster remembers, the newest first, then finished ones that it has forgotten."""
+        jobs, records = self._get("/jobs/overview")["jobs"], load_records()
+        labels = {flink_id: record.label for record in records for flink_id in record.flink_ids}
+        known = {j["jid"] for j in jobs}
+        forgotten = (r for r in reversed(records) if r.finished_at and r.jobmanager == self.address)
+        return [
+            *(self._describe(j, labels.get(j["jid"], j["jid"])) for j in sorted(jobs, key=lambda j: -j["start-time"])),
+            *(_describe_finished(r) for r in forgotten if r.flink_ids[-1] not in known),
+        ]
 
     def states(self) -> dict[str, str]:
         """Return Flink's word for the state of each job that the cluster remembers, by Flink's id."""
@@ -100,7 +106,10 @@ class Cluster:
         return str(self._get(f"/jobs/{newest_id(job)}/status")["status"])
 
     def late_rows(self, job: str) -> int:
-        """Return the rows that a running job dropped as late, in all its operators, since its last (re)start."""
+        """Return the rows that a job dropped as late, in all its operators, since its last (re)start."""
+        record = find_record(job)
+        if record and record.late_rows is not None:  # Flink forgets the counts of a job that has ended
+            return record.late_rows
         return sum(self._counters(job, "numLateRecordsDropped").values())
 
     def unreadable(self, job: str) -> int:
@@ -118,11 +127,25 @@ class Cluster:
         values = self._get(f"/jobs/{newest_id(job)}/metrics?get=numRestarts")
         return sum(int(metric["value"]) for metric in values)
 
+    def attempts(self, job: str) -> int:
+        """Return how often the tasks of a job were started again, in all; it grows with each restart.
+
+        Flink's answer is up to three seconds old (web.refresh-interval), but for a job that has ended.
+        """
+        return sum(task["attempt"] for vertex in self._vertices(job) for task in vertex["subtasks"])
+
+    def low_watermark(self, job: str) -> int | None:
+        """Return the least watermark that the tasks of a job have received, ms since the epoch; None without any."""
+        found = [
+            int(metric["value"])
+            for vertex in self._get(f"/jobs/{newest_id(job)}")["vertices"]
+            for metric in self._get(f"/jobs/{newest_id(job)}/vertices/{vertex['id']}/watermarks")
+        ]
+        return min(found, default=None)
+
     def taskmanagers(self, job: str) -> set[str]:
         """Return the ids of the TaskManagers that a job's tasks run on."""
-        path = f"/jobs/{newest_id(job)}"
-        vertices = [self._get(f"{path}/vertices/{vertex['id']}") for vertex in self._get(path)["vertices"]]
-        return {task["taskmanager-id"] for vertex in vertices for task in vertex["subtasks"]}
+        return {task["taskmanager-id"] for vertex in self._vertices(job) for task in vertex["subtasks"]}
 
     def wait_until_running(self, job: str, timeout_s: float = 120) -> None:
         """Wait until all tasks of a job run.
@@ -148,7 +171,9 @@ class Cluster:
         It commits the windows that it has written, if it can: a transaction left open would hide all later windows of
         the topic from ``read_committed`` readers, for up to 15 minutes.
         """
-        job = newest_id(job)
+        record, job = find_record(job), newest_id(job)
+        if record and record.finished_at:
+            return
         _mark(job, "cancelled")
         if self.state(job) == "RUNNING":
             with suppress(StreamproofError):
@@ -159,6 +184,29 @@ class Cluster:
         if not self._poll(lambda: self.state(job) in ENDED, timeout_s):
             raise StreamproofError(f"the job {job} does not end: it is {self.state(job)} (see {self.page(job)})")
 
+    def finish(self, record: JobRecord, attempts: int) -> bool:
+        """End a job that has done its work, with what it has written committed; its state is then FINISHED.
+
+        Args:
+            record: the job, which is remembered as finished.
+            attempts: the ``attempts`` of which that is known. If it was restarted meanwhile it is left as one that was
+                lost, to be submitted again from the savepoint that it ended with, and this returns False.
+
+        """
+        flink_id, late_rows = record.flink_ids[-1], self.late_rows(record.label)
+        self._stop(flink_id, _FINISH_S, record.last_savepoints)
+
+        def has_ended() -> bool:
+            return self._get(f"/jobs/{flink_id}")["state"] in ENDED
+
+        if not self._poll(has_ended, _FINISH_S):
+            raise StreamproofError(f"the job {record.label} does not end (see {self.page(record.label)})")
+        if self.attempts(flink_id) != attempts:
+            return False
+        now = datetime.now(UTC)
+        record.model_copy(update={"state": "finished", "finished_at": now, "late_rows": late_rows}).save()
+        return True
+
     def savepoint(self, job: str, *, stop: bool = False, timeout_s: float = 120) -> str:
         """Write a savepoint, or stop the job with one, and return the savepoint's path as the cluster sees it."""
         job = newest_id(job)
@@ -168,10 +216,12 @@ class Cluster:
             return path
         return self._savepoint(job, "savepoints", {"cancel-job": False}, timeout_s)
 
-    def _stop(self, job: str, timeout_s: float) -> str:
-        return self._savepoint(job, "stop", {"drain": False}, timeout_s)
+    def _stop(self, job: str, timeout_s: float, folder: str = "") -> str:
+        return self._savepoint(
+            job, "stop", {"drain": False} | ({"targetDirectory": folder} if folder else {}), timeout_s
+        )
 
-    def _savepoint(self, job: str, path: str, body: dict[str, bool], timeout_s: float) -> str:
+    def _savepoint(self, job: str, path: str, body: Mapping[str, bool | str], timeout_s: float) -> str:
         trigger = self._ask("POST", f"/jobs/{job}/{path}", job=job, json=body)["request-id"]
         done: dict[str, Any] = {}
 
@@ -188,6 +238,10 @@ class Cluster:
                 f"the savepoint of {job} failed: {_cause(done['operation']['failure-cause']['stack-trace'])}"
             )
         return str(done["operation"]["location"])
+
+    def _vertices(self, job: str) -> Sequence[Mapping[str, Any]]:
+        path = f"/jobs/{newest_id(job)}"
+        return [self._get(f"{path}/vertices/{vertex['id']}") for vertex in self._get(path)["vertices"]]
 
     def _describe(self, job: Mapping[str, Any], label: str) -> Job:
         id_ = job["jid"]
@@ -256,6 +310,20 @@ class Cluster:
 def _mark(job: str, state: Literal["cancelled", "stopped"]) -> None:
     if record := find_record(job):
         record.model_copy(update={"state": state}).save()
+
+
+def _describe_finished(record: JobRecord) -> Job:
+    return Job(
+        id=record.flink_ids[-1],
+        label=record.label,
+        name=record.name,
+        state="FINISHED",
+        since=record.finished_at or datetime.now(UTC),
+        late_rows=record.late_rows or 0,
+        unreadable=0,
+        restarts=0,
+        last_checkpoint=None,
+    )
 
 
 def _said(answer: httpx.Response) -> str:

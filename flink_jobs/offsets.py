@@ -58,6 +58,27 @@ def read_offsets(record: JobRecord, kafka: KafkaSettings) -> dict[int, tuple[int
     return {partition: (start, max(start, read.get(partition, 0))) for partition, start in record.offsets.items()}
 
 
+def end_offsets(record: JobRecord, kafka: KafkaSettings) -> dict[int, int]:
+    """Return the offset behind the last record of each partition of the rows topic that a job reads.
+
+    Raises:
+        StreamproofError: Kafka cannot be reached or refuses.
+
+    """
+    asker = Consumer({"bootstrap.servers": kafka.servers, "group.id": "streamproof-ends", "log_level": 0})
+    try:
+        return {
+            partition: asker.get_watermark_offsets(
+                TopicPartition(record.contract.topics.rows, partition), timeout=_TIMEOUT_S
+            )[1]
+            for partition in record.offsets
+        }
+    except KafkaException as error:
+        raise StreamproofError(f"Kafka at {kafka.servers}: {error.args[0].str()}") from error
+    finally:
+        asker.close()
+
+
 def _is_of_a_new_topic(error: BaseException) -> bool:
     return isinstance(error, KafkaException) and error.args[0].code() in _NEW_TOPIC
 

@@ -8,6 +8,7 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from datetime import datetime
 from operator import itemgetter
 from pathlib import Path
 from typing import Literal
@@ -66,7 +67,10 @@ class JobRecord(BaseModel):
         checkpoints: the folder of its cluster's checkpoints, as the cluster sees it.
         jobmanager: the cluster that it was last submitted to, as ``host:port``.
         flink_ids: the id of each of its submissions, the newest last.
-        state: what was last asked for. A ``running`` job that its JobManager does not know has been lost.
+        state: what was last asked for, or ``finished``: its run has ended, and so has it. A ``running`` job that its
+            JobManager does not know has been lost.
+        finished_at: when it was found to have finished.
+        late_rows: of a finished job, the rows that it dropped as late since its last restart.
 
     """
 
@@ -78,7 +82,20 @@ class JobRecord(BaseModel):
     checkpoints: str
     jobmanager: str
     flink_ids: list[str]
-    state: Literal["running", "cancelled", "stopped"] = "running"
+    state: Literal["running", "cancelled", "stopped", "finished"] = "running"
+    finished_at: datetime | None = None
+    late_rows: int | None = None
+
+    @property
+    def name(self) -> str:
+        """What it is called at Flink: job, stream, window and what it follows."""
+        followed = f"run {self.options.run}" if self.options.run else "live"
+        return f"{self.job} {self.contract.name} {self.options.window} {followed}"
+
+    @property
+    def last_savepoints(self) -> str:
+        """The folder of the savepoints with which a job ends, as the cluster sees it; empty where it has none."""
+        return f"{self.checkpoints.rstrip('/')}/last" if self.checkpoints else ""
 
     def save(self) -> None:
         """Write the record; a reader sees the old one or the new one, never a half."""
@@ -124,6 +141,16 @@ def wanted_records(jobmanager: str) -> list[JobRecord]:
     return [record for record in load_records() if record.state == "running" and record.jobmanager == jobmanager]
 
 
+def followers() -> list[JobRecord]:
+    """Return the jobs of any cluster that are to run for as long as the run that they follow.
+
+    Raises:
+        StreamproofError: a record is damaged.
+
+    """
+    return [record for record in load_records() if record.state == "running" and record.options.run]
+
+
 def find_record(job: str) -> JobRecord | None:
     """Return the record of a job by its label or one of its Flink ids."""
     return next((r for r in load_records() if job == r.label or job in r.flink_ids), None)
@@ -166,7 +193,7 @@ def writer_of(savepoint: str) -> JobRecord:
 
 
 def newest_checkpoint(record: JobRecord) -> str | None:
-    """Return where a job can go on: its newest complete checkpoint, or else what it was itself begun from.
+    """Return where a job can go on: its newest complete checkpoint or last savepoint, or what it was itself begun from.
 
     None says that it began at its first offsets and has committed nothing since.
 
@@ -180,10 +207,11 @@ def newest_checkpoint(record: JobRecord) -> str | None:
             f"the checkpoints of job {record.label} lie in {record.checkpoints or 'no folder'}, which this machine "
             f"does not see: name the newest of {record.flink_ids[-1]} yourself (submit … --from-savepoint PATH)"
         )
+    flink_id = record.flink_ids[-1]
     # Flink writes _metadata last, under another name until it is whole.
-    complete = [p.parent for p in (folder / record.flink_ids[-1]).glob("chk-*/_metadata")]
-    newest = max(complete, key=lambda p: int(p.name.removeprefix("chk-")), default=None)
-    return newest.as_uri() if newest else record.options.savepoint
+    complete = [*folder.glob(f"{flink_id}/chk-*/_metadata"), *folder.glob(f"last/savepoint-{flink_id[:6]}-*/_metadata")]
+    newest = max(complete, key=lambda metadata: metadata.stat().st_mtime_ns, default=None)
+    return newest.parent.as_uri() if newest else record.options.savepoint
 
 
 def is_outdated(savepoint: str, record: JobRecord) -> bool:

@@ -89,7 +89,7 @@ def _submit(job: str, options: JobOptions, flink: FlinkSettings, kafka: KafkaSet
 
 
 def resubmit(label: str, flink: FlinkSettings | None = None, kafka: KafkaSettings | None = None) -> Submitted:
-    """Submit a job again that its JobManager has lost, and return as soon as all its tasks run.
+    """Submit a job again that its JobManager has lost, or that ended too early; return as soon as all its tasks run.
 
     It goes on from its newest checkpoint, or begins anew where it never completed one. Label and transactional ids
     stay, so its windows are still written exactly once.
@@ -106,7 +106,7 @@ def resubmit(label: str, flink: FlinkSettings | None = None, kafka: KafkaSetting
             raise UsageError(f"the job {label} {what}: submit it anew")
         flink, kafka = flink or FlinkSettings(jobmanager=record.jobmanager), kafka or KafkaSettings()
         cluster = Cluster(flink)
-        _check_is_not_there(record, cluster, {"FAILED"})
+        _check_is_not_there(record, cluster, {"FAILED", "FINISHED"})
         options = replace(record.options, savepoint=newest_checkpoint(record))
         _check_slots(cluster, options.parallelism, _SLOTS_TIMEOUT_S)
         return _launch(record, options, flink, kafka)
@@ -157,7 +157,6 @@ def _check_slots(cluster: Cluster, parallelism: int, timeout_s: float = 0) -> No
 def _launch(record: JobRecord, options: JobOptions, flink: FlinkSettings, kafka: KafkaSettings) -> Submitted:
     flink_id = uuid.uuid4().hex if record.flink_ids else record.label
     contract = record.contract
-    name = f"{record.job} {contract.name} {options.window} {f'run {options.run}' if options.run else 'live'}"
     source = {
         "scan.startup.mode": "specific-offsets",
         "scan.startup.specific-offsets": ";".join(f"partition:{p},offset:{o}" for p, o in record.offsets.items()),
@@ -187,7 +186,7 @@ def _launch(record: JobRecord, options: JobOptions, flink: FlinkSettings, kafka:
     )
     launched.save()  # before the job runs: if this process is killed, the job is known all the same
     try:
-        run_statements(statements, _configuration(options, flink, name, flink_id))
+        run_statements(statements, _configuration(options, flink, launched.name, flink_id))
         cluster.wait_until_running(flink_id)
     except BaseException as error:
         _take_back(cluster, flink_id, interrupted=not isinstance(error, Exception))
@@ -196,7 +195,7 @@ def _launch(record: JobRecord, options: JobOptions, flink: FlinkSettings, kafka:
         else:
             launched.remove()
         raise
-    return Submitted(record.label, name, cluster.page(flink_id), flink_id)
+    return Submitted(record.label, launched.name, cluster.page(flink_id), flink_id)
 
 
 def _take_back(cluster: Cluster, flink_id: str, *, interrupted: bool) -> None:

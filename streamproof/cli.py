@@ -1,7 +1,8 @@
 """The ``streamproof`` command: every stage's commands, and those that need several stages."""
 
+from functools import wraps
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -16,10 +17,10 @@ import validation.cli
 from nifi_templates.extensions import install_extensions
 from streamproof.chain.ask_servers import questions
 from streamproof.chain.ask_stages import STAGES
-from streamproof.chain.end_marks import mark_ends_again
+from streamproof.chain.ended_runs import EndedRuns
 from streamproof.chain.late_rows import late_rows
 from streamproof.chain.lost_jobs import resubmit_lost_jobs
-from streamproof.chain.start_servers import extensions_folder, start_servers
+from streamproof.chain.start_servers import extensions_folder, look_after, start_servers
 from streamproof.core.command import console, new_app
 from streamproof.core.settings import HomeSettings, KafkaSettings
 from streamproof.demo import run_demo
@@ -55,7 +56,16 @@ flow.command("status")(nifi_templates.cli.flow_status)
 flow.command("test")(nifi_templates.cli.flow_test)
 flow.command("remove")(nifi_templates.cli.flow_remove)
 app.add_typer(flow, name="flow")
-app.command()(flink_jobs.cli.submit)
+
+
+@app.command()
+@wraps(flink_jobs.cli.submit)
+def submit(**options: Any) -> None:  # noqa: ANN401, D103 - they are those of the stage
+    flink_jobs.cli.submit(**options)
+    if options["run"]:
+        look_after(Stack.from_environment())
+
+
 app.command("list")(flink_jobs.cli.list_jobs)
 app.command()(flink_jobs.cli.cancel)
 app.command()(flink_jobs.cli.savepoint)
@@ -65,11 +75,11 @@ app.command()(flink_jobs.cli.savepoint)
 def resubmit() -> None:
     """Submit the jobs again that a JobManager that was started anew does not know, from their newest checkpoints.
 
-    Jobs that Flink itself has restarted get the end marks of their runs once more, which closes their last windows.
+    Jobs whose run has ended are looked after once more: their last windows are closed, and then they end as well.
     """
     are_all_back = resubmit_lost_jobs()
-    for run in mark_ends_again({}):
-        console.print(f"the end of the run {run} is marked again", markup=False)
+    for line in EndedRuns().look():
+        console.print(line, markup=False, soft_wrap=True)
     if not are_all_back:
         raise typer.Exit(1)
 

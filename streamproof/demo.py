@@ -82,8 +82,6 @@ def run_demo(files: Sequence[str], extensions: Path) -> None:
         if not verdict.proven:
             raise StreamproofError(f"run {run} is not proven")
         on_failure.pop_all()
-    # A job that follows a finished run has nothing more to do, and would keep its slots.
-    Cluster().cancel(job.job)
     nifi = NifiSettings().api_endpoint.removesuffix("-api")
     console.print(
         f"\nNiFi's canvas   {nifi}/\n"

@@ -3,10 +3,8 @@
 import socket
 from urllib.parse import urlsplit
 
-from confluent_kafka import Consumer, KafkaException, TopicPartition
-
 from flink_jobs.cluster import Cluster
-from flink_jobs.offsets import read_offsets
+from flink_jobs.offsets import end_offsets, read_offsets
 from flink_jobs.records import JobRecord, reader_of
 from nifi_templates.deployment import received_rows, status
 from streamproof.chain.health import Answer, AskPart, Questions
@@ -87,7 +85,7 @@ def _job(cluster: Cluster, run: Run | None) -> Answer:
     state = states.get(flink_id, "not known to the JobManager")
     try:
         behind = ("records behind", f"{_behind(record):,}")
-    except (StreamproofError, KafkaException):  # Kafka's own part tells
+    except StreamproofError:  # Kafka's own part tells
         behind = ("records behind", "unknown")
     if state != "RUNNING":
         has_done_its_work = record.state != "running" and run.state != "running"
@@ -100,12 +98,6 @@ def _job(cluster: Cluster, run: Run | None) -> Answer:
 
 def _behind(record: JobRecord) -> int:
     """Return how many records of the rows topic a job had not read at its last checkpoint."""
-    kafka, topic = KafkaSettings(), record.contract.topics.rows
-    read = read_offsets(record, kafka)
-    everything = Consumer({"bootstrap.servers": kafka.servers, "group.id": "streamproof-health", "log_level": 0})
-    try:
-        places = [TopicPartition(topic, partition) for partition in record.offsets]
-        ends = {p.partition: everything.get_watermark_offsets(p, timeout=_TIMEOUT_S)[1] for p in places}
-    finally:
-        everything.close()
+    kafka = KafkaSettings()
+    read, ends = read_offsets(record, kafka), end_offsets(record, kafka)
     return sum(max(0, end - read[partition][1]) for partition, end in ends.items())

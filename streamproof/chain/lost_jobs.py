@@ -1,4 +1,4 @@
-"""Jobs that ran when the cluster ended: a JobManager that starts anew does not know them."""
+"""Jobs that ran when the cluster ended, which a JobManager that starts anew does not know, or that ended too early."""
 
 from flink_jobs.cluster import Cluster
 from flink_jobs.records import JobRecord, wanted_records
@@ -33,4 +33,4 @@ def resubmit_lost_jobs() -> bool:
 def _lost_jobs() -> list[JobRecord]:
     flink = FlinkSettings()
     known = Cluster(flink).states()
-    return [record for record in wanted_records(flink.jobmanager) if record.flink_ids[-1] not in known]
+    return [r for r in wanted_records(flink.jobmanager) if known.get(r.flink_ids[-1], "FINISHED") == "FINISHED"]

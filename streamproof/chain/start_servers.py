@@ -22,5 +22,11 @@ def start_servers(stack: Stack, extensions: Path) -> None:
 
     """
     install_extensions(extensions)
-    stack.up(extensions=extensions, supervisor=[sys.executable, "-m", "streamproof.chain.supervise"])
+    stack.up(extensions=extensions)
+    look_after(stack)
     resubmit_lost_jobs()
+
+
+def look_after(stack: Stack) -> None:
+    """Leave a process running that starts again what ends by itself, and ends the jobs of ended runs."""
+    stack.supervise([sys.executable, "-m", "streamproof.chain.supervise"])

@@ -1,31 +1,35 @@
-"""``python -m streamproof.supervise``, which `up` leaves running: servers are started again, and their jobs go on."""
+"""``python -m streamproof.chain.supervise``: servers are started again, their jobs go on, and end with their runs.
+
+`up` leaves it running, and so does `submit --run` where nobody does that work yet, as on a cluster of one's own. Then
+it ends with the last job that follows a run.
+"""
 
 import sys
 import threading
 
-from streamproof.chain.end_marks import Restarts, mark_ends_again
-from streamproof.core.errors import StreamproofError
-from streamproof.stack.servers import Stack
+from flink_jobs.records import followers
+from streamproof.chain.ended_runs import EndedRuns
+from streamproof.stack.servers import PARTS, Stack
 from streamproof.stack.supervisor import Supervisor, say, set_by_sigterm
 
 _LOOK = 3.0  # seconds
 
 
-def _close_windows(stop: threading.Event) -> None:
-    """Mark the ends of runs again whose jobs Flink has restarted, whatever it was that made it do so."""
-    known: Restarts = {}
+def look_after_jobs(stack: Stack, stop: threading.Event) -> None:
+    """Every few seconds until ``stop`` is set, which this does when neither a server nor a job needs it any more."""
+    runs = EndedRuns()
     while not stop.wait(_LOOK):
         try:
-            for run in mark_ends_again(known):
-                say(f"Flink restarted the job of the run {run}: its end is marked again")
-        except StreamproofError:
-            continue  # JobManager or Kafka is away: their part's own lines tell
+            for line in runs.look():
+                say(line)
+            if not followers() and not any(stack.processes.record(part) for part in PARTS):
+                stop.set()
         except Exception as error:  # else windows would stay open, and nobody would know why
-            say(f"the ends of runs could not be marked again, which is tried once more: {error!r}")
+            say(f"the jobs of ended runs could not be looked after, which is tried once more: {error!r}")
 
 
 if __name__ == "__main__":
-    ended = set_by_sigterm()
-    threading.Thread(target=_close_windows, args=(ended,), daemon=True).start()
+    ended, servers = set_by_sigterm(), Stack.from_environment()
+    threading.Thread(target=look_after_jobs, args=(servers, ended), daemon=True).start()
     resubmit = [sys.executable, "-m", "streamproof", "resubmit"]
-    Supervisor(Stack.from_environment(), {"jobmanager": resubmit}).run(ended)
+    Supervisor(servers, {"jobmanager": resubmit}).run(ended)

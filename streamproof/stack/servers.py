@@ -90,15 +90,12 @@ class Stack:
         """
         self._setup(self._choose(parts))
 
-    def up(
-        self, extensions: Path | None = None, parts: Collection[str] = PARTS, *, supervisor: Sequence[str] = ()
-    ) -> None:
+    def up(self, extensions: Path | None = None, parts: Collection[str] = PARTS) -> None:
         """Start the parts that do not run and return when all of them are healthy.
 
         Args:
             extensions: where NiFi finds its Python processors, if not where the settings say.
             parts: the names of the parts.
-            supervisor: the command that is to look after them from then on, unless one does already.
 
         Raises:
             UsageError: an address is not on loopback, or something must be installed by hand.
@@ -126,8 +123,12 @@ class Stack:
                     console.print("stopping what was started")
                 self._stop(started)
                 raise
-            if supervisor and self.supervisor() is None:
-                self.processes.start(SUPERVISOR, Program(list(supervisor), Path.cwd()))
+
+    def supervise(self, command: Sequence[str]) -> None:
+        """Start the command that is to look after the parts and their jobs from now on, unless one does already."""
+        with _alone(self._home / "lock"):
+            if self.supervisor() is None:
+                self.processes.start(SUPERVISOR, Program(list(command), Path.cwd()))
                 console.print("the supervisor is started: what ends by itself is started again")
 
     def start_again(self, name: str) -> bool:

@@ -71,12 +71,16 @@ def test_a_savepoint_that_two_jobs_may_have_written_is_refused(record):
         writer_of("/s/savepoint-aaaaaa-12")
 
 
-def test_the_newest_checkpoint_is_the_last_complete_one_by_number(record, tmp_path):
+def test_the_newest_checkpoint_is_the_last_complete_one_or_the_savepoint_that_a_job_ended_with(record, tmp_path):
     assert newest_checkpoint(record) == record.options.savepoint
     checkpoint(tmp_path, 9)
-    newest = checkpoint(tmp_path, 10)
+    newest = checkpoint(tmp_path, 10, at=2_000)
     checkpoint(tmp_path, 11, complete=False)
     assert newest_checkpoint(record) == newest
+    last = tmp_path / "checkpoints" / "last" / f"savepoint-{SECOND[:6]}-0123456789ab"
+    last.mkdir(parents=True)
+    (last / "_metadata").touch()
+    assert newest_checkpoint(record) == last.as_uri()
 
 
 def test_checkpoints_on_another_machine_are_not_taken_for_none(record):

@@ -132,9 +132,10 @@ def test_a_command_that_a_part_needs_when_it_is_back_is_run_until_it_succeeds(ow
 
 def test_up_leaves_one_supervisor_behind_and_down_ends_it_first(own_stack):
     command = ["sleep", "600"]
-    own_stack.up(parts=("mosquitto",), supervisor=command)
+    own_stack.up(parts=("mosquitto",))
+    own_stack.supervise(command)
     first = own_stack.supervisor()
-    Stack.from_environment().up(parts=("mosquitto",), supervisor=command)
+    Stack.from_environment().supervise(command)
     assert own_stack.supervisor() == first
     own_stack.down(parts=("mosquitto",))
     assert own_stack.supervisor() == first
