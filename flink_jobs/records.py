@@ -21,6 +21,7 @@ from flink_jobs.window import Window
 from streamproof.core.contract import Contract
 from streamproof.core.errors import StreamproofError, UsageError
 from streamproof.core.measures import USUAL, Measure
+from streamproof.core.run import Run, load_run
 from streamproof.core.settings import HomeSettings
 from streamproof.core.whole_file import write_whole
 
@@ -149,6 +150,15 @@ def followers() -> list[JobRecord]:
 
     """
     return [record for record in load_records() if record.state == "running" and record.options.run]
+
+
+def ended_run(record: JobRecord) -> Run | None:
+    """Return the run that a job follows, once its end is marked; None before, and where another machine sent it."""
+    try:
+        run = load_run(record.options.run or "", HomeSettings())
+    except UsageError:
+        return None
+    return run if run.ended else None
 
 
 def find_record(job: str) -> JobRecord | None:

@@ -12,7 +12,9 @@ from flink_jobs.records import (
     JobOptions,
     JobRecord,
     alone,
+    ended_run,
     find_record,
+    followers,
     is_outdated,
     newest_checkpoint,
     writer_of,
@@ -23,7 +25,7 @@ from streamproof.core.errors import StreamproofError, UsageError
 from streamproof.core.settings import FlinkSettings, KafkaSettings
 
 _SLOTS_TIMEOUT_S = 60
-"""How long TaskManagers may take to come back to a JobManager that was started again."""
+"""How long TaskManagers may take to come back to a JobManager that was started again, and jobs to end with a run."""
 
 _ON_ITS_WAY_S = 5
 """How long an interrupted submission may take to show at the JobManager."""
@@ -61,8 +63,11 @@ def submit(
     """
     if job not in JOBS:
         raise UsageError(f"there is no job {job!r}: name one of {', '.join(sorted(JOBS))}")
+    flink = flink or FlinkSettings()
+    if any(ended_run(follower) for follower in followers()):  # they are about to end, which needs the lock
+        Cluster(flink).wait_for_slots(options.parallelism, _SLOTS_TIMEOUT_S)
     with alone():
-        return _submit(job, options, flink or FlinkSettings(), kafka or KafkaSettings())
+        return _submit(job, options, flink, kafka or KafkaSettings())
 
 
 def _submit(job: str, options: JobOptions, flink: FlinkSettings, kafka: KafkaSettings) -> Submitted:

@@ -22,11 +22,11 @@ from confluent_kafka import KafkaException, Producer
 from edge_replayer.payload import Payloads
 from flink_jobs.cluster import Cluster
 from flink_jobs.offsets import end_offsets, read_offsets
-from flink_jobs.records import JobRecord, alone, find_record, followers
-from streamproof.core.errors import StreamproofError, UsageError
+from flink_jobs.records import JobRecord, alone, ended_run, find_record, followers
+from streamproof.core.errors import StreamproofError
 from streamproof.core.message import END_SEQ
-from streamproof.core.run import Run, load_run
-from streamproof.core.settings import FlinkSettings, HomeSettings, KafkaSettings
+from streamproof.core.run import Run
+from streamproof.core.settings import FlinkSettings, KafkaSettings
 from streamproof.core.topics import partitions_of
 
 _TIMEOUT_MS = 20_000
@@ -60,7 +60,7 @@ class EndedRuns:
         done = []
         for record in followers():
             with suppress(StreamproofError):
-                if run := _ended_run(record):
+                if run := ended_run(record):
                     done += self._look_at(record, run)
         return done
 
@@ -81,14 +81,6 @@ class EndedRuns:
         if all(read[partition][1] >= end for partition, end in noted.ends.items()):
             done.append(_finish(record, attempts, cluster))
         return done
-
-
-def _ended_run(record: JobRecord) -> Run | None:
-    try:
-        run = load_run(record.options.run or "", HomeSettings())
-    except UsageError:  # it was sent from another machine
-        return None
-    return run if run.ended else None
 
 
 def _is_closed(record: JobRecord, run: Run, cluster: Cluster) -> bool:
