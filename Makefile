@@ -3,7 +3,7 @@ VENV := .venv
 PYTHON ?= python3.11
 STAMP := $(VENV)/.installed
 
-.PHONY: demo test drill setup check lock down
+.PHONY: demo test drill docs setup check lock down
 
 demo: setup
 	$(VENV)/bin/streamproof demo
@@ -14,6 +14,10 @@ test: setup check
 # The long form of the drills, about two hours; its table goes into docs/drills.md.
 drill: setup
 	$(VENV)/bin/streamproof drill all --rounds 20 --output .streamproof/drills.md
+
+# The page that is generated from the code: docs/commands.md.
+docs: $(STAMP)
+	$(VENV)/bin/python -m streamproof.reference
 
 check: $(STAMP)
 	$(VENV)/bin/ruff check
