@@ -2,17 +2,18 @@ import re
 
 import pytest
 import typer
+from checkout import CHECKOUT
 
 from streamproof.cli import app
-from streamproof.core.settings import CHECKOUT
 
 README = (CHECKOUT / "README.md").read_text()
 
 
 def commands(command, path=()):
-    if hasattr(command, "commands"):
-        for name, sub in command.commands.items():
-            yield from commands(sub, (*path, name))
+    if hasattr(command, "list_commands"):
+        context = typer.Context(command)
+        for name in command.list_commands(context):
+            yield from commands(command.get_command(context, name), (*path, name))
     else:
         yield path, command
 
