@@ -13,14 +13,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from checkout import CHECKOUT
 
-from streamproof.core.settings import CHECKOUT, FlinkSettings, HomeSettings, KafkaSettings, MqttSettings, NifiSettings
+from streamproof.core.settings import FlinkSettings, HomeSettings, KafkaSettings, MqttSettings, NifiSettings
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
 
 # A shell that runs the tests in the background has them ignore Ctrl-C, and so would the commands that they interrupt.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+
+# What was downloaded once serves the homes of all tests.
+os.environ.setdefault("STREAMPROOF_CACHE", str(CHECKOUT / ".streamproof" / "cache"))
 
 SHARED_DATA = CHECKOUT.parent / "shared" / "data"
 _CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
