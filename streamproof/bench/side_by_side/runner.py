@@ -6,7 +6,6 @@ are the extra ``benchmarks``.
 """
 
 import json
-import os
 import subprocess
 import sys
 import tempfile
@@ -33,7 +32,7 @@ from validation.csv_rows import read_rows
 from validation.jobs import Job, Wanted
 from validation.verdict import open_database, validate
 
-_PACKAGES = Path(__file__).parents[3]
+_PACKAGE = Path(__file__).parents[2]
 LIBRARIES = {
     "bytewax": "bytewax[kafka]==0.21.1",
     "quixstreams": "quixstreams==3.28.1",
@@ -63,8 +62,8 @@ def python_of(library: str | None) -> Path:
     if library is None:
         return Path(sys.executable)
     folder, wanted = HomeSettings().home / "bench" / library, LIBRARIES[library]
-    python, stamp = folder / "bin" / "python", folder / "installed"
-    if not stamp.is_file() or stamp.read_text(encoding="utf-8") != wanted:
+    python, stamp, installed = folder / "bin" / "python", folder / "installed", f"{wanted}, {_PACKAGE}"
+    if not stamp.is_file() or stamp.read_text(encoding="utf-8") != installed:
         uv = str(Path(sys.executable).parent / "uv")
         for command in (
             [uv, "venv", "--quiet", "--clear", "--python", sys.executable, str(folder)],
@@ -73,7 +72,10 @@ def python_of(library: str | None) -> Path:
             done = subprocess.run(command, capture_output=True, text=True, check=False)
             if done.returncode:
                 raise StreamproofError(f"{wanted} cannot be installed: {done.stderr[-2000:]}")
-        stamp.write_text(wanted, encoding="utf-8")
+        # The programs themselves, without what else is installed beside them here.
+        (packages,) = folder.glob("lib/python*/site-packages")
+        (packages / _PACKAGE.name).symlink_to(_PACKAGE)
+        stamp.write_text(installed, encoding="utf-8")
     return python
 
 
@@ -129,7 +131,6 @@ def ask(program: str, asked: Mapping[str, object], library: str | None = None) -
     command += [part for name, value in asked.items() for part in (f"--{name}", str(value))]
     done = subprocess.run(
         command,
-        env=os.environ | {"PYTHONPATH": str(_PACKAGES)},
         capture_output=True,
         text=True,
         timeout=_PATIENCE_S,
