@@ -104,11 +104,11 @@ def servers(request: pytest.FixtureRequest) -> Iterator[Servers]:
 
 
 @pytest.fixture(scope="module")
-def browser(request: pytest.FixtureRequest) -> "Iterator[Browser]":
+def browser() -> "Iterator[Browser]":
     from playwright.sync_api import sync_playwright
 
     if _CHROMIUM is None:
-        pytest.skip(f"{request.node.name} needs Chromium (apt-get install chromium)")
+        pytest.fail("there is no Chromium: `make test-setup` installs it, or says what to type")
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=_CHROMIUM, args=[*_BROWSER_OPTIONS])
         yield browser
