@@ -97,7 +97,7 @@ def test_what_is_installed_computes_the_batch_truth_in_the_current_folder(bin_fo
 def own_addresses(tmp_path_factory):
     """Free ports, and the downloads of the tests without the folder that links to this environment's own files."""
     cache = tmp_path_factory.mktemp("cache")
-    for part in HomeSettings().cache.iterdir():
+    for part in HomeSettings().cache.glob("*"):
         if part.name != "flink":
             (cache / part.name).symlink_to(part)
     with ExitStack() as held:
