@@ -3,13 +3,16 @@ VENV := .venv
 PYTHON ?= python3.11
 STAMP := $(VENV)/.installed
 
-.PHONY: demo test drill docs setup check lock down
+.PHONY: demo test test-setup drill docs setup check lock down
 
 demo: setup
 	$(VENV)/bin/streamproof demo
 
-test: setup check
+test: test-setup check
 	$(VENV)/bin/pytest
+
+test-setup: setup
+	@./set-up browser $(VENV)
 
 # The long form of the drills, about two hours; its table goes into docs/drills.md.
 drill: setup
@@ -26,22 +29,18 @@ check: $(STAMP)
 	$(VENV)/bin/lint-imports
 
 setup: $(STAMP)
-	$(VENV)/bin/streamproof setup
+	@$(VENV)/bin/streamproof setup
 
 down: $(STAMP)
 	$(VENV)/bin/streamproof down
 
-$(STAMP): requirements.lock pyproject.toml | $(VENV)/bin/uv
-	$(VENV)/bin/uv pip sync --compile-bytecode --python $(VENV)/bin/python --require-hashes requirements.lock
-	$(VENV)/bin/uv pip install --python $(VENV)/bin/python --quiet --no-deps --no-build-isolation --editable .
-	touch $@
-
-# uv, the installer, is itself installed from the lock, checksum and all.
-$(VENV)/bin/uv:
-	./create-venv $(PYTHON) $(VENV)
-	grep -A 99 '^uv==' requirements.lock | sed '1!{/^[a-z]/,$$d}' > $(VENV)/uv.lock
-	$(VENV)/bin/pip install --quiet --disable-pip-version-check --require-hashes --requirement $(VENV)/uv.lock
+$(STAMP): requirements.lock pyproject.toml
+	@./set-up environment $(VENV) $(PYTHON)
+	@touch $@
 
 lock: $(STAMP)
 	$(VENV)/bin/uv pip compile --quiet --upgrade --python-version 3.11 --all-extras --generate-hashes --no-emit-index-url \
 	  --custom-compile-command "make lock" pyproject.toml --output-file requirements.lock
+	$(VENV)/bin/uv pip compile --quiet --no-deps --group processors --constraints requirements.lock --python-version 3.11 \
+	  --generate-hashes --no-annotate --no-emit-index-url --custom-compile-command "make lock" \
+	  --output-file nifi_templates/processors.lock

@@ -14,7 +14,6 @@ from pathlib import Path
 from edge_replayer.csv_rows import CsvRow, CsvRows, Reject
 from edge_replayer.options import ReplayOptions
 from edge_replayer.pace import DueRow, FilePace, IntervalPace
-from edge_replayer.time_order import sorted_by_time
 from streamproof.core.command import console
 
 
@@ -82,6 +81,8 @@ class Schedule:
         return islice(rows, self._options.limit)
 
     def _sorted(self) -> list[Iterator[CsvRow]]:
+        from edge_replayer.time_order import sorted_by_time  # with DuckDB, which no other pace needs
+
         console.print("sorting by the file's own time …")
         return [
             sorted_by_time(

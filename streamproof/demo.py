@@ -1,10 +1,14 @@
-"""The main job, once: servers up, flow deployed, window job submitted, ratings replayed, every window judged."""
+"""The command ``demo``, the main job once: servers up, flow and job in place, ratings replayed, every window judged."""
 
+import sys
 from collections.abc import Sequence
 from contextlib import ExitStack
 from datetime import UTC, datetime
 from fractions import Fraction
 from pathlib import Path
+from typing import Annotated
+
+import typer
 
 from edge_replayer.cli import category_files
 from edge_replayer.options import ReplayOptions
@@ -16,7 +20,7 @@ from nifi_templates.deployment import deploy
 from streamproof.chain.ask_stages import STAGES
 from streamproof.chain.late_rows import late_rows
 from streamproof.chain.sample_ratings import write_sample
-from streamproof.chain.start_servers import start_servers
+from streamproof.chain.start_servers import extensions_folder, start_servers
 from streamproof.core.command import console
 from streamproof.core.contract import load_contract
 from streamproof.core.errors import StreamproofError
@@ -33,6 +37,16 @@ _WINDOW = Window(size=30_000, slide=5_000)
 _ONE_SECOND = Fraction(1000)
 _START = datetime(2024, 1, 1, tzinfo=UTC)
 _WAIT_SECONDS = 60
+
+
+def demo(
+    files: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[CATEGORY=FILE]...", help="Your own ratings; without any, two generated categories."),
+    ] = None,
+) -> None:
+    """Start the servers, replay ratings through the whole chain, and prove every window."""
+    run_demo(files or [], extensions_folder())
 
 
 def run_demo(files: Sequence[str], extensions: Path) -> None:
@@ -87,8 +101,8 @@ def run_demo(files: Sequence[str], extensions: Path) -> None:
         f"\nNiFi's canvas   {nifi}/\n"
         f"Flink's page    {job.page.replace('/running/', '/completed/')}\n"
         f"the report      {page}\n"
-        f"the live page   .venv/bin/streamproof dashboard --run {run}\n"
-        "The servers are still running. Stop them: .venv/bin/streamproof down   (or: make down)",
+        f"the live page   {_command()} dashboard --run {run}\n"
+        f"The servers are still running. Stop them: {_command()} down",
         markup=False,
         soft_wrap=True,
     )
@@ -99,6 +113,12 @@ def _samples(home: HomeSettings) -> dict[str, Path]:
     for category, file in files.items():
         write_sample(file, SAMPLES[category], seed=category)
     return files
+
+
+def _command() -> Path:
+    """Return how this program is called from here."""
+    program = Path(sys.executable).with_name("streamproof")
+    return program.relative_to(Path.cwd()) if program.is_relative_to(Path.cwd()) else program
 
 
 def _step(text: str) -> None:

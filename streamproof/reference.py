@@ -4,14 +4,15 @@ A command's help text is written once, in the code, and stands on the page word 
 """
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import typer
 from typer.core import TyperCommand, TyperGroup
 
 from streamproof.cli import app
-from streamproof.core.settings import CHECKOUT
 
-PAGE = CHECKOUT / "docs" / "commands.md"
+PAGE = Path("docs/commands.md")
+"""Its place in a checkout."""
 
 _HEAD = """\
 # The commands and their options

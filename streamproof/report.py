@@ -1,28 +1,53 @@
-"""The report on a run: one page in HTML that needs nothing else. The verdict, charts, what ran, the settings."""
+"""The command ``report``: one page in HTML that needs nothing else. The verdict, charts, what ran, the settings."""
 
 import importlib.metadata
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Annotated
 
 import plotly.graph_objects as go
+import typer
 from plotly.io import to_html
 
 from flink_jobs.records import find_record
+from streamproof.chain.ask_stages import STAGES
+from streamproof.chain.late_rows import late_rows
+from streamproof.core.command import console
 from streamproof.core.errors import StreamproofError
 from streamproof.core.run import Run, load_run
 from streamproof.core.settings import HomeSettings, KafkaSettings
 from streamproof.core.whole_file import write_whole
 from streamproof.dashboard import charts
 from streamproof.dashboard.words import measured, moment, thing
+from validation.cli import WAIT_SECONDS, JobOption, RunArgument, SizeOption, SlideOption
+from validation.jobs import Wanted
 from validation.kafka_records import RunRecords
 from validation.live.ratings import Windows, sampled_lines, sampled_sizes
 from validation.report import job_of, render, shape
-from validation.verdict import Verdict, open_database
+from validation.verdict import Verdict, open_database, validate
 
 _PRODUCTS = 3
 _CHART_STYLE = Path(charts.__file__).parent / "assets" / "charts.css"
 _VERSIONS = ("apache-flink", "nipyapi", "paho-mqtt", "confluent-kafka", "duckdb", "plotly")
+
+
+def report(
+    run: RunArgument,
+    output: Annotated[
+        Path | None, typer.Option(help="The file to write. Default: report.html beside the manifest.")
+    ] = None,
+    job: JobOption = None,
+    size: SizeOption = None,
+    slide: SlideOption = None,
+) -> None:
+    """Judge a run and write one HTML page that needs no network: verdict, charts, what ran, settings."""
+    home, kafka = HomeSettings(), KafkaSettings()
+    wanted = Wanted.parse(job, size, slide)
+    verdict = validate(run, home, kafka, wanted=wanted, wait=WAIT_SECONDS, late=late_rows, stages=STAGES)
+    page = output or home.runs / run / "report.html"
+    write_run_report(verdict, home, kafka, page)
+    console.print(f"report: {page} ({'PROVEN' if verdict.proven else 'NOT PROVEN'})", markup=False, soft_wrap=True)
 
 
 def write_run_report(verdict: Verdict, home: HomeSettings, kafka: KafkaSettings, output: Path) -> None:

@@ -13,14 +13,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from checkout import CHECKOUT
 
-from streamproof.core.settings import CHECKOUT, FlinkSettings, HomeSettings, KafkaSettings, MqttSettings, NifiSettings
+from streamproof.core.settings import FlinkSettings, HomeSettings, KafkaSettings, MqttSettings, NifiSettings
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
 
 # A shell that runs the tests in the background has them ignore Ctrl-C, and so would the commands that they interrupt.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+
+# What was downloaded once serves the homes of all tests.
+os.environ.setdefault("STREAMPROOF_CACHE", str(CHECKOUT / ".streamproof" / "cache"))
 
 SHARED_DATA = CHECKOUT.parent / "shared" / "data"
 _CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
@@ -100,11 +104,11 @@ def servers(request: pytest.FixtureRequest) -> Iterator[Servers]:
 
 
 @pytest.fixture(scope="module")
-def browser(request: pytest.FixtureRequest) -> "Iterator[Browser]":
+def browser() -> "Iterator[Browser]":
     from playwright.sync_api import sync_playwright
 
     if _CHROMIUM is None:
-        pytest.skip(f"{request.node.name} needs Chromium (apt-get install chromium)")
+        pytest.fail("there is no Chromium: `make test-setup` installs it, or says what to type")
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=_CHROMIUM, args=[*_BROWSER_OPTIONS])
         yield browser

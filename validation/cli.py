@@ -1,5 +1,6 @@
 """The commands of the validation: ``validate``, ``audit`` and ``windows``."""
 
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated
 
@@ -27,53 +28,63 @@ SlideOption = Annotated[str | None, typer.Option(help="Only windows with this sl
 WAIT_SECONDS = 30.0
 """How long more windows or rows are waited for while any is missing, unless another time is asked for."""
 
-late_rows: LateRows | None = None
-"""Who can tell how many rows a job dropped as late; the ``streamproof`` command puts the one of its Flink here."""
 
-stages = Stages()
-"""Who can tell what NiFi received and what Flink read; likewise."""
+@dataclass(frozen=True)
+class Commands:
+    """The commands that judge a run.
 
+    Attributes:
+        stages: who can tell what NiFi received and what Flink read; by default nobody.
+        late_rows: who can tell how many rows a job dropped as late.
 
-def validate(  # noqa: PLR0913, PLR0917 - each option of a command is a parameter
-    run: RunArgument,
-    job: JobOption = None,
-    size: SizeOption = None,
-    slide: SlideOption = None,
-    wait: Annotated[
-        str, typer.Option(help="While anything is missing, read on until nothing new came for so long; 0 for not.")
-    ] = f"{WAIT_SECONDS:g}s",
-    json: Annotated[bool, typer.Option("--json", help="Print the verdict as JSON.")] = False,
-) -> None:
-    """Prove that a run lost no row and that every window is right; exit code 0 only when all is proven."""
-    seconds = 0.0 if wait == "0" else float(parse_duration(wait) / 1000)
-    home = HomeSettings()
-    wanted = Wanted.parse(job, size, slide)
-    verdict = judge(run, home, KafkaSettings(), wanted=wanted, wait=seconds, late=late_rows, stages=stages)
-    page = write_report(verdict, home.runs / run)
-    if json:
-        typer.echo(verdict.model_dump_json(indent=2))
-    else:
-        print_verdict(verdict)
-    console.print(f"report: {page}", soft_wrap=True)
-    if not verdict.proven:
-        raise typer.Exit(1)
+    """
 
+    stages: Stages = field(default_factory=Stages)
+    late_rows: LateRows | None = None
 
-def audit(
-    run: RunArgument,
-    job: Annotated[
-        str | None, typer.Option(help="The job whose reading is meant. Default: the newest that reads this run.")
-    ] = None,
-    json: Annotated[bool, typer.Option("--json", help="Print the audit as JSON.")] = False,
-) -> None:
-    """Follow a run's rows from stage to stage; exit code 1 when any is lost. Also while the run goes on."""
-    found = follow_rows(run, HomeSettings(), KafkaSettings(), job=job, stages=stages)
-    if json:
-        typer.echo(found.model_dump_json(indent=2))
-    else:
-        print_audit(found)
-    if found.rows.lost:
-        raise typer.Exit(1)
+    def validate(  # noqa: PLR0913, PLR0917 - each option of a command is a parameter
+        self,
+        run: RunArgument,
+        job: JobOption = None,
+        size: SizeOption = None,
+        slide: SlideOption = None,
+        wait: Annotated[
+            str, typer.Option(help="While anything is missing, read on until nothing new came for so long; 0 for not.")
+        ] = f"{WAIT_SECONDS:g}s",
+        json: Annotated[bool, typer.Option("--json", help="Print the verdict as JSON.")] = False,
+    ) -> None:
+        """Prove that a run lost no row and that every window is right; exit code 0 only when all is proven."""
+        seconds = 0.0 if wait == "0" else float(parse_duration(wait) / 1000)
+        home = HomeSettings()
+        wanted = Wanted.parse(job, size, slide)
+        verdict = judge(
+            run, home, KafkaSettings(), wanted=wanted, wait=seconds, late=self.late_rows, stages=self.stages
+        )
+        page = write_report(verdict, home.runs / run)
+        if json:
+            typer.echo(verdict.model_dump_json(indent=2))
+        else:
+            print_verdict(verdict)
+        console.print(f"report: {page}", soft_wrap=True)
+        if not verdict.proven:
+            raise typer.Exit(1)
+
+    def audit(
+        self,
+        run: RunArgument,
+        job: Annotated[
+            str | None, typer.Option(help="The job whose reading is meant. Default: the newest that reads this run.")
+        ] = None,
+        json: Annotated[bool, typer.Option("--json", help="Print the audit as JSON.")] = False,
+    ) -> None:
+        """Follow a run's rows from stage to stage; exit code 1 when any is lost. Also while the run goes on."""
+        found = follow_rows(run, HomeSettings(), KafkaSettings(), job=job, stages=self.stages)
+        if json:
+            typer.echo(found.model_dump_json(indent=2))
+        else:
+            print_audit(found)
+        if found.rows.lost:
+            raise typer.Exit(1)
 
 
 def windows(  # noqa: PLR0913, PLR0917 - each option of a command is a parameter
@@ -93,6 +104,6 @@ def windows(  # noqa: PLR0913, PLR0917 - each option of a command is a parameter
 
 
 app = new_app("Prove a run: the batch truth, the delivery audit, the comparison.")
-app.command()(validate)
-app.command()(audit)
+app.command()(Commands().validate)
+app.command()(Commands().audit)
 app.command()(windows)

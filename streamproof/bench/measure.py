@@ -8,6 +8,7 @@ import statistics
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from importlib.util import find_spec
 from pathlib import Path
 
 import psutil
@@ -54,7 +55,7 @@ class Benchmark:
         rows: how many rows a run has when nobody says otherwise.
         about: what is measured, in a line.
         servers: whether it needs the stack with the flow deployed.
-        program: another program that it needs, which may be missing, and the command that installs it.
+        program: another program or package that it needs, which may be missing, and the command that installs it.
 
     """
 
@@ -68,7 +69,7 @@ class Benchmark:
     @property
     def missing(self) -> str:
         """What to do before it can run; empty when it can."""
-        if self.program is None or shutil.which(self.program[0]):
+        if self.program is None or shutil.which(self.program[0]) or find_spec(self.program[0]):
             return ""
         return f"{self.program[0]} is not installed: `{self.program[1]}`"
 

@@ -99,9 +99,7 @@ def _up(*, warm: bool) -> Once:
     """Start a stack of its own, beside whatever runs, on an empty home; warm is its second start."""
     with tempfile.TemporaryDirectory(prefix="bench-", dir=HomeSettings().home) as home:
         own = {name: form.format(_FIRST_PORT + number) for number, (name, form) in enumerate(_PORTS)}
-        environment = (
-            os.environ | own | {"STREAMPROOF_HOME": home, "STREAMPROOF_CACHE": str(HomeSettings().cache.absolute())}
-        )
+        environment = os.environ | own | {"STREAMPROOF_HOME": home, "STREAMPROOF_CACHE": str(HomeSettings().cache)}
 
         def streamproof(*arguments: str) -> float:
             began = time.monotonic()

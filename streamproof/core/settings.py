@@ -1,11 +1,12 @@
 """Where the servers are and where files go: one frozen object a part, from the environment and ``.env``."""
 
 from pathlib import Path
+from typing import Annotated
 
-from pydantic import Field, SecretStr
+from pydantic import AfterValidator, Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-CHECKOUT = Path(__file__).resolve().parents[2]
+_Absolute = Annotated[Path, AfterValidator(Path.absolute)]
 
 
 def _from(prefix: str) -> SettingsConfigDict:
@@ -13,12 +14,12 @@ def _from(prefix: str) -> SettingsConfigDict:
 
 
 class HomeSettings(BaseSettings):
-    """Where streamproof keeps its runs, its servers' data and its downloads."""
+    """Where streamproof keeps its runs, its servers' data and its downloads: in the current folder, if not told."""
 
     model_config = _from("STREAMPROOF_")
 
-    home: Path = CHECKOUT / ".streamproof"
-    cache: Path = CHECKOUT / ".streamproof" / "cache"
+    home: _Absolute = Path(".streamproof")
+    cache: _Absolute = Field(default_factory=lambda settings: settings["home"] / "cache")
 
     @property
     def runs(self) -> Path:

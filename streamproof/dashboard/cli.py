@@ -1,12 +1,12 @@
 """The command ``dashboard``."""
 
 import signal
-from collections.abc import Callable, Mapping
 from typing import Annotated
 
 import typer
 
-from streamproof.chain.health import Questions, Watch
+from streamproof.chain.ask_servers import questions
+from streamproof.chain.health import Watch
 from streamproof.core.command import console
 from streamproof.core.errors import UsageError
 from streamproof.core.run import load_run
@@ -14,9 +14,6 @@ from streamproof.core.settings import HomeSettings, KafkaSettings
 from validation.live.reader import Reader
 
 HOST, PORT = "127.0.0.1", 28050
-
-questions: Callable[[], Mapping[str, Questions]] = dict
-"""How to ask the servers how they are; the ``streamproof`` command puts its own here."""
 
 
 def dashboard(

@@ -66,8 +66,8 @@ class Stack:
         settings: StackSettings | None = None,
     ) -> None:
         self.settings = settings or StackSettings()
-        self._home = home.home.absolute()
-        self._cache = home.cache.absolute()
+        self._home = home.home
+        self._cache = home.cache
         self._store = Store(self._cache)
         self.processes = Processes(self._home)
         self._extensions = self.settings.nifi_extensions or self._home / "nifi" / "python_extensions"

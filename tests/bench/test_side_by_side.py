@@ -29,7 +29,7 @@ def home(tmp_path, monkeypatch):
     return tmp_path
 
 
-@pytest.mark.parametrize("program", ["batch_duckdb", "batch_pandas"])
+@pytest.mark.parametrize("program", ["batch_duckdb", "batch_pandas", "batch_polars"])
 def test_batch_programs_give_exactly_the_windows_of_the_validation(home, program):
     run = new_run("r", ROWS, products=5, interval=Fraction(10_000, 7))
     (home / "manifest.json").write_text(run.model_dump_json())

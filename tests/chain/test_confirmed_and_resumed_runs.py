@@ -4,9 +4,9 @@ import os
 import subprocess
 import sys
 from fractions import Fraction
-from pathlib import Path
 
 import pytest
+from checkout import CHECKOUT
 from tenacity import retry, retry_if_result, stop_after_delay, wait_fixed
 
 from edge_replayer.replay import resume
@@ -14,7 +14,6 @@ from streamproof.core.errors import UsageError
 from streamproof.core.run import load_run
 
 START = 1_704_067_200_000
-CHECKOUT = Path(__file__).resolve().parents[2]
 
 
 @retry(retry=retry_if_result(lambda rows: rows < 1500), stop=stop_after_delay(60), wait=wait_fixed(0.05))

@@ -2,8 +2,9 @@ import tomllib
 
 import pytest
 import yaml
+from checkout import CHECKOUT
 
-from streamproof.core.settings import CHECKOUT, FlinkSettings, KafkaSettings, MqttSettings, NifiSettings
+from streamproof.core.settings import FlinkSettings, KafkaSettings, MqttSettings, NifiSettings
 
 COMPOSE = yaml.safe_load((CHECKOUT / "docker-compose.yml").read_text())
 SERVICES = COMPOSE["services"]

@@ -11,6 +11,7 @@ from itertools import chain
 import httpx
 import pytest
 import yaml
+from checkout import CHECKOUT
 from prometheus_client.parser import text_string_to_metric_families
 from tenacity import retry, retry_if_exception_type, stop_after_delay, wait_fixed
 
@@ -21,7 +22,6 @@ from flink_jobs.submission import JobOptions, submit
 from flink_jobs.window import Window
 from nifi_templates.deployment import deploy
 from streamproof.core.contract import load_contract
-from streamproof.core.settings import CHECKOUT
 from streamproof.stack.servers import Stack
 
 COMPOSE = yaml.safe_load((CHECKOUT / "docker-compose.yml").read_text())

@@ -53,7 +53,7 @@ class Replayed:
 
 
 @pytest.fixture(scope="module")
-def flow(servers, browser) -> None:  # noqa: ARG001 - skipped without a browser
+def flow(servers, browser) -> None:  # noqa: ARG001 - no servers without a browser
     deploy(load_contract("ratings"), nifi=servers.nifi)
 
 

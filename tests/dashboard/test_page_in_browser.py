@@ -9,6 +9,7 @@ import time
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
+from checkout import CHECKOUT
 from confluent_kafka import Producer
 from paho.mqtt.publish import single
 from playwright.sync_api import expect
@@ -16,7 +17,6 @@ from served_page import served_page
 
 from streamproof.core.contract import load_contract
 from streamproof.core.run import load_run
-from streamproof.core.settings import CHECKOUT
 from streamproof.stack.servers import Stack
 
 PARTS = ("Edge", "Mosquitto", "NiFi", "Kafka", "Flink", "Windows")

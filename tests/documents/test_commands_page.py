@@ -3,9 +3,9 @@ from typing import Annotated
 
 import pytest
 import typer
+from checkout import CHECKOUT
 
 from streamproof.cli import app
-from streamproof.core.settings import CHECKOUT
 from streamproof.reference import PAGE, commands_page
 
 

@@ -4,8 +4,7 @@ import importlib.util
 import re
 
 import pytest
-
-from streamproof.core.settings import CHECKOUT
+from checkout import CHECKOUT
 
 PAGES = {
     str(path.relative_to(CHECKOUT)): path.read_text() for path in (CHECKOUT / "README.md", *CHECKOUT.glob("docs/*.md"))

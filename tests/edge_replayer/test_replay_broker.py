@@ -12,6 +12,7 @@ from fractions import Fraction
 from pathlib import Path
 
 import pytest
+from checkout import CHECKOUT
 from paho.mqtt.client import Client
 from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 from paho.mqtt.packettypes import PacketTypes
@@ -176,7 +177,7 @@ def test_ctrl_c_ends_the_run_with_true_counts_and_an_end_mark(broker, listener, 
     arguments = ["ratings", f"A={write(tmp_path / 'a.csv', 100)}", "--rate", "50", "--loop", "--run", "cut", "--json"]
     with subprocess.Popen(
         [sys.executable, "-m", "edge_replayer", *arguments],
-        cwd=Path(__file__).resolve().parents[2],
+        cwd=CHECKOUT,
         env=environment,
         stdout=subprocess.PIPE,
     ) as replaying:
@@ -264,7 +265,7 @@ def killed(broker, listener, home, arguments: list[str], rows: int) -> None:
     """Replay in a process of its own, and kill it when so many rows came."""
     environment = os.environ | {"STREAMPROOF_HOME": str(home.home), "STREAMPROOF_MQTT_PORT": str(broker.settings.port)}
     command = [sys.executable, "-m", "edge_replayer", "ratings", *arguments]
-    with subprocess.Popen(command, cwd=Path(__file__).resolve().parents[2], env=environment) as replaying:
+    with subprocess.Popen(command, cwd=CHECKOUT, env=environment) as replaying:
 
         @patiently
         def rows_came() -> None:
@@ -365,7 +366,7 @@ def test_without_a_flow_the_run_says_what_to_look_at_and_ctrl_c_ends_it(broker, 
     arguments = ["ratings", f"A={write(tmp_path / 'a.csv', 100)}", "--rate", "max", "--run", "R"]
     with subprocess.Popen(
         [sys.executable, "-m", "edge_replayer", *arguments],
-        cwd=Path(__file__).resolve().parents[2],
+        cwd=CHECKOUT,
         env=environment,
         stderr=subprocess.PIPE,
         text=True,

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from checkout import CHECKOUT
 from typer.testing import CliRunner
 
 from edge_replayer.cli import app
@@ -28,11 +29,10 @@ def files(tmp_path):
 def run(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     environment = os.environ | {"STREAMPROOF_HOME": str(folder / "home"), "STREAMPROOF_MQTT_PORT": "1"}
     command = [sys.executable, "-m", "edge_replayer", "ratings", *arguments]
-    checkout = Path(__file__).resolve().parents[2]
     files = {"A=a.csv": f"A={folder}/a.csv", "B=b.csv": f"B={folder}/b.csv"}
     command = [files.get(word, word) for word in command]
     return subprocess.run(
-        command, cwd=checkout, env=environment, capture_output=True, text=True, timeout=60, check=False
+        command, cwd=CHECKOUT, env=environment, capture_output=True, text=True, timeout=60, check=False
     )
 
 
@@ -138,9 +138,8 @@ def test_files_without_a_single_fitting_row_are_an_error(files):
 
 def test_a_reader_that_goes_away_ends_the_replay_quietly(files):
     command = [sys.executable, "-m", "edge_replayer", "ratings", f"A={files}/a.csv", "--rate", "max", "--loop"]
-    checkout = Path(__file__).resolve().parents[2]
     with subprocess.Popen(
-        [*command, "--to", "stdout"], cwd=checkout, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        [*command, "--to", "stdout"], cwd=CHECKOUT, stdout=subprocess.PIPE, stderr=subprocess.PIPE
     ) as replaying:
         replaying.stdout.readline()
         replaying.stdout.close()
@@ -162,10 +161,9 @@ def test_a_large_file_is_streamed_in_little_memory(tmp_path, pace):
         "    print(re.search(r'VmHWM:\\s+(\\d+)', status)[1], file=sys.stderr)\n"
     )
     arguments = ["ratings", f"A={big}", pace, "--clock", "virtual", "--to", "stdout"]
-    checkout = Path(__file__).resolve().parents[2]
     result = subprocess.run(
         [sys.executable, "-c", program, *arguments],
-        cwd=checkout,
+        cwd=CHECKOUT,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
         text=True,

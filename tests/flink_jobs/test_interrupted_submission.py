@@ -7,11 +7,11 @@ import sys
 
 import psutil
 import pytest
+from checkout import CHECKOUT
 from tenacity import Retrying, retry_if_result, stop_after_delay, wait_fixed
 
 from flink_jobs.cluster import ENDED, Cluster
 from flink_jobs.records import load_records
-from streamproof.core.settings import CHECKOUT
 from streamproof.stack.flink import TASKMANAGERS
 from streamproof.stack.servers import Stack
 

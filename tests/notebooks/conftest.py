@@ -7,10 +7,10 @@ from pathlib import Path
 import nbformat
 import papermill
 import pytest
+from checkout import CHECKOUT
 
 from flink_jobs.cluster import Cluster
 from streamproof.chain.sample_ratings import write_sample
-from streamproof.core.settings import CHECKOUT
 
 NOTEBOOKS = CHECKOUT / "notebooks"
 PLOTLY = "application/vnd.plotly.v1+json"

@@ -11,10 +11,10 @@ from pathlib import Path
 
 import nbformat
 import pytest
+from checkout import CHECKOUT
 from papermill import PapermillExecutionError
 
 from flink_jobs.cluster import Cluster
-from streamproof.core.settings import CHECKOUT
 
 FILES = sorted((CHECKOUT / "notebooks").glob("*.ipynb"))
 STORED = {file.stem: nbformat.read(file, nbformat.NO_CONVERT) for file in FILES}

@@ -3,10 +3,9 @@
 import os
 
 import pytest
+from checkout import CHECKOUT
 from nbconvert import HTMLExporter
 from playwright.sync_api import expect
-
-from streamproof.core.settings import CHECKOUT
 
 PICTURES = CHECKOUT / "docs" / "pictures"
 

@@ -1,11 +1,11 @@
 """The project's job and validation beside other programs that compute the same windows of the same rows.
 
 The others need not be right: what they are asked is compared with the batch truth, and how many windows differ stands
-beside their figure. Libraries that are not the project's own get an environment each, in ``HOME/bench``.
+beside their figure. Libraries that do not resolve beside Flink get an environment each, in ``HOME/bench``; the others
+are the extra ``benchmarks``.
 """
 
 import json
-import os
 import subprocess
 import sys
 import tempfile
@@ -32,13 +32,12 @@ from validation.csv_rows import read_rows
 from validation.jobs import Job, Wanted
 from validation.verdict import open_database, validate
 
-_PACKAGES = Path(__file__).parents[3]
+_PACKAGE = Path(__file__).parents[2]
 LIBRARIES = {
     "bytewax": "bytewax[kafka]==0.21.1",
     "quixstreams": "quixstreams==3.28.1",
-    "polars": "polars==2.1.0",
 }
-"""What is installed for the comparison alone."""
+"""What does not resolve beside the project's own packages."""
 
 _PATIENCE_S = 1800
 
@@ -62,9 +61,9 @@ def python_of(library: str | None) -> Path:
     """
     if library is None:
         return Path(sys.executable)
-    folder, wanted = HomeSettings().home.absolute() / "bench" / library, LIBRARIES[library]
-    python, stamp = folder / "bin" / "python", folder / "installed"
-    if not stamp.is_file() or stamp.read_text(encoding="utf-8") != wanted:
+    folder, wanted = HomeSettings().home / "bench" / library, LIBRARIES[library]
+    python, stamp, installed = folder / "bin" / "python", folder / "installed", f"{wanted}, {_PACKAGE}"
+    if not stamp.is_file() or stamp.read_text(encoding="utf-8") != installed:
         uv = str(Path(sys.executable).parent / "uv")
         for command in (
             [uv, "venv", "--quiet", "--clear", "--python", sys.executable, str(folder)],
@@ -73,7 +72,10 @@ def python_of(library: str | None) -> Path:
             done = subprocess.run(command, capture_output=True, text=True, check=False)
             if done.returncode:
                 raise StreamproofError(f"{wanted} cannot be installed: {done.stderr[-2000:]}")
-        stamp.write_text(wanted, encoding="utf-8")
+        # The programs themselves, without what else is installed beside them here.
+        (packages,) = folder.glob("lib/python*/site-packages")
+        (packages / _PACKAGE.name).symlink_to(_PACKAGE)
+        stamp.write_text(installed, encoding="utf-8")
     return python
 
 
@@ -104,7 +106,7 @@ def windows(program: str, rows: int, *, interval: Fraction, library: str | None 
     return _once(run, said, found)
 
 
-def batch(program: str, rows: int, *, library: str | None = None) -> Once:
+def batch(program: str, rows: int) -> Once:
     """Let a batch program compute the windows of a run that was never sent."""
     run = new_run(f"batch-{new_run_id()}", rows)
     home = HomeSettings()
@@ -113,7 +115,7 @@ def batch(program: str, rows: int, *, library: str | None = None) -> Once:
         manifest, output = Path(folder) / "manifest.json", Path(folder) / "windows.parquet"
         manifest.write_text(run.model_dump_json(), encoding="utf-8")
         asked = {"manifest": manifest, "size": WINDOW.size, "slide": WINDOW.slide, "output": output}
-        said = ask(program, asked, library)
+        said = ask(program, asked)
         found = compare_with_truth(run, output)
     return _once(run, said, found)
 
@@ -129,7 +131,6 @@ def ask(program: str, asked: Mapping[str, object], library: str | None = None) -
     command += [part for name, value in asked.items() for part in (f"--{name}", str(value))]
     done = subprocess.run(
         command,
-        env=os.environ | {"PYTHONPATH": str(_PACKAGES)},
         capture_output=True,
         text=True,
         timeout=_PATIENCE_S,
@@ -199,9 +200,9 @@ _STREAMING = {
     ),
 }
 _BATCH = {
-    "duckdb": ("batch_duckdb", "DuckDB, the validation's own way", None),
-    "pandas": ("batch_pandas", "pandas", None),
-    "polars": ("batch_polars", LIBRARIES["polars"], "polars"),
+    "duckdb": "DuckDB, the validation's own way",
+    "pandas": "pandas",
+    "polars": "polars",
 }
 
 
@@ -214,11 +215,10 @@ def _benchmarks() -> dict[str, Benchmark]:
         for name, (program, what, library) in _STREAMING.items():
             run = partial(windows, program, interval=interval, library=library)
             found[f"windows.{name}{ending}"] = Benchmark("rows/s", run, rows, f"{about} {what}")
-    for name, (program, what, library) in _BATCH.items():
-        run = partial(batch, program, library=library)
-        found[f"validate.{name}"] = Benchmark(
-            "rows/s", run, _BATCH_ROWS, f"30 s / 5 s from CSV files: {what}", servers=False
-        )
+    for name, what in _BATCH.items():
+        about, needs = f"30 s / 5 s from CSV files: {what}", (name, "pip install 'streamproof[benchmarks]'")
+        run = partial(batch, f"batch_{name}")
+        found[f"validate.{name}"] = Benchmark("rows/s", run, _BATCH_ROWS, about, servers=False, program=needs)
     return found
 
 

@@ -1,0 +1,47 @@
+"""The commands ``setup``, ``up``, ``submit`` and ``resubmit``: this machine's servers, and the jobs looked after."""
+
+from functools import wraps
+from typing import Any
+
+import typer
+
+import flink_jobs.cli
+from nifi_templates.extensions import install_extensions
+from streamproof.chain.ended_runs import EndedRuns
+from streamproof.chain.lost_jobs import resubmit_lost_jobs
+from streamproof.chain.start_servers import extensions_folder, look_after, start_servers
+from streamproof.core.command import console
+from streamproof.stack.servers import Stack
+
+
+def setup() -> None:
+    """Fetch and check everything that the servers need; what is there is skipped."""
+    Stack.from_environment().setup()
+    install_extensions(extensions_folder())
+
+
+def up() -> None:
+    """Start the servers on this machine and wait until each is healthy; jobs that ran before go on.
+
+    What ends by itself from then on is started again.
+    """
+    start_servers(Stack.from_environment(), extensions_folder())
+
+
+@wraps(flink_jobs.cli.submit)
+def submit(**options: Any) -> None:  # noqa: ANN401, D103 - they are those of the stage
+    flink_jobs.cli.submit(**options)
+    if options["run"]:
+        look_after(Stack.from_environment())
+
+
+def resubmit() -> None:
+    """Submit the jobs again that a JobManager that was started anew does not know, from their newest checkpoints.
+
+    Jobs whose run has ended are looked after once more: their last windows are closed, and then they end as well.
+    """
+    are_all_back = resubmit_lost_jobs()
+    for line in EndedRuns().look():
+        console.print(line, markup=False, soft_wrap=True)
+    if not are_all_back:
+        raise typer.Exit(1)
