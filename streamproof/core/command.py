@@ -8,7 +8,7 @@ from rich.console import Console
 
 from streamproof.core.errors import StreamproofError
 
-console = Console(stderr=True, highlight=False)
+console = Console(stderr=True, highlight=False, emoji=False)
 """For people: progress and messages, on standard error. What programs read goes to standard output."""
 
 INTERRUPTED = 130

@@ -79,7 +79,7 @@ def _layout() -> html.Div:
     )
 
 
-def _section(name: str, title: str, *content: Any) -> html.Section:  # noqa: ANN401 - whatever Dash takes
+def _section(name: str, title: str, *content: Any) -> html.Section:
     heading = html.H2(title, id=f"{name}-title", tabIndex=-1)
     return html.Section([heading, *content], id=f"{name}-section", **attributes(aria_labelledby=f"{name}-title"))
 

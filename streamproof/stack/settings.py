@@ -9,12 +9,13 @@ from typing import NamedTuple
 from urllib.parse import urlsplit
 
 from pydantic import Field
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import SettingsConfigDict
 
 from streamproof.core.errors import UsageError
+from streamproof.core.settings import Port, Settings
 
 
-class StackSettings(BaseSettings):
+class StackSettings(Settings):
     """The servers' own settings; memory is in mebibytes, times in seconds.
 
     Attributes:
@@ -31,16 +32,16 @@ class StackSettings(BaseSettings):
 
     """
 
-    model_config = SettingsConfigDict(env_prefix="STREAMPROOF_STACK_", env_file=".env", extra="ignore", frozen=True)
+    model_config = SettingsConfigDict(env_prefix="STREAMPROOF_STACK_")
 
     java_home: Path | None = None
     nifi_extensions: Path | None = None
     mosquitto_autosave: int = Field(default=5, ge=1)
-    kafka_controller_port: int = 29093
+    kafka_controller_port: Port = 29093
     kafka_heap: int = Field(default=384, ge=256)
-    nifi_management_port: int | None = None
+    nifi_management_port: Port | None = None
     nifi_heap: int = Field(default=640, ge=384)
-    flink_rpc_port: int = 26123
+    flink_rpc_port: Port = 26123
     flink_slots: int = Field(default=4, ge=1)
     flink_parallelism: int = Field(default=2, ge=1)
     flink_jobmanager_heap: int = Field(default=320, ge=192)
