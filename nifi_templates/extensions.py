@@ -27,6 +27,7 @@ def install_extensions(directory: Path) -> None:
 
     Raises:
         StreamproofError: the packages cannot be installed.
+        OSError: the folder cannot be written.
 
     """
     requirements = locked_requirements((CHECKOUT / "requirements.lock").read_text(encoding="utf-8"))
@@ -34,6 +35,7 @@ def install_extensions(directory: Path) -> None:
     wanted = hashlib.sha256(f"{sys.version}\n{requirements}".encode()).hexdigest()
     if not stamp.is_file() or stamp.read_text(encoding="utf-8") != wanted:
         shutil.rmtree(directory, ignore_errors=True)
+        directory.mkdir(parents=True, exist_ok=True)
         _install_packages(requirements, directory / "NAR-INF" / "bundled-dependencies")
         stamp.write_text(wanted, encoding="utf-8")
     target = directory / "streamproof"

@@ -147,7 +147,10 @@ class Processes:
     def stop(self, name: str, seconds: float) -> None:
         """End a part, politely first; after ``seconds`` it is killed. Nothing happens when it does not run."""
         if (process := self.find(name)) and (record := self.record(name)):
-            self._remember(name, record.model_copy(update={"stopping": True}))
+            try:
+                self._remember(name, record.model_copy(update={"stopping": True}))
+            except OSError:  # on a full disk: what is not remembered is not started again either
+                (self._records / f"{name}.json").unlink(missing_ok=True)
             with contextlib.suppress(psutil.NoSuchProcess):
                 process.terminate()
                 end(process, seconds)
