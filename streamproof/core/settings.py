@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from dotenv.parser import parse_stream
-from pydantic import Field, SecretStr, ValidationError
+from pydantic import AfterValidator, Field, SecretStr, ValidationError
 from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
@@ -29,6 +29,15 @@ Port = Annotated[int, Field(ge=1, le=65_535)]
 HostPort = Annotated[str, Field(pattern=r"^(\[[0-9A-Fa-f:.]+\]|[^\s:/\[\]]+):[0-9]{1,5}$")]
 
 
+def _has_java(home: Path) -> Path:
+    if not (home / "bin" / "java").is_file():
+        raise ValueError("the home of a Java 21, with bin/java in it; without it the Java from PyPI runs")
+    return home
+
+
+JavaHome = Annotated[Path, AfterValidator(_has_java)]
+
+
 class Settings(BaseSettings):
     """Settings of one part: each is an environment variable, or a line of ``.env`` in the working directory.
 
@@ -50,7 +59,9 @@ class Settings(BaseSettings):
     def _wrong(cls, problem: ErrorDetails) -> str:
         field = str(problem["loc"][0])
         name = f"{cls.model_config.get('env_prefix', '')}{field}".upper()
-        expected = _EXPECTED.get(problem["type"], problem["msg"]).format(**problem.get("ctx", {}))
+        expected = _EXPECTED.get(problem["type"], problem["msg"].removeprefix("Value error, ")).format(
+            **problem.get("ctx", {})
+        )
         is_secret = cls.model_fields[field].annotation is SecretStr
         return f"{name}={'…' if is_secret else problem['input']}: expected {expected}"
 

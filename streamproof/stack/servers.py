@@ -12,7 +12,6 @@ from streamproof.core.errors import StreamproofError, UsageError
 from streamproof.core.settings import FlinkSettings, HomeSettings, KafkaSettings, MqttSettings, NifiSettings
 from streamproof.stack.artifacts import Store, read_lock
 from streamproof.stack.flink import TASKMANAGERS, flink_library, flink_parts
-from streamproof.stack.java import java_home
 from streamproof.stack.kafka import kafka_part
 from streamproof.stack.mosquitto import find_mosquitto, install_mosquitto, mosquitto_part
 from streamproof.stack.nifi import nifi_part, nifi_program
@@ -70,7 +69,7 @@ class Stack:
         self._cache = home.cache.absolute()
         self._store = Store(self._cache)
         self.processes = Processes(self._home)
-        self._extensions = self.settings.nifi_extensions or self._home / "nifi" / "python_extensions"
+        self._extensions = self._home / "nifi" / "python_extensions"
         self._servers = (mqtt, kafka, nifi, flink)
 
     @classmethod
@@ -94,7 +93,7 @@ class Stack:
         """Start the parts that do not run and return when all of them are healthy.
 
         Args:
-            extensions: where NiFi finds its Python processors, if not where the settings say.
+            extensions: where NiFi finds its Python processors; by default ``HOME/nifi/python_extensions``.
             parts: the names of the parts.
 
         Raises:
@@ -220,8 +219,6 @@ class Stack:
 
     def _setup(self, parts: list[Part]) -> None:
         names = {part.name for part in parts}
-        if names - {"mosquitto"}:
-            java_home(self.settings)
         needed = {name for part in parts for name in part.artifacts}
         with _alone(self._cache / "setup.lock"):
             if "mosquitto" in names and not find_mosquitto(self._cache):

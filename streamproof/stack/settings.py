@@ -4,7 +4,6 @@ Clients and servers read the same addresses, so they cannot disagree.
 """
 
 import ipaddress
-from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
@@ -12,7 +11,7 @@ from pydantic import Field
 from pydantic_settings import SettingsConfigDict
 
 from streamproof.core.errors import UsageError
-from streamproof.core.settings import Port, Settings
+from streamproof.core.settings import JavaHome, Port, Settings
 
 
 class StackSettings(Settings):
@@ -20,7 +19,6 @@ class StackSettings(Settings):
 
     Attributes:
         java_home: a Java 21 to use instead of the one from PyPI.
-        nifi_extensions: where NiFi looks for its Python processors; by default ``HOME/nifi/python_extensions``.
         nifi_management_port: the port of NiFi's own health page; by default three above that of its REST interface.
         mosquitto_autosave: seconds between two savings of the broker's sessions and queues.
         flink_slots: task slots of each of the two TaskManagers.
@@ -34,8 +32,7 @@ class StackSettings(Settings):
 
     model_config = SettingsConfigDict(env_prefix="STREAMPROOF_STACK_")
 
-    java_home: Path | None = None
-    nifi_extensions: Path | None = None
+    java_home: JavaHome | None = None
     mosquitto_autosave: int = Field(default=5, ge=1)
     kafka_controller_port: Port = 29093
     kafka_heap: int = Field(default=384, ge=256)
@@ -43,7 +40,6 @@ class StackSettings(Settings):
     nifi_heap: int = Field(default=640, ge=384)
     flink_rpc_port: Port = 26123
     flink_slots: int = Field(default=4, ge=1)
-    flink_parallelism: int = Field(default=2, ge=1)
     flink_jobmanager_heap: int = Field(default=320, ge=192)
     flink_taskmanager_heap: int = Field(default=1024, ge=256)
     flink_managed: int = Field(default=128, ge=64)
