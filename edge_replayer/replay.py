@@ -62,7 +62,7 @@ def replay(
     return _run(_Replay(run, options, home, mqtt or MqttSettings()), stop)
 
 
-def resume(  # noqa: PLR0913, PLR0917 - what to go on with, and what is not known from the run
+def resume(  # noqa: PLR0917 - what to go on with, and what is not known from the run
     run: str,
     home: HomeSettings | None = None,
     mqtt: MqttSettings | None = None,
@@ -109,7 +109,7 @@ def _refuse_known(manifest: Path) -> None:
 
 
 class _Replay:
-    def __init__(  # noqa: PLR0913, PLR0917 - a run's makings, and where another process left it
+    def __init__(  # noqa: PLR0917 - a run's makings, and where another process left it
         self,
         run: str,
         options: ReplayOptions,

@@ -79,7 +79,7 @@ class Verdict(BaseModel):
     unreadable: int
 
 
-def validate(  # noqa: PLR0913 - where from, what, and how long
+def validate(
     run: str,
     home: HomeSettings,
     kafka: KafkaSettings,
