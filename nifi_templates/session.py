@@ -19,7 +19,7 @@ def keep_session(client: str, topic_filter: str, mqtt: MqttSettings) -> None:
         StreamproofError: the broker cannot be reached, or refuses.
 
     """
-    session = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]
+    session = Properties(PacketTypes.CONNECT)
     session.SessionExpiryInterval = FOR_EVER
     session.ReceiveMaximum = 1
     with connected(new_client(mqtt, client, manual_ack=True), mqtt, topic_filter, session=session):

@@ -34,7 +34,7 @@ stages = Stages()
 """Who can tell what NiFi received and what Flink read; likewise."""
 
 
-def validate(  # noqa: PLR0917 - each option of a command is a parameter
+def validate(
     run: RunArgument,
     job: JobOption = None,
     size: SizeOption = None,
@@ -76,7 +76,7 @@ def audit(
         raise typer.Exit(1)
 
 
-def windows(  # noqa: PLR0917 - each option of a command is a parameter
+def windows(
     run: RunArgument,
     form: Annotated[Format, typer.Option("--format", help="The form; parquet and xlsx need --output.")] = "csv",
     output: Annotated[Path | None, typer.Option(help="The file to write. Default: standard output.")] = None,
