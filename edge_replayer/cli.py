@@ -23,7 +23,7 @@ from streamproof.core.run import Run
 Clock = Literal["wall", "virtual"]
 
 
-def replay(  # noqa: PLR0913, PLR0917 - each option of a command is a parameter
+def replay(
     stream: Annotated[
         str | None, typer.Argument(help="A stream's name (ratings), or the path of a contract (.toml).")
     ] = None,

@@ -10,12 +10,13 @@ confirmation (``confirm="broker"``), what it loses is lost: at most once behind 
 import sys
 import threading
 from collections import deque
+from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
 import msgspec
 from paho.mqtt.client import Client, ConnectFlags, DisconnectFlags, MQTTMessage
-from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode, MQTTProtocolVersion
+from paho.mqtt.enums import MQTTErrorCode
 from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 from tenacity import RetryCallState, Retrying, retry_if_exception_type, stop_after_delay, wait_fixed
@@ -25,6 +26,7 @@ from edge_replayer.message import Message
 from streamproof.core.command import console
 from streamproof.core.errors import StreamproofError
 from streamproof.core.message import CONFIRMATION_TOPIC
+from streamproof.core.mqtt import broker_at, cannot_be_reached, does_not_answer, new_client, why_refused
 from streamproof.core.settings import MqttSettings
 
 _NO_SUBSCRIBERS = 0x10
@@ -95,7 +97,7 @@ class MqttPublisher:
 
     """
 
-    def __init__(  # noqa: PLR0913 - what is sent, where to, and what counts
+    def __init__(
         self,
         stream: str,
         run: str,
@@ -107,14 +109,13 @@ class MqttPublisher:
     ) -> None:
         self._failure = _Failure()
         self._connections: dict[str, _Connection] = {}
-        try:
+        with ExitStack() as on_error:
+            on_error.callback(self.close)
             for category in in_flight.sent:
                 connection = _Connection(stream, run, category, in_flight, settings, confirm, self._failure)
                 self._connections[category] = connection
                 connection.open(patience)
-        except BaseException:
-            self.close()
-            raise
+            on_error.pop_all()
 
     def send(self, message: Message) -> None:
         """Send a message, for the first time or again."""
@@ -170,10 +171,8 @@ class _Connection:
         self._closing = False
         self._warned = False
         client_id = f"streamproof-{self.run}-{self.category}"
-        self._client = Client(CallbackAPIVersion.VERSION2, client_id, protocol=MQTTProtocolVersion.MQTTv5)
+        self._client = new_client(self.settings, client_id)
         self._client.max_inflight_messages_set(0)  # bounded here: paho knows no receive maximum, and is slow at it
-        if self.settings.username:
-            self._client.username_pw_set(self.settings.username, self.settings.password.get_secret_value())
         self._client.reconnect_delay_set(1, 5)
         self._client.on_connect = self._on_connect
         self._client.on_disconnect = self._on_disconnect
@@ -187,7 +186,7 @@ class _Connection:
 
     @property
     def _broker(self) -> str:
-        return f"the MQTT broker at {self.settings.host}:{self.settings.port}"
+        return broker_at(self.settings)
 
     def open(self, patience: float) -> None:
         def tell(state: RetryCallState) -> None:
@@ -204,16 +203,13 @@ class _Connection:
         try:
             attempts(self._client.connect, self.settings.host, self.settings.port, 60)
         except OSError as error:
-            raise StreamproofError(
-                f"{self._broker} cannot be reached: {error}. Start the servers (streamproof up), "
-                "or set STREAMPROOF_MQTT_HOST and STREAMPROOF_MQTT_PORT"
-            ) from error
+            raise cannot_be_reached(self.settings, error) from error
         self._client.loop_start()
         answered = self._connected.wait(patience)
         if self.failure.text:
             raise StreamproofError(self.failure.text)
         if not answered:
-            raise StreamproofError(f"{self._broker} accepts connections but does not answer: is it MQTT?")
+            raise does_not_answer(self.settings)
 
     def publish(self, payload: bytes, message: Message | None) -> None:
         """Send a message as soon as the broker takes one more, in the order of the calls."""
@@ -252,10 +248,7 @@ class _Connection:
 
     def _on_connect(self, _c: Client, _u: object, _f: ConnectFlags, code: ReasonCode, told: Properties | None) -> None:
         if code.is_failure:
-            self.failure.text = (
-                f"{self._broker} refuses the connection: {code}. "
-                "Check STREAMPROOF_MQTT_USERNAME and STREAMPROOF_MQTT_PASSWORD"
-            )
+            self.failure.text = why_refused(self.settings, code)
             self._connected.set()
             return
         self._window = min(_MOST_UNACKNOWLEDGED, getattr(told, "ReceiveMaximum", _MOST_UNACKNOWLEDGED))

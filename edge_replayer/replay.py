@@ -1,5 +1,6 @@
 """A whole replay: files in, messages out, and the manifest that says what was sent and what is confirmed."""
 
+import shutil
 import signal
 import tempfile
 import threading
@@ -26,7 +27,7 @@ from edge_replayer.sender import Sender
 from edge_replayer.sent_file import SentFile
 from streamproof.core.command import console
 from streamproof.core.errors import StreamproofError, UsageError
-from streamproof.core.run import RowCounts, Run, manifest_path, new_run_id
+from streamproof.core.run import MANIFEST, RowCounts, Run, manifest_path, new_run_id
 from streamproof.core.settings import HomeSettings, MqttSettings
 
 if TYPE_CHECKING:
@@ -53,16 +54,15 @@ def replay(
     Raises:
         UsageError: a file, a category or the run's id cannot be used.
         StreamproofError: the broker cannot be reached or refuses, no row fits, or, if strict, one does not.
+        OSError: the run's folder cannot be written; what was sent until then ``resume`` goes on with.
 
     """
     home, run = home or HomeSettings(), options.run or new_run_id()
-    folder = manifest_path(run, home).parent
-    if folder.exists():
-        raise UsageError(f"the run {run!r} exists already ({folder}): choose another id, none, or --resume {run}")
+    _refuse_known(manifest_path(run, home))
     return _run(_Replay(run, options, home, mqtt or MqttSettings()), stop)
 
 
-def resume(  # noqa: PLR0913, PLR0917 - what to go on with, and what is not known from the run
+def resume(  # noqa: PLR0917 - what to go on with, and what is not known from the run
     run: str,
     home: HomeSettings | None = None,
     mqtt: MqttSettings | None = None,
@@ -78,6 +78,7 @@ def resume(  # noqa: PLR0913, PLR0917 - what to go on with, and what is not know
     Raises:
         UsageError: there is no such run, it has ended, another process sends it, or a file has changed.
         StreamproofError: the broker cannot be reached or refuses.
+        OSError: as ``replay``.
 
     """
     home = home or HomeSettings()
@@ -89,12 +90,26 @@ def resume(  # noqa: PLR0913, PLR0917 - what to go on with, and what is not know
 
 def _run(it: "_Replay", stop: threading.Event | None) -> Run:
     it.stop = stop or it.stop
-    with it.cleanup, _signals(it):
-        return it.run()
+    try:
+        with it.cleanup, _signals(it):
+            return it.run()
+    except OSError as error:
+        if it.may_go_on():
+            error.add_note(f"after that `streamproof replay --resume {it.id}` goes on")
+        raise
+
+
+def _refuse_known(manifest: Path) -> None:
+    # A folder without a manifest is what a process left that was killed before it sent anything.
+    if manifest.exists():
+        run = manifest.parent.name
+        raise UsageError(
+            f"the run {run!r} exists already ({manifest.parent}): choose another id, none, or --resume {run}"
+        )
 
 
 class _Replay:
-    def __init__(  # noqa: PLR0913, PLR0917 - a run's makings, and where another process left it
+    def __init__(  # noqa: PLR0917 - a run's makings, and where another process left it
         self,
         run: str,
         options: ReplayOptions,
@@ -103,7 +118,7 @@ class _Replay:
         before: Run | None = None,
         sent: SentFile | None = None,
     ) -> None:
-        self._id, self._options, self._home = run, options, home
+        self.id, self._options, self._home = run, options, home
         self.cleanup, self.stop = ExitStack(), threading.Event()
         self.is_interrupted = False
         self._before = {c: before.rows[c] if before else RowCounts() for c in options.files}
@@ -139,6 +154,16 @@ class _Replay:
                 console.print(f"{self._options.files[category]}: no row fits the contract", markup=False)
         return manifest
 
+    def may_go_on(self) -> bool:
+        """Whether ``resume`` would go on with what was sent."""
+        is_known = self._folder is not None and (self._folder / MANIFEST).exists()
+        return is_known and self._manifest is not None and not self._manifest.ended
+
+    def _free_id(self) -> None:
+        """Remove the folder of a run that has no manifest: nothing was sent, so its id stays free."""
+        if self._folder and not (self._folder / MANIFEST).exists():
+            shutil.rmtree(self._folder, ignore_errors=True)
+
     def _open_metrics(self) -> "CollectorRegistry | None":
         if not self._options.metrics:
             return None
@@ -152,16 +177,18 @@ class _Replay:
             publisher = StandardOutput(self._in_flight)
         else:
             options = self._options
-            publisher = MqttPublisher(options.contract.name, self._id, self._in_flight, mqtt, confirm=options.confirm)
+            publisher = MqttPublisher(options.contract.name, self.id, self._in_flight, mqtt, confirm=options.confirm)
         self.cleanup.callback(publisher.close)
         return publisher
 
     def _open_run_folder(self) -> dict[str, Rejects]:
         folder = self._folder
         if folder and not self._sent:
-            folder.mkdir(parents=True)
+            folder.mkdir(parents=True, exist_ok=True)
             self._sent = SentFile(folder, self._files)
             self.cleanup.callback(self._sent.close)
+            _refuse_known(folder / MANIFEST)  # another process may have been quicker
+            self.cleanup.callback(self._free_id)
         rejects = {
             category: Rejects(
                 file.path, folder / f"rejects-{category}.csv" if folder else None, strict=self._options.strict
@@ -175,7 +202,7 @@ class _Replay:
     def _new_manifest(self) -> Run:
         options = self._options
         return Run(
-            run=self._id,
+            run=self.id,
             contract=options.contract,
             clock=options.clock,
             pace="file" if options.interval is None else "interval",
@@ -206,7 +233,11 @@ class _Replay:
         def before_end(last: int) -> None:
             self._count()
             manifest.end = last
-            self._save()
+            try:
+                self._save()
+            except OSError:
+                manifest.end = None  # it is not marked: the run can go on
+                raise
 
         folder = Path(self.cleanup.enter_context(tempfile.TemporaryDirectory(prefix=SORT_FOLDER, dir=self._folder)))
         schedule = Schedule(self._options, manifest.start, self._files, self._rejects, self.stop, folder)
@@ -215,7 +246,7 @@ class _Replay:
             manifest.began = max(now_ms(), self._options.start or 0)
             self._save()
         sender = Sender(
-            payloads=Payloads(self._id, self._options.contract, list(self._files)),
+            payloads=Payloads(self.id, self._options.contract, list(self._files)),
             publisher=self._publisher,
             in_flight=self._in_flight,
             batch_rows=min(self._options.batch_rows, self._options.in_flight),
@@ -232,7 +263,7 @@ class _Replay:
 
             self._metrics.register(
                 ReplayMetrics(
-                    run=self._id,
+                    run=self.id,
                     counts=self._rows,
                     sender=sender,
                     is_connected=self._publisher.is_connected,
@@ -253,9 +284,7 @@ class _Replay:
         self._count()
         progress.show(manifest.rows, is_last=True)
         if not manifest.ended and any(self._in_flight.sent.values()):
-            console.print(
-                f"stopped without an end mark: `streamproof replay --resume {self._id}` goes on", markup=False
-            )
+            console.print(f"stopped without an end mark: `streamproof replay --resume {self.id}` goes on", markup=False)
         if is_all_sent and not any(self._in_flight.sent.values()):
             raise StreamproofError("no row of these files fits the contract: nothing was sent (see the rejects)")
         return is_all_sent and is_confirmed

@@ -2,6 +2,7 @@
 
 import hashlib
 import shutil
+from contextlib import ExitStack
 from pathlib import Path
 
 from edge_replayer.options import ReplayOptions
@@ -25,7 +26,8 @@ def take_over(run: str, home: HomeSettings, in_flight: int) -> tuple[Run, SentFi
     _refuse_ended(before)
     folder = manifest_path(run, home).parent
     sent = SentFile(folder, before.sources)
-    try:
+    with ExitStack() as on_error:
+        on_error.callback(sent.close)
         before = load_run(run, home)  # nobody else writes it from now on
         _refuse_ended(before)
         _refuse_changed(before)
@@ -33,10 +35,9 @@ def take_over(run: str, home: HomeSettings, in_flight: int) -> tuple[Run, SentFi
             shutil.rmtree(left, ignore_errors=True)
         for category, seq in sent.read().items():
             before.rows[category].sent = max(before.rows[category].sent, seq)
-        return before, sent, _options(before, in_flight)
-    except BaseException:
-        sent.close()
-        raise
+        options = _options(before, in_flight)
+        on_error.pop_all()
+    return before, sent, options
 
 
 def source_of(path: Path) -> Source:

@@ -29,7 +29,7 @@ class Schedule:
 
     """
 
-    def __init__(  # noqa: PLR0913, PLR0917 - what the rows follow from
+    def __init__(  # noqa: PLR0917 - what the rows follow from
         self,
         options: ReplayOptions,
         start: int | None,

@@ -5,11 +5,11 @@ place, which costs microseconds: the manifest, written anew every other second, 
 process that was killed. It is locked as long as its process lives.
 """
 
-import fcntl
 import os
 from collections.abc import Iterable
 from pathlib import Path
 
+from streamproof.core.alone import lock_at_once
 from streamproof.core.errors import UsageError
 
 _WIDTH = 20
@@ -27,11 +27,9 @@ class SentFile:
         self._path = folder / "sent"
         self._places = {category: place for place, category in enumerate(categories)}
         self._file = os.open(self._path, os.O_RDWR | os.O_CREAT, 0o644)
-        try:
-            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+        if not lock_at_once(self._file):
             self.close()
-            raise UsageError(f"the run {folder.name!r} is being sent by another process: wait for its end") from None
+            raise UsageError(f"the run {folder.name!r} is being sent by another process: wait for its end")
 
     def read(self) -> dict[str, int]:
         """Return the greatest sequence number that was sent, of each category; 0 where there is none."""

@@ -8,6 +8,7 @@ import duckdb
 import pyarrow as pa
 
 from edge_replayer.csv_rows import CsvRow
+from streamproof.core.disk import duckdb_in
 from streamproof.core.errors import StreamproofError
 
 _SCHEMA = pa.schema([("line", pa.int64()), ("time", pa.int64()), ("body", pa.string())])
@@ -23,6 +24,7 @@ def sorted_by_time(rows: Iterator[CsvRow], limit: int | None, folder: Path, name
 
     Raises:
         StreamproofError: as ``rows`` does.
+        OSError: there is no room in the folder.
 
     """
     failures: list[StreamproofError] = []
@@ -44,7 +46,11 @@ def sorted_by_time(rows: Iterator[CsvRow], limit: int | None, folder: Path, name
         "temp_directory": str(folder / "spill"),
         "threads": 1,
     }
-    with duckdb.connect(config=settings) as database, file.open("w", encoding="utf-8", newline="\n") as out:
+    with (
+        duckdb_in(folder),
+        duckdb.connect(config=settings) as database,
+        file.open("w", encoding="utf-8", newline="\n") as out,
+    ):
         database.register("unsorted", pa.RecordBatchReader.from_batches(_SCHEMA, chunks))
         first = f"LIMIT {limit}" if limit else ""
         database.execute(f"SELECT line, time, body FROM unsorted ORDER BY time, line {first}")

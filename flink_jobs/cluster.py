@@ -1,20 +1,19 @@
 """A Flink cluster by its REST interface: its jobs, their late rows, cancelling, savepoints."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Literal
 
 import httpx
-from tenacity import RetryError, Retrying, retry_if_result, stop_after_delay, wait_fixed
 
 from flink_jobs.records import JobRecord, find_record, load_records, newest_id
 from streamproof.core.errors import StreamproofError, UsageError
 from streamproof.core.settings import FlinkSettings
+from streamproof.core.wait import wait_until
 
 ENDED = {"FINISHED", "CANCELED", "FAILED"}
-_POLL_S = 0.2
 _COMMIT_S = 15.0
 _FINISH_S = 60.0
 _CHECKPOINTS = "execution.checkpointing.dir"
@@ -94,11 +93,11 @@ class Cluster:
 
     def wait_for_slots(self, slots: int, timeout_s: float = 0) -> bool:
         """Wait until so many slots are free; False when they are not in time."""
-        return self._poll(lambda: self.free_slots() >= slots, timeout_s)
+        return wait_until(lambda: self.free_slots() >= slots, timeout_s)
 
     def wait_until_known(self, job: str, timeout_s: float = 0) -> bool:
         """Wait until the cluster knows a job by Flink's id; False when it does not in time."""
-        return self._poll(lambda: job in self.states(), timeout_s)
+        return wait_until(lambda: job in self.states(), timeout_s)
 
     def state(self, job: str) -> str:
         """Return Flink's word for a job's state."""
@@ -160,7 +159,7 @@ class Cluster:
             answer = next(j for j in self._get("/jobs/overview")["jobs"] if j["jid"] == flink_id)
             return answer["state"] in ENDED or 0 < answer["tasks"]["total"] == answer["tasks"]["running"]
 
-        in_time = self._poll(settled, timeout_s)
+        in_time = wait_until(settled, timeout_s)
         if not in_time or self.state(job) in ENDED:
             what = f"is {self.state(job)}" if in_time else f"does not run after {timeout_s:.0f} s"
             raise StreamproofError(f"the job {job} {what}: {self._reason(job)} (see {self.page(job)})")
@@ -181,7 +180,7 @@ class Cluster:
         if self.state(job) in ENDED:
             return
         self._ask("PATCH", f"/jobs/{job}", job=job)
-        if not self._poll(lambda: self.state(job) in ENDED, timeout_s):
+        if not wait_until(lambda: self.state(job) in ENDED, timeout_s):
             raise StreamproofError(f"the job {job} does not end: it is {self.state(job)} (see {self.page(job)})")
 
     def finish(self, record: JobRecord, attempts: int) -> bool:
@@ -199,7 +198,7 @@ class Cluster:
         def has_ended() -> bool:
             return self._get(f"/jobs/{flink_id}")["state"] in ENDED
 
-        if not self._poll(has_ended, _FINISH_S):
+        if not wait_until(has_ended, _FINISH_S):
             raise StreamproofError(f"the job {record.label} does not end (see {self.page(record.label)})")
         if self.attempts(flink_id) != attempts:
             return False
@@ -229,7 +228,7 @@ class Cluster:
             done.update(self._get(f"/jobs/{job}/savepoints/{trigger}"))
             return bool(done["status"]["id"] == "COMPLETED")
 
-        if not self._poll(completed, timeout_s):
+        if not wait_until(completed, timeout_s):
             raise StreamproofError(
                 f"the savepoint of {job} was not complete after {timeout_s:.0f} s (see {self.page(job)})"
             )
@@ -273,16 +272,6 @@ class Cluster:
     def _reason(self, job: str) -> str:
         entries = self._get(f"/jobs/{job}/exceptions")["exceptionHistory"]["entries"]
         return _cause(entries[0]["stacktrace"]) if entries else "Flink names no reason"
-
-    def _poll(self, ready: Callable[[], bool], timeout_s: float) -> bool:
-        try:
-            waiting = Retrying(
-                retry=retry_if_result(lambda r: not r), wait=wait_fixed(_POLL_S), stop=stop_after_delay(timeout_s)
-            )
-            waiting(ready)
-        except RetryError:
-            return False
-        return True
 
     def _get(self, path: str) -> Any:  # noqa: ANN401 (JSON)
         return self._ask("GET", path, job=path.split("/")[2] if path.startswith("/jobs/") else None)

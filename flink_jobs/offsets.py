@@ -1,6 +1,6 @@
 """Where in the rows topic a job reads: from where on, found out when it is submitted, and how far it has come."""
 
-from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
+from confluent_kafka import KafkaError, KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient, OffsetSpec
 from tenacity import retry, retry_if_exception, stop_after_delay, wait_fixed
 
@@ -8,6 +8,7 @@ from flink_jobs.records import JobRecord, Start
 from flink_jobs.tables import consumer_group
 from streamproof.core.contract import Contract
 from streamproof.core.errors import StreamproofError
+from streamproof.core.kafka import ends_of, new_consumer
 from streamproof.core.settings import KafkaSettings
 from streamproof.core.topics import ensure_topics
 
@@ -46,7 +47,7 @@ def read_offsets(record: JobRecord, kafka: KafkaSettings) -> dict[int, tuple[int
     """
     group = consumer_group(record.label)
     # Not the admin client's question for it: librdkafka aborts the process when that times out (a frozen Kafka).
-    asker = Consumer({"bootstrap.servers": kafka.servers, "group.id": group, "log_level": 0})
+    asker = new_consumer(kafka, group)
     try:
         asked = [TopicPartition(record.contract.topics.rows, partition) for partition in record.offsets]
         places = asker.committed(asked, timeout=_TIMEOUT_S)
@@ -65,14 +66,10 @@ def end_offsets(record: JobRecord, kafka: KafkaSettings) -> dict[int, int]:
         StreamproofError: Kafka cannot be reached or refuses.
 
     """
-    asker = Consumer({"bootstrap.servers": kafka.servers, "group.id": "streamproof-ends", "log_level": 0})
+    asker = new_consumer(kafka)
     try:
-        return {
-            partition: asker.get_watermark_offsets(
-                TopicPartition(record.contract.topics.rows, partition), timeout=_TIMEOUT_S
-            )[1]
-            for partition in record.offsets
-        }
+        places = [TopicPartition(record.contract.topics.rows, partition) for partition in record.offsets]
+        return ends_of(asker, places, _TIMEOUT_S)
     except KafkaException as error:
         raise StreamproofError(f"Kafka at {kafka.servers}: {error.args[0].str()}") from error
     finally:
@@ -94,11 +91,11 @@ def _offsets(admin: AdminClient, topic: str, start: Start) -> dict[int, int]:
         answers = admin.list_offsets(asked, request_timeout=_TIMEOUT_S)
         return {place.partition: answer.result().offset for place, answer in answers.items()}
 
-    ends = ask(OffsetSpec.latest())  # type: ignore[no-untyped-call]
+    ends = ask(OffsetSpec.latest())
     if start == "latest":
         return ends
     if start == "earliest":
-        return ask(OffsetSpec.earliest())  # type: ignore[no-untyped-call]
+        return ask(OffsetSpec.earliest())
     found = ask(OffsetSpec.for_timestamp(start))
     # Kafka answers -1 where no row is that young.
     return {partition: offset if offset >= 0 else ends[partition] for partition, offset in found.items()}

@@ -3,7 +3,6 @@
 Flink gives a job a new id whenever it is submitted again; its label, the ``job`` of its windows, stays.
 """
 
-import fcntl
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -18,6 +17,7 @@ from urllib.request import url2pathname
 from pydantic import BaseModel, ValidationError
 
 from flink_jobs.window import Window
+from streamproof.core.alone import alone as hold
 from streamproof.core.contract import Contract
 from streamproof.core.errors import StreamproofError, UsageError
 from streamproof.core.measures import USUAL, Measure
@@ -112,9 +112,7 @@ class JobRecord(BaseModel):
 @contextmanager
 def alone() -> Iterator[None]:
     """Let only one process at a time bring jobs to a cluster: what is on its way there looks as if it were lost."""
-    _folder().mkdir(parents=True, exist_ok=True)
-    with (_folder() / "lock").open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
+    with hold(_folder() / "lock"):
         yield
 
 

@@ -39,7 +39,7 @@ _EXPRESSIONS: dict[Measure, str] = {
 """What each measure is in Flink SQL."""
 
 
-def job_statements(  # noqa: PLR0913 (all but four by name)
+def job_statements(
     job: str,
     contract: Contract,
     window: Window,

@@ -14,26 +14,23 @@ import threading
 import time
 import uuid
 from collections.abc import Iterable, Iterator
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
-from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
-from confluent_kafka.admin import AdminClient, OffsetSpec
-from paho.mqtt.client import Client, ConnectFlags, MQTTMessage
-from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
-from paho.mqtt.properties import Properties
-from paho.mqtt.reasoncodes import ReasonCode
+from confluent_kafka import Message
+from paho.mqtt.client import MQTTMessage
 
 from nifi_templates.case_file import CATEGORY, EVERY_PARTITION, KAFKA_KEY, PARTITION, RUN, FlowCase
 from nifi_templates.case_outcome import Fields, differences
 from streamproof.core.contract import Contract
-from streamproof.core.errors import StreamproofError
+from streamproof.core.kafka import TopicReader
 from streamproof.core.message import CONFIRMATION_TOPIC, END_SEQ, ENVELOPE, FILLERS
+from streamproof.core.mqtt import connected, new_client
 from streamproof.core.settings import KafkaSettings, MqttSettings
 
 BROKEN_ROW, BROKEN_LINE = 1, 2
-_ANSWER_SECONDS = 15.0
 
 
 @dataclass(frozen=True)
@@ -68,15 +65,19 @@ def run_cases(
         StreamproofError: MQTT or Kafka cannot be reached.
 
     """
-    with _Topics(contract, kafka) as topics:
+    with ExitStack() as readers:
+        rows, dead_letters = (
+            readers.enter_context(closing(TopicReader(topic, None, kafka)))
+            for topic in (contract.topics.rows, contract.topics.dead_letters)
+        )
         for case in cases:
             names = {RUN: f"flow-test-{(tag := uuid.uuid4().hex[:12])}", CATEGORY: f"case-{tag}"}
             with _Edge(contract, names, mqtt) as edge:
                 for payload in case.payloads:
                     edge.publish(payload)
                 drained = edge.drain(time.monotonic() + wait)
-            records, letters = _outcome(topics.read_on(), contract, names, case)
-            expected = [record for given in case.records for record in _each_partition(given, topics.partitions)]
+            records, letters = _outcome([*rows.read_on(), *dead_letters.read_on()], contract, names, case)
+            expected = [record for given in case.records for record in _each_partition(given, rows.partitions)]
             problems = differences("record", expected, records)
             problems += differences("dead letter", case.dead_letters, letters, part_of="reason")
             if case.confirmed is not None:
@@ -151,31 +152,18 @@ class _Edge:
         self._topic = f"{contract.name}/{names[CATEGORY]}"
         self._confirmations = CONFIRMATION_TOPIC.format(stream=contract.name, category="+", run=names[RUN])
         self._heard = threading.Condition()
-        self._subscribed = threading.Event()
-        self._refusal = ""
         self.confirmed: set[int] = set()
         self._ends: set[int] = set()
-        self._client = Client(CallbackAPIVersion.VERSION2, protocol=MQTTProtocolVersion.MQTTv5)
-        if mqtt.username:
-            self._client.username_pw_set(mqtt.username, mqtt.password.get_secret_value() or None)
-        self._client.on_connect, self._client.on_subscribe = self._on_connect, self._on_subscribe
-        self._client.on_message = self._on_message
+        self._client = new_client(mqtt)
 
     def __enter__(self) -> Self:
-        where = f"the MQTT broker at {self._mqtt.host}:{self._mqtt.port}"
-        try:
-            self._client.connect(self._mqtt.host, self._mqtt.port)
-        except OSError as error:
-            raise StreamproofError(f"{where} cannot be reached: {error}; start it (`streamproof up`)") from error
-        self._client.loop_start()
-        if not self._subscribed.wait(_ANSWER_SECONDS) or self._refusal:
-            self.__exit__()
-            raise StreamproofError(f"{where} does not let us in: {self._refusal or 'no answer'}")
+        with ExitStack() as connection:
+            connection.enter_context(connected(self._client, self._mqtt, self._confirmations, self._on_message))
+            self._connection = connection.pop_all()
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._client.disconnect()
-        self._client.loop_stop()
+        self._connection.close()
 
     def publish(self, payload: bytes) -> None:
         """Send a message, with the case's own names in the placeholders' place."""
@@ -208,96 +196,9 @@ class _Edge:
         with self._heard:
             return self._heard.wait_for(lambda: seqs <= self._ends, deadline - time.monotonic())
 
-    def _on_connect(self, _c: Client, _u: object, _f: ConnectFlags, code: ReasonCode, _p: Properties | None) -> None:
-        if code.is_failure:
-            self._refusal = str(code)
-            self._subscribed.set()
-        else:
-            self._client.subscribe(self._confirmations, qos=1)
-
-    def _on_subscribe(self, _c: Client, _u: object, _mid: int, codes: list[ReasonCode], _p: Properties | None) -> None:
-        self._refusal = str(codes[0]) if codes[0].is_failure else ""
-        self._subscribed.set()
-
-    def _on_message(self, _c: Client, _u: object, message: MQTTMessage) -> None:
+    def _on_message(self, message: MQTTMessage) -> None:
         told = json.loads(message.payload)
         with self._heard:
             seqs = self._ends if told["category"] == _end(self._names[CATEGORY]) else self.confirmed
             seqs |= {seq for first, last in told["ranges"] for seq in range(first, last + 1)}
             self._heard.notify()
-
-
-class _Topics:
-    """The stream's topics of rows and dead letters, read from their present end on."""
-
-    def __init__(self, contract: Contract, kafka: KafkaSettings) -> None:
-        self._servers = kafka.servers
-        self._consumer = Consumer(
-            {
-                "bootstrap.servers": kafka.servers,
-                "group.id": "streamproof-flow-test",  # required, yet unused: nothing is subscribed or committed
-                "enable.auto.commit": False,
-                "enable.partition.eof": True,
-                "log_level": 0,
-            }
-        )
-        # A connection of its own: that of the consumer waits for records.
-        self._admin = AdminClient({"bootstrap.servers": kafka.servers, "log_level": 0})
-        try:
-            self._next = dict.fromkeys(self._places(contract.topics.rows), 0)
-            self.partitions = len(self._next)
-            self._next |= dict.fromkeys(self._places(contract.topics.dead_letters), 0)
-            self._next = self._ends()
-            self._consumer.assign([TopicPartition(*place, offset) for place, offset in self._next.items()])
-        except KafkaException as error:
-            self._consumer.close()
-            raise self._failure(error.args[0]) from error
-
-    def _places(self, topic: str) -> list[tuple[str, int]]:
-        about = self._admin.list_topics(topic, timeout=_ANSWER_SECONDS).topics[topic]
-        if about.error:
-            raise KafkaException(about.error)
-        return [(topic, partition) for partition in about.partitions]
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._consumer.close()
-
-    def read_on(self) -> list[Message]:
-        """Return what was written since the last call, up to the present ends.
-
-        Raises:
-            StreamproofError: Kafka is away, or does not give what it has.
-
-        """
-        try:
-            ends = self._ends()
-        except KafkaException as error:
-            raise self._failure(error.args[0]) from error
-        messages: list[Message] = []
-        heard = time.monotonic()
-        while any(self._next[place] < end for place, end in ends.items()):
-            message = self._consumer.poll(1.0)
-            if message is None:
-                if time.monotonic() - heard > _ANSWER_SECONDS:
-                    raise StreamproofError(f"Kafka at {self._servers} does not give what it has: see the broker's log")
-                continue
-            heard = time.monotonic()
-            failure, offset = message.error(), int(message.offset() or 0)
-            if failure is None:
-                messages.append(message)
-                offset += 1
-            elif failure.code() != KafkaError._PARTITION_EOF:
-                raise self._failure(failure)
-            self._next[str(message.topic()), int(message.partition() or 0)] = offset
-        return messages
-
-    def _ends(self) -> dict[tuple[str, int], int]:
-        asked = {TopicPartition(*place): OffsetSpec.latest() for place in self._next}  # type: ignore[no-untyped-call]
-        answers = self._admin.list_offsets(asked, request_timeout=_ANSWER_SECONDS)
-        return {(p.topic, p.partition): answer.result().offset for p, answer in answers.items()}
-
-    def _failure(self, error: KafkaError) -> StreamproofError:
-        return StreamproofError(f"Kafka at {self._servers} cannot be read: {error.str()}; is the flow deployed?")

@@ -7,13 +7,11 @@ meanwhile the MQTT broker keeps, in the session of the stream's client id.
 import hashlib
 import json
 import logging
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
 import nipyapi
 from nipyapi import canvas
-from tenacity import RetryError, Retrying, retry_if_result, stop_after_delay, wait_fixed
 
 from nifi_templates.connection import nifi_connection
 from nifi_templates.definition import (
@@ -32,6 +30,7 @@ from streamproof.core.contract import Contract
 from streamproof.core.errors import StreamproofError
 from streamproof.core.settings import KafkaSettings, MqttSettings, NifiSettings
 from streamproof.core.topics import ensure_topics
+from streamproof.core.wait import wait_until
 
 logging.getLogger("nipyapi").setLevel(logging.ERROR)  # it warns of what is waited for here anyway
 
@@ -94,7 +93,7 @@ class Removed:
     dropped: int
 
 
-def deploy(  # noqa: PLR0913 - one for each server
+def deploy(
     contract: Contract,
     *,
     mqtt: MqttSettings | None = None,
@@ -262,14 +261,14 @@ def _start(stream: str, group: str) -> None:
         ]
 
     canvas.schedule_all_controllers(group, True)
-    if left := _until(lambda: not invalid(), VALID_SECONDS, invalid):
+    if not wait_until(lambda: not invalid(), VALID_SECONDS) and (left := invalid()):
         raise StreamproofError(f"the flow of {stream} stays invalid in NiFi:\n" + "\n".join(left))
     canvas.schedule_process_group(group, True)
 
     def idle() -> list[str]:
         return [p.component.name for p in canvas.list_all_processors(group) if p.status.run_status != "Running"]
 
-    if left := _until(lambda: not idle(), STOP_SECONDS, idle):
+    if not wait_until(lambda: not idle(), STOP_SECONDS) and (left := idle()):
         raise StreamproofError(f"in the flow of {stream}, NiFi does not start: {', '.join(left)}; {_last_words(group)}")
 
 
@@ -285,7 +284,7 @@ def _take_away(stream: str, group: str, drain_seconds: float, *, force: bool) ->
         for processor in processors:
             if processor.component.type != CONSUME and processor.component.state == "STOPPED":
                 canvas.schedule_processor(processor, True)
-        _until(lambda: not _queued(group), drain_seconds, list)
+        wait_until(lambda: not _queued(group), drain_seconds)
         queued = _queued(group)
         if queued:
             words = _last_words(group)
@@ -308,13 +307,13 @@ def _take_away(stream: str, group: str, drain_seconds: float, *, force: bool) ->
 
 
 def _stopped(stream: str, processor: str) -> None:
-    def busy() -> list[str]:
+    def is_at_rest() -> bool:
         p = canvas.get_processor(processor, "id")
-        done = p.status.run_status != "Running" and not p.status.aggregate_snapshot.active_thread_count
-        return [] if done else [p.component.name]
+        return p.status.run_status != "Running" and not p.status.aggregate_snapshot.active_thread_count
 
-    if left := _until(lambda: not busy(), STOP_SECONDS, busy):
-        raise StreamproofError(f"in the flow of {stream}, {left[0]} does not stop within {STOP_SECONDS:g} s")
+    if not wait_until(is_at_rest, STOP_SECONDS):
+        name = canvas.get_processor(processor, "id").component.name
+        raise StreamproofError(f"in the flow of {stream}, {name} does not stop within {STOP_SECONDS:g} s")
 
 
 def _queued(group: str) -> int:
@@ -328,15 +327,3 @@ def _bulletins(group: str) -> list[str]:
 
 def _last_words(group: str) -> str:
     return next(iter(_bulletins(group)[-1:]), "NiFi says nothing about it")
-
-
-def _until(done: Callable[[], bool], seconds: float, left: Callable[[], list[str]]) -> list[str]:
-    """Wait until something is done; return what is left when the time is over."""
-    look = Retrying(
-        stop=stop_after_delay(seconds), wait=wait_fixed(0.2), retry=retry_if_result(lambda is_done: not is_done)
-    )
-    try:
-        look(done)
-    except RetryError:
-        return left()
-    return []

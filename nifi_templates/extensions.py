@@ -25,12 +25,14 @@ def install_extensions(directory: Path) -> None:
 
     Raises:
         StreamproofError: the packages cannot be installed.
+        OSError: the folder cannot be written.
 
     """
     stamp = directory / "NAR-INF" / "installed"
     wanted = hashlib.sha256(sys.version.encode() + REQUIREMENTS.read_bytes()).hexdigest()
     if not stamp.is_file() or stamp.read_text(encoding="utf-8") != wanted:
         shutil.rmtree(directory, ignore_errors=True)
+        directory.mkdir(parents=True, exist_ok=True)
         _install_packages(directory / "NAR-INF" / "bundled-dependencies")
         stamp.write_text(wanted, encoding="utf-8")
     target = directory / "streamproof"

@@ -38,7 +38,7 @@ class LazyGroup(TyperGroup):
 
     later: ClassVar[Mapping[str, Later]] = {}
 
-    def __init__(self, **options: Any) -> None:  # noqa: ANN401 - whatever Typer gives its groups
+    def __init__(self, **options: Any) -> None:
         super().__init__(**options)
         listed = {name: TyperCommand(name, help=command.about) for name, command in self.later.items()}
         self.commands = {**listed, **self.commands}

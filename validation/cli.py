@@ -42,7 +42,7 @@ class Commands:
     stages: Stages = field(default_factory=Stages)
     late_rows: LateRows | None = None
 
-    def validate(  # noqa: PLR0913, PLR0917 - each option of a command is a parameter
+    def validate(
         self,
         run: RunArgument,
         job: JobOption = None,
@@ -87,7 +87,7 @@ class Commands:
             raise typer.Exit(1)
 
 
-def windows(  # noqa: PLR0913, PLR0917 - each option of a command is a parameter
+def windows(
     run: RunArgument,
     form: Annotated[Format, typer.Option("--format", help="The form; parquet and xlsx need --output.")] = "csv",
     output: Annotated[Path | None, typer.Option(help="The file to write. Default: standard output.")] = None,

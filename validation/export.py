@@ -25,7 +25,7 @@ _EXCEL_ROWS = 1_048_576
 _COPY = {"csv": "FORMAT csv, HEADER", "json": "FORMAT json, ARRAY true", "parquet": "FORMAT parquet, COMPRESSION zstd"}
 
 
-def export_windows(  # noqa: PLR0913 - where from, what, and where to
+def export_windows(
     run: str, home: HomeSettings, kafka: KafkaSettings, *, wanted: Wanted, form: Format, output: Path | None
 ) -> None:
     """Write the wanted job's windows of a run to ``output``, or to standard output, ordered by category, key and start.

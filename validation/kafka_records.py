@@ -1,14 +1,8 @@
-"""What the pipeline wrote: a run's records in Kafka's topics, as DuckDB tables that grow with each read.
-
-Topics are read from shortly before the run began, without a consumer group, so reading leaves no trace in Kafka and
-does not disturb any other reader.
-"""
+"""What the pipeline wrote: a run's records in Kafka's topics, as DuckDB tables that grow with each read."""
 
 import gc
 import json
-import time
-from collections.abc import Callable, Iterator
-from datetime import datetime, timedelta
+from collections.abc import Callable
 from decimal import Decimal, InvalidOperation
 from itertools import compress
 from typing import Any, Literal, Self, cast
@@ -16,136 +10,16 @@ from typing import Any, Literal, Self, cast
 import duckdb
 import msgspec
 import pyarrow as pa
-from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
+from confluent_kafka import Message
 from msgspec import UNSET, UnsetType
 
 from streamproof.core.contract import Contract
-from streamproof.core.errors import StreamproofError
+from streamproof.core.kafka import TopicReader
 from streamproof.core.measures import MEASURES, USUAL, Measure, WindowKind, column
 from streamproof.core.message import END_SEQ, HEARTBEAT_SEQ
 from streamproof.core.run import Run
 from streamproof.core.settings import KafkaSettings
 from validation.jobs import COLUMNS
-
-_SLACK = timedelta(minutes=10)
-"""How far the clocks of this machine and of Kafka may lie apart."""
-
-_BATCH = 20_000
-_STALLED_SECONDS = 60
-
-
-class TopicReader:
-    """Reads a topic from a moment on: first up to its present end, then whatever comes.
-
-    Only committed records are read. Raises ``StreamproofError`` where Kafka or the topic cannot be read.
-    """
-
-    def __init__(self, topic: str, since: datetime, kafka: KafkaSettings) -> None:
-        self.topic, self._servers = topic, kafka.servers
-        self._config: dict[str, str | int] = {
-            "bootstrap.servers": kafka.servers,
-            "group.id": "streamproof-validation",  # required, yet unused: nothing is subscribed or committed
-            "enable.auto.commit": False,
-            "enable.partition.eof": True,
-            "auto.offset.reset": "earliest",
-            "isolation.level": "read_committed",
-            "queued.max.messages.kbytes": 16_384,
-            "fetch.queue.backoff.ms": 10,  # a second by default, for each time that the queue was full
-            "log_level": 0,
-        }
-        self._consumer = Consumer(self._config)
-        # Ends are asked for by another one: on the connection of one that reads, the answer waits for the next records.
-        self._asking = Consumer(self._config)
-        try:
-            self._start(since)
-        except KafkaException as error:
-            self.close()
-            raise self._failure(error.args[0]) from error
-
-    def _start(self, since: datetime) -> None:
-        about = self._consumer.list_topics(self.topic, timeout=15).topics[self.topic]
-        if about.error:
-            raise KafkaException(about.error)
-        moment = int((since - _SLACK).timestamp() * 1000)
-        asked = [TopicPartition(self.topic, partition, moment) for partition in about.partitions]
-        # The ends first: asked for afterwards, they would lie behind what was committed in between, unread for ever.
-        ends = _ends(self._consumer, asked)
-        starts = self._consumer.offsets_for_times(asked, timeout=15)
-        for start in starts:
-            start.offset = start.offset if start.offset >= 0 else ends[start.partition]
-        self._unread = {s.partition: ends[s.partition] for s in starts if s.offset < ends[s.partition]}
-        self._positions = {start.partition: start.offset for start in starts}
-        self._consumer.assign(starts)
-
-    def read(self) -> Iterator[list[Message]]:
-        """Yield the records up to the end that the topic had when the reader was made."""
-        heard = time.monotonic()
-        while self._unread:
-            if messages := self._consume(0.1):
-                heard = time.monotonic()
-                yield messages
-            elif time.monotonic() - heard > _STALLED_SECONDS:
-                raise StreamproofError(
-                    f"Kafka at {self._servers}: nothing more of topic {self.topic} within {_STALLED_SECONDS} s, "
-                    "though its end is not reached: see the broker's log"
-                )
-
-    def poll(self, seconds: float) -> list[Message]:
-        """Return records that came since; wait for up to ``seconds`` where there is none yet."""
-        return self._consume(seconds)
-
-    def is_at_end(self) -> bool:
-        """Return whether all that the topic has now was read; False also where Kafka does not tell."""
-        try:
-            ends = self._ends(timeout=2)
-        except KafkaException:
-            return False
-        return all(self._positions[partition] >= end for partition, end in ends.items())
-
-    def behind_open_transactions(self) -> dict[int, int]:
-        """Return, by partition, how many records cannot be read as a transaction before them is not committed."""
-        everything = Consumer(self._config | {"isolation.level": "read_uncommitted"})
-        places = self._consumer.assignment()
-        try:
-            stable, ends = self._ends(timeout=15), _ends(everything, places)
-        except KafkaException as error:
-            raise self._failure(error.args[0]) from error
-        finally:
-            everything.close()
-        return {partition: end - stable[partition] for partition, end in ends.items() if end > stable[partition]}
-
-    def _ends(self, timeout: float) -> dict[int, int]:
-        # First what leads the partitions: that one had no leader for a moment would be remembered for minutes.
-        self._asking.list_topics(self.topic, timeout=timeout)
-        return _ends(self._asking, self._consumer.assignment(), timeout)
-
-    def _consume(self, seconds: float) -> list[Message]:
-        found = self._consumer.consume(_BATCH, seconds)
-        for message in found:
-            if (error := message.error()) and error.code() != KafkaError._PARTITION_EOF:
-                raise self._failure(error)
-        # The last offsets of a topic can be marks of transactions, which are never delivered: the end event tells.
-        for partition, last in {cast("int", message.partition()): message for message in found}.items():
-            self._positions[partition] = cast("int", last.offset()) + (last.error() is None)
-            if last.error() or cast("int", last.offset()) + 1 >= self._unread.get(partition, 0):
-                self._unread.pop(partition, None)
-        return [message for message in found if not message.error()]
-
-    def _failure(self, error: KafkaError) -> StreamproofError:
-        return StreamproofError(
-            f"Kafka at {self._servers}: topic {self.topic} cannot be read: {error.str()}. "
-            "Are the servers up, and has the flow been deployed?"
-        )
-
-    def close(self) -> None:
-        """Leave Kafka."""
-        self._consumer.close()
-        self._asking.close()
-
-
-def _ends(consumer: Consumer, places: list[TopicPartition], timeout: float = 15) -> dict[int, int]:
-    """Return, by partition, the offset behind the last record that the consumer may read."""
-    return {place.partition: consumer.get_watermark_offsets(place, timeout=timeout)[1] for place in places}
 
 
 class RunDecoder:

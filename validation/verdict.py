@@ -13,6 +13,7 @@ import duckdb
 from pydantic import BaseModel
 
 from streamproof.core.command import console
+from streamproof.core.disk import duckdb_in
 from streamproof.core.measures import Measure, WindowKind
 from streamproof.core.run import Run, load_run
 from streamproof.core.settings import HomeSettings, KafkaSettings
@@ -78,7 +79,7 @@ class Verdict(BaseModel):
     unreadable: int
 
 
-def validate(  # noqa: PLR0913 - where from, what, and how long
+def validate(
     run: str,
     home: HomeSettings,
     kafka: KafkaSettings,
@@ -171,8 +172,14 @@ def validate(  # noqa: PLR0913 - where from, what, and how long
 
 @contextmanager
 def open_database(near: Path, memory: str = _MEMORY) -> Iterator[duckdb.DuckDBPyConnection]:
-    """Open a database for one use, in a folder in ``near``: what does not fit into ``memory`` goes there."""
+    """Open a database for one use, in a folder in ``near``: what does not fit into ``memory`` goes there.
+
+    Raises:
+        OSError: that folder cannot be written, or its disk is full.
+
+    """
     with (
+        duckdb_in(near),
         tempfile.TemporaryDirectory(prefix="validation-", dir=near) as folder,
         duckdb.connect(str(Path(folder) / "validation.duckdb")) as db,
     ):

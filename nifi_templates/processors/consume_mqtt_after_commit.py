@@ -13,7 +13,7 @@ import time
 from collections import deque
 from typing import Any, NamedTuple
 
-from dead_letters import dead_letter  # type: ignore[import-not-found]
+from dead_letters import dead_letter
 from nifiapi.componentstate import Scope, StateException
 from nifiapi.flowfilesource import FlowFileSource, FlowFileSourceResult
 from nifiapi.properties import PropertyDescriptor, StandardValidators
@@ -23,9 +23,9 @@ from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
-from python_process import end_with_parent  # type: ignore[import-not-found]
-from received_lines import check_message  # type: ignore[import-not-found]
-from row_ranges import Ledger, RowRanges  # type: ignore[import-not-found]
+from python_process import end_with_parent
+from received_lines import check_message
+from row_ranges import Ledger, RowRanges
 
 FOR_EVER = 0xFFFFFFFF
 WAIT_SECONDS = 0.25
@@ -55,13 +55,13 @@ class Batch(NamedTuple):
     rows: RowRanges
 
 
-class ConsumeMqttAfterCommit(FlowFileSource):  # type: ignore[misc]
+class ConsumeMqttAfterCommit(FlowFileSource):
     """One connection with a fixed client id; messages wait in memory until NiFi's thread takes a batch."""
 
     class Java:
         """What NiFi knows it as."""
 
-        implements = ["org.apache.nifi.python.processor.FlowFileSource"]  # noqa: RUF012
+        implements = ["org.apache.nifi.python.processor.FlowFileSource"]
 
     class ProcessorDetails:
         """Read by NiFi from the source text: literals only."""
@@ -70,8 +70,8 @@ class ConsumeMqttAfterCommit(FlowFileSource):  # type: ignore[misc]
         description = (
             "Consumes MQTT 5 messages of JSON lines and acknowledges each only after the FlowFile is committed."
         )
-        tags = ["mqtt", "subscribe", "at-least-once", "json"]  # noqa: RUF012
-        dependencies = ["paho-mqtt==2.2.0", "msgspec==0.22.0"]  # noqa: RUF012
+        tags = ["mqtt", "subscribe", "at-least-once", "json"]
+        dependencies = ["paho-mqtt==2.2.0", "msgspec==0.22.0"]
 
     BROKER = PropertyDescriptor(
         name="Broker",
@@ -149,24 +149,24 @@ class ConsumeMqttAfterCommit(FlowFileSource):  # type: ignore[misc]
         self.topics: list[str] = []
         self.connection, self.priority, self.first_received_at = 0, 0, 0
 
-    def getPropertyDescriptors(self) -> list[object]:  # noqa: N802
+    def getPropertyDescriptors(self) -> list[object]:
         """Return the properties; NiFi calls this."""
         return list(self.descriptors)
 
-    def getRelationships(self) -> list[object]:  # noqa: N802
+    def getRelationships(self) -> list[object]:
         """Return the ways out; NiFi calls this."""
         return [self.SUCCESS, self.DEAD_LETTER]
 
-    def onScheduled(self, context: Any) -> None:  # noqa: ANN401, ARG002, N802
+    def onScheduled(self, context: Any) -> None:
         """Begin anew; NiFi calls this at each start, but not for a process that it had to start again."""
         self._disconnect()
 
-    def onStopped(self, context: Any) -> None:  # noqa: ANN401, N802
+    def onStopped(self, context: Any) -> None:
         """Settle the last FlowFile, which is committed when NiFi calls this, and leave; the session stays."""
         self._settle(context)
         self._disconnect()
 
-    def create(self, context: Any) -> Any:  # noqa: ANN401
+    def create(self, context: Any) -> Any:
         """Return the next FlowFile, or None; that it is called again means that the former one is committed."""
         if self.client is None:
             self._connect(context)
@@ -229,7 +229,7 @@ class ConsumeMqttAfterCommit(FlowFileSource):  # type: ignore[misc]
                 size += len(batch[-1].payload)
             return batch
 
-    def _settle(self, context: Any) -> None:  # noqa: ANN401
+    def _settle(self, context: Any) -> None:
         """Write the rows of what is committed into the ledger, then acknowledge it."""
         committed, self.committed = self.committed, []
         self.settle_at = time.monotonic() + SETTLE_SECONDS
@@ -245,8 +245,8 @@ class ConsumeMqttAfterCommit(FlowFileSource):  # type: ignore[misc]
                 if message.connection == self.connection:
                     self.client.ack(message.packet_id, message.qos)
 
-    def _connect(self, context: Any) -> None:  # noqa: ANN401
-        def value(descriptor: Any) -> str:  # noqa: ANN401
+    def _connect(self, context: Any) -> None:
+        def value(descriptor: Any) -> str:
             return context.getProperty(descriptor).getValue() or ""
 
         self._forget()
@@ -263,7 +263,7 @@ class ConsumeMqttAfterCommit(FlowFileSource):  # type: ignore[misc]
         client.on_connect, client.on_disconnect = self._on_connect, self._on_disconnect
         client.on_message = self._on_message
         client.reconnect_delay_set(1, 5)
-        properties = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]
+        properties = Properties(PacketTypes.CONNECT)
         properties.SessionExpiryInterval = FOR_EVER
         receive_maximum = min(int(value(self.RECEIVE_MAXIMUM)), 65535)
         properties.ReceiveMaximum = receive_maximum

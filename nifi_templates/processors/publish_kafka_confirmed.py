@@ -10,15 +10,15 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
-import py4j.java_gateway  # type: ignore[import-untyped]
-import py4j.protocol  # type: ignore[import-untyped]
+import py4j.java_gateway
+import py4j.protocol
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
-from dead_letters import dead_letter, topic_of  # type: ignore[import-not-found]
-from kafka_rows import is_mark, key_reader  # type: ignore[import-not-found]
+from dead_letters import dead_letter, topic_of
+from kafka_rows import is_mark, key_reader
 from nifiapi.flowfiletransform import FlowFileTransform, FlowFileTransformResult
 from nifiapi.properties import PropertyDescriptor, StandardValidators
-from python_process import acknowledge_at_once, end_with_parent, read_bytes_fast  # type: ignore[import-not-found]
-from row_ranges import RowRanges  # type: ignore[import-not-found]
+from python_process import acknowledge_at_once, end_with_parent, read_bytes_fast
+from row_ranges import RowRanges
 
 ROWS, DEAD_LETTERS, REJECTED_ROWS = "rows", "dead letters", "rejected rows"
 DETAILS_BEGIN = "Records in this FlowFile were invalid for the following reasons:"
@@ -28,13 +28,13 @@ POLL_EVERY = 10_000
 Record = tuple[bytes, bytes | None, bool]
 
 
-class PublishKafkaConfirmed(FlowFileTransform):  # type: ignore[misc]
+class PublishKafkaConfirmed(FlowFileTransform):
     """One idempotent producer, made when the first FlowFile comes and again after each failure."""
 
     class Java:
         """What NiFi knows it as."""
 
-        implements = ["org.apache.nifi.python.processor.FlowFileTransform"]  # noqa: RUF012
+        implements = ["org.apache.nifi.python.processor.FlowFileTransform"]
 
     class ProcessorDetails:
         """Read by NiFi from the source text: literals only."""
@@ -44,8 +44,8 @@ class PublishKafkaConfirmed(FlowFileTransform):  # type: ignore[misc]
             "Publishes each line as a Kafka record and succeeds when Kafka has confirmed all of them; "
             "the content is then which rows those are."
         )
-        tags = ["kafka", "publish", "at-least-once", "json"]  # noqa: RUF012
-        dependencies = ["confluent-kafka==2.16.1"]  # noqa: RUF012
+        tags = ["kafka", "publish", "at-least-once", "json"]
+        dependencies = ["confluent-kafka==2.16.1"]
 
     SERVERS = PropertyDescriptor(
         name="Bootstrap Servers",
@@ -86,19 +86,19 @@ class PublishKafkaConfirmed(FlowFileTransform):  # type: ignore[misc]
         acknowledge_at_once(py4j.java_gateway.GatewayConnection)
         self.producer: Producer | None = None
 
-    def getPropertyDescriptors(self) -> list[object]:  # noqa: N802
+    def getPropertyDescriptors(self) -> list[object]:
         """Return the properties; NiFi calls this."""
         return list(self.descriptors)
 
-    def onScheduled(self, context: Any) -> None:  # noqa: ANN401, ARG002, N802
+    def onScheduled(self, context: Any) -> None:
         """Begin anew; NiFi calls this at each start, but not for a process that it had to start again."""
         self.producer = None
 
-    def onStopped(self, context: Any) -> None:  # noqa: ANN401, ARG002, N802
+    def onStopped(self, context: Any) -> None:
         """Leave Kafka; nothing is under way, as every FlowFile waits for its confirmations."""
         self.producer = None
 
-    def transform(self, context: Any, flowfile: Any) -> Any:  # noqa: ANN401
+    def transform(self, context: Any, flowfile: Any) -> Any:
         """Publish a FlowFile; ``success`` only when each of its records is confirmed, else ``failure``."""
         try:
             producer = self.producer or self._connect(context)
@@ -114,8 +114,8 @@ class PublishKafkaConfirmed(FlowFileTransform):  # type: ignore[misc]
             return FlowFileTransformResult("failure", {"kafka.error": reason[:1000]})
         return FlowFileTransformResult("success", {"kafka.records": str(published)}, confirmations)
 
-    def _connect(self, context: Any) -> Producer:  # noqa: ANN401
-        def value(descriptor: Any) -> str:  # noqa: ANN401
+    def _connect(self, context: Any) -> Producer:
+        def value(descriptor: Any) -> str:
             return context.getProperty(descriptor).getValue() or ""
 
         self.topic, self.content = value(self.TOPIC), value(self.CONTENT)
@@ -140,7 +140,7 @@ class PublishKafkaConfirmed(FlowFileTransform):  # type: ignore[misc]
         self._partition_count(self.producer)
         return self.producer
 
-    def _publish(self, producer: Producer, flowfile: Any) -> tuple[int, bytes]:  # noqa: ANN401
+    def _publish(self, producer: Producer, flowfile: Any) -> tuple[int, bytes]:
         """Publish all and wait; return how many records were confirmed, and what the edge is to be told.
 
         Raises:
@@ -178,7 +178,7 @@ class PublishKafkaConfirmed(FlowFileTransform):  # type: ignore[misc]
             raise KafkaException(f"{waiting} of {count} records were not confirmed in {self.patience} s")
         return count, published.confirmations()
 
-    def _records(self, flowfile: Any) -> Iterator[Record]:  # noqa: ANN401
+    def _records(self, flowfile: Any) -> Iterator[Record]:
         """Yield each record's value, its key, and whether it belongs into every partition."""
         lines = [line for line in bytes(flowfile.getContentsAsBytes()).split(b"\n") if line]
         if self.content == ROWS:

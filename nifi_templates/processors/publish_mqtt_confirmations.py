@@ -10,7 +10,7 @@ from nifiapi.flowfiletransform import FlowFileTransform, FlowFileTransformResult
 from nifiapi.properties import PropertyDescriptor, StandardValidators
 from paho.mqtt.client import Client, MQTTMessageInfo
 from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
-from python_process import end_with_parent  # type: ignore[import-not-found]
+from python_process import end_with_parent
 
 PATIENCE_SECONDS = 5.0
 LONGEST_NAME = 100
@@ -19,21 +19,21 @@ LONGEST_NAME = 100
 QOS = 1
 
 
-class PublishMqttConfirmations(FlowFileTransform):  # type: ignore[misc]
+class PublishMqttConfirmations(FlowFileTransform):
     """One connection, made when the first FlowFile comes and again after each failure."""
 
     class Java:
         """What NiFi knows it as."""
 
-        implements = ["org.apache.nifi.python.processor.FlowFileTransform"]  # noqa: RUF012
+        implements = ["org.apache.nifi.python.processor.FlowFileTransform"]
 
     class ProcessorDetails:
         """Read by NiFi from the source text: literals only."""
 
         version = "0.1.0"
         description = "Publishes each line over MQTT 5, to a topic made of the run and the category that it names."
-        tags = ["mqtt", "publish", "confirmation", "json"]  # noqa: RUF012
-        dependencies = ["paho-mqtt==2.2.0"]  # noqa: RUF012
+        tags = ["mqtt", "publish", "confirmation", "json"]
+        dependencies = ["paho-mqtt==2.2.0"]
 
     BROKER = PropertyDescriptor(
         name="Broker",
@@ -57,19 +57,19 @@ class PublishMqttConfirmations(FlowFileTransform):  # type: ignore[misc]
         end_with_parent()
         self.client: Client | None = None
 
-    def getPropertyDescriptors(self) -> list[object]:  # noqa: N802
+    def getPropertyDescriptors(self) -> list[object]:
         """Return the properties; NiFi calls this."""
         return list(self.descriptors)
 
-    def onScheduled(self, context: Any) -> None:  # noqa: ANN401, ARG002, N802
+    def onScheduled(self, context: Any) -> None:
         """Begin anew; NiFi calls this at each start, but not for a process that it had to start again."""
         self._disconnect()
 
-    def onStopped(self, context: Any) -> None:  # noqa: ANN401, ARG002, N802
+    def onStopped(self, context: Any) -> None:
         """Leave the broker."""
         self._disconnect()
 
-    def transform(self, context: Any, flowfile: Any) -> Any:  # noqa: ANN401
+    def transform(self, context: Any, flowfile: Any) -> Any:
         """Publish a FlowFile's lines; ``success`` when the broker has all of them."""
         lines = bytes(flowfile.getContentsAsBytes()).splitlines()
         if not lines:
@@ -94,8 +94,8 @@ class PublishMqttConfirmations(FlowFileTransform):  # type: ignore[misc]
             return None  # no edge is called so, and a broker ends the connection over many such topics
         return client.publish(self.topic.format(run=fields["run"], category=fields["category"]), line, qos=QOS)
 
-    def _connect(self, context: Any) -> Client:  # noqa: ANN401
-        def value(descriptor: Any) -> str:  # noqa: ANN401
+    def _connect(self, context: Any) -> Client:
+        def value(descriptor: Any) -> str:
             return context.getProperty(descriptor).getValue() or ""
 
         self.topic = value(self.TOPIC)

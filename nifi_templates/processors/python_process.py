@@ -60,7 +60,7 @@ def acknowledge_at_once(connection: type) -> None:
     if not hasattr(socket, "TCP_QUICKACK"):  # it is Linux's alone
         return
 
-    def stream(self: Any) -> object:  # noqa: ANN401
+    def stream(self: Any) -> object:
         with suppress(OSError, AttributeError):  # it is closed, or not yet open
             self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 1)  # good until this side sends again
         return vars(self)["stream"]

@@ -33,6 +33,7 @@ from streamproof.core.contract import load_contract
 from streamproof.core.errors import StreamproofError
 from streamproof.core.run import load_run, new_run_id
 from streamproof.core.settings import HomeSettings, KafkaSettings, MqttSettings, NifiSettings
+from streamproof.core.wait import wait_until
 from streamproof.stack.servers import Stack
 from validation.verdict import validate
 
@@ -122,11 +123,11 @@ class Pressure(Watch):
 def _until(condition: Callable[[], bool], what: str, replaying: subprocess.Popen[bytes]) -> float:
     """Wait, and return for how long."""
     began = time.monotonic()
-    while not condition():
-        if replaying.poll() or time.monotonic() > began + _PATIENCE:
-            raise StreamproofError(f"{what}: not so after {time.monotonic() - began:.0f} s")
-        time.sleep(0.2)
-    return time.monotonic() - began
+    has_come = wait_until(lambda: condition() or replaying.poll(), _PATIENCE)
+    seconds = time.monotonic() - began
+    if not has_come or replaying.poll():
+        raise StreamproofError(f"{what}: not so after {seconds:.0f} s")
+    return seconds
 
 
 def _take_kafka_away(stack: Stack, how: How) -> Callable[[], None]:
@@ -184,7 +185,7 @@ def main(
     raise typer.Exit(0 if verdict.proven and not growing else 1)
 
 
-def _outage(  # noqa: PLR0913, PLR0917 - all that a run has
+def _outage(  # noqa: PLR0917 - all that a run has
     stack: Stack, how: How, away: float, run: str, replaying: subprocess.Popen[bytes], watch: Pressure
 ) -> dict[str, float]:
     def count(what: str) -> int:

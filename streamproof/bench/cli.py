@@ -24,7 +24,7 @@ BENCHMARKS: dict[str, Benchmark] = {**STAGES, **NIFI_STAGES, **PUBLISH, **CHAIN,
 """Every benchmark by its name, in the order in which they run."""
 
 
-def bench(  # noqa: PLR0913, PLR0917 - the command's options
+def bench(
     names: Annotated[
         list[str] | None,
         typer.Argument(

@@ -12,11 +12,10 @@ from contextlib import contextmanager, suppress
 from datetime import datetime
 from pathlib import Path
 from typing import Self
-from uuid import uuid4
 
 import httpx
 import psutil
-from confluent_kafka import Consumer, TopicPartition
+from confluent_kafka import TopicPartition
 
 from flink_jobs.cluster import Cluster
 from flink_jobs.records import JobOptions, Start
@@ -30,6 +29,7 @@ from streamproof.chain.sample_ratings import PRODUCTS, write_sample
 from streamproof.chain.start_servers import extensions_folder, start_servers
 from streamproof.core.contract import Contract, copy_contract, load_contract
 from streamproof.core.errors import StreamproofError
+from streamproof.core.kafka import ends_of, new_consumer
 from streamproof.core.run import Run, load_run
 from streamproof.core.settings import HomeSettings, KafkaSettings
 from streamproof.core.topics import partitions_of
@@ -194,19 +194,10 @@ class TopicWatch(Watch):
         self.last = 0.0
         """The moment of the newest record."""
         self._keep, self._mark = keep, f'"run":{json.dumps(run)}'.encode()
-        self._consumer = Consumer(
-            {
-                "bootstrap.servers": KafkaSettings().servers,
-                "group.id": f"bench-{uuid4()}",
-                "isolation.level": "read_committed",
-                "enable.auto.commit": False,
-                "fetch.wait.max.ms": 10,
-            }
-        )
+        self._consumer = new_consumer(KafkaSettings(), fetch_wait_max_ms=10)
         places = [TopicPartition(topic, partition) for partition in partitions_of(topic, KafkaSettings())]
-        for place in places:
-            _, place.offset = self._consumer.get_watermark_offsets(place, 20)
-        self._consumer.assign(places)
+        ends = ends_of(self._consumer, places)
+        self._consumer.assign([TopicPartition(topic, partition, end) for partition, end in ends.items()])
 
     def __exit__(self, *error: object) -> None:
         super().__exit__(*error)

@@ -42,6 +42,7 @@ from streamproof.core.contract import load_contract
 from streamproof.core.errors import StreamproofError
 from streamproof.core.run import load_run, new_run_id
 from streamproof.core.settings import HomeSettings, NifiSettings
+from streamproof.core.wait import wait_until
 
 CHECK, SINK = "check rows", "publish rows"
 STAGES = {"MQTT source": SOURCE, "schema check": CHECK, "Kafka sink": SINK, "confirmations": TELL_EDGE}
@@ -172,11 +173,8 @@ def _replay(run: str, rows: int, contract: Path) -> Iterator[subprocess.Popen[by
 
 
 def _wait(condition: Callable[[], bool], what: str) -> None:
-    deadline = time.monotonic() + _PATIENCE_S
-    while not condition():
-        if time.monotonic() > deadline:
-            raise StreamproofError(f"{what}: not so after {_PATIENCE_S:.0f} s")
-        time.sleep(0.2)
+    if not wait_until(condition, _PATIENCE_S):
+        raise StreamproofError(f"{what}: not so after {_PATIENCE_S:.0f} s")
 
 
 NIFI_STAGES = {

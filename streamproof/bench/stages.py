@@ -24,6 +24,7 @@ from streamproof.bench.ground import (
 from streamproof.bench.measure import Benchmark, NotProvenError, Once
 from streamproof.core.run import new_run_id
 from streamproof.core.settings import HomeSettings, KafkaSettings
+from streamproof.core.wait import wait_until
 from streamproof.stack.servers import Stack
 from validation.live.reader import Reader
 
@@ -83,11 +84,10 @@ def _page(rows: int) -> Once:
     reader, began = Reader(run, HomeSettings(), KafkaSettings()), time.monotonic()
     reader.start()
     try:
-        while not (picture := reader.picture).is_quiet:
-            if time.monotonic() - began > _PAGE_SECONDS:
-                raise NotProvenError(f"the page has not read the run {run} in {_PAGE_SECONDS:.0f} s: {picture.problem}")
-            time.sleep(0.05)
-        seconds = time.monotonic() - began
+        has_read = wait_until(lambda: reader.picture.is_quiet, _PAGE_SECONDS, every=0.05)
+        picture, seconds = reader.picture, time.monotonic() - began
+        if not has_read:
+            raise NotProvenError(f"the page has not read the run {run} in {_PAGE_SECONDS:.0f} s: {picture.problem}")
     finally:
         reader.stop()
     if picture.reasons or not picture.is_judging:

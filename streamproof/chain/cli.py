@@ -29,7 +29,7 @@ def up() -> None:
 
 
 @wraps(flink_jobs.cli.submit)
-def submit(**options: Any) -> None:  # noqa: ANN401, D103 - they are those of the stage
+def submit(**options: Any) -> None:  # noqa: D103 - they are those of the stage
     flink_jobs.cli.submit(**options)
     if options["run"]:
         look_after(Stack.from_environment())

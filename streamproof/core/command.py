@@ -8,7 +8,7 @@ from rich.console import Console
 
 from streamproof.core.errors import StreamproofError
 
-console = Console(stderr=True, highlight=False)
+console = Console(stderr=True, highlight=False, emoji=False)
 """For people: progress and messages, on standard error. What programs read goes to standard output."""
 
 INTERRUPTED = 130
@@ -21,16 +21,30 @@ def new_app(about: str) -> typer.Typer:
 
 
 def run_app(app: typer.Typer) -> None:
-    """Run a command line; a ``StreamproofError`` becomes its message and its exit code."""
+    """Run a command line; a ``StreamproofError`` becomes its message and its exit code.
+
+    So does an error of a file that nobody expected: a folder that cannot be written, or a full disk.
+    """
     try:
         app()
     except StreamproofError as error:
-        console.print("[red]error:[/]", end=" ")
-        console.print(str(error), markup=False, soft_wrap=True)
+        _tell(str(error))
         sys.exit(error.exit_code)
     except BrokenPipeError:
         # The reader of standard output (head, less) has seen enough; Python's own flush at exit must not complain.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except OSError as error:
+        from streamproof.core.disk import explain, is_of_a_file
+
+        if not is_of_a_file(error):
+            raise
+        _tell(explain(error))
+        sys.exit(StreamproofError.exit_code)
     except KeyboardInterrupt:
         console.print("stopped")
         sys.exit(INTERRUPTED)
+
+
+def _tell(text: str) -> None:
+    console.print("[red]error:[/]", end=" ")
+    console.print(text, markup=False, soft_wrap=True)

@@ -24,6 +24,9 @@ from streamproof.core.errors import UsageError
 from streamproof.core.settings import HomeSettings
 from streamproof.core.whole_file import write_whole
 
+MANIFEST = "manifest.json"
+"""The manifest's name in the run's folder."""
+
 ExactNumber = Annotated[Fraction, BeforeValidator(Fraction), PlainSerializer(str)]
 """A fraction, kept in JSON as text like ``1003`` or ``1000/3``."""
 
@@ -121,7 +124,7 @@ def manifest_path(run: str, home: HomeSettings) -> Path:
     """
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}", run):
         raise UsageError(f"{run!r} cannot be a run's id: use up to 64 letters, digits, and . _ -")
-    return home.runs / run / "manifest.json"
+    return home.runs / run / MANIFEST
 
 
 def load_run(run: str, home: HomeSettings) -> Run:
@@ -133,7 +136,7 @@ def load_run(run: str, home: HomeSettings) -> Run:
     """
     path = manifest_path(run, home)
     if not path.is_file():
-        known = sorted(home.runs.glob("*/manifest.json"), key=lambda p: p.stat().st_mtime)[-5:]
+        known = sorted(home.runs.glob(f"*/{MANIFEST}"), key=lambda p: p.stat().st_mtime)[-5:]
         raise UsageError(
             f"there is no run {run!r} in {home.runs}; the newest: {', '.join(p.parent.name for p in known) or 'none'}"
         )

@@ -1,22 +1,90 @@
 """Where the servers are and where files go: one frozen object a part, from the environment and ``.env``."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
-from pydantic import AfterValidator, Field, SecretStr
+from dotenv.parser import parse_stream
+from pydantic import AfterValidator, Field, SecretStr, ValidationError
+from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from streamproof.core.errors import UsageError
 
 _Absolute = Annotated[Path, AfterValidator(Path.absolute)]
 
 
-def _from(prefix: str) -> SettingsConfigDict:
-    return SettingsConfigDict(env_prefix=prefix, env_file=".env", extra="ignore", frozen=True)
+_ENV_FILE = ".env"
+_ENCODING = "utf-8-sig"
+"""Some editors begin a file with a byte order mark, which else would belong to the first name."""
+
+_EXPECTED = {
+    "int_parsing": "a whole number",
+    "greater_than_equal": "a whole number, {ge} or more",
+    "less_than_equal": "a whole number, {le} or less",
+    "string_pattern_mismatch": "host:port, like 127.0.0.1:8081",
+}
+"""What to say of a value, by pydantic's name for what is wrong with it."""
+
+Port = Annotated[int, Field(ge=1, le=65_535)]
+HostPort = Annotated[str, Field(pattern=r"^(\[[0-9A-Fa-f:.]+\]|[^\s:/\[\]]+):[0-9]{1,5}$")]
 
 
-class HomeSettings(BaseSettings):
+def _has_java(home: Path) -> Path:
+    if not (home / "bin" / "java").is_file():
+        raise ValueError("the home of a Java 21, with bin/java in it; without it the Java from PyPI runs")
+    return home
+
+
+JavaHome = Annotated[Path, AfterValidator(_has_java)]
+
+
+class Settings(BaseSettings):
+    """Settings of one part: each is an environment variable, or a line of ``.env`` in the working directory.
+
+    Raises:
+        UsageError: a value cannot be used, or ``.env`` cannot be read; the text names the variable.
+
+    """
+
+    model_config = SettingsConfigDict(env_file=_ENV_FILE, env_file_encoding=_ENCODING, extra="ignore", frozen=True)
+
+    def __init__(self, **values: Any) -> None:
+        _check_env_file()
+        try:
+            super().__init__(**values)
+        except ValidationError as error:
+            raise UsageError("\n".join(self._wrong(problem) for problem in error.errors())) from None
+
+    @classmethod
+    def _wrong(cls, problem: ErrorDetails) -> str:
+        field = str(problem["loc"][0])
+        name = f"{cls.model_config.get('env_prefix', '')}{field}".upper()
+        expected = _EXPECTED.get(problem["type"], problem["msg"].removeprefix("Value error, ")).format(
+            **problem.get("ctx", {})
+        )
+        is_secret = cls.model_fields[field].annotation is SecretStr
+        return f"{name}={'…' if is_secret else problem['input']}: expected {expected}"
+
+
+def _check_env_file() -> None:
+    """Refuse a file in which a setting could get lost: the reader itself skips what it does not understand."""
+    file = Path(_ENV_FILE).absolute()
+    try:
+        if file.is_file():
+            with file.open(encoding=_ENCODING) as lines:
+                for number, text in ((b.original.line, b.original.string) for b in parse_stream(lines) if b.error):
+                    blank = text[: -len(text.lstrip())].count("\n")
+                    raise UsageError(f"{file}, line {number + blank}: expected NAME=value")
+    except UnicodeDecodeError as error:
+        raise UsageError(f"{file}: is no UTF-8 text ({error.reason}): save it as such") from None
+    except OSError as error:
+        raise UsageError(f"{file}: cannot be read: {error.strerror}") from None
+
+
+class HomeSettings(Settings):
     """Where streamproof keeps its runs, its servers' data and its downloads: in the current folder, if not told."""
 
-    model_config = _from("STREAMPROOF_")
+    model_config = SettingsConfigDict(env_prefix="STREAMPROOF_")
 
     home: _Absolute = Path(".streamproof")
     cache: _Absolute = Field(default_factory=lambda settings: settings["home"] / "cache")
@@ -27,15 +95,15 @@ class HomeSettings(BaseSettings):
         return self.home / "runs"
 
 
-class MqttSettings(BaseSettings):
+class MqttSettings(Settings):
     """The MQTT broker. ``nifi_host``/``nifi_port`` are the broker as NiFi sees it, where that differs."""
 
-    model_config = _from("STREAMPROOF_MQTT_")
+    model_config = SettingsConfigDict(env_prefix="STREAMPROOF_MQTT_")
 
     host: str = "127.0.0.1"
-    port: int = 21883
+    port: Port = 21883
     nifi_host: str = ""
-    nifi_port: int = 0
+    nifi_port: int = Field(default=0, ge=0, le=65_535)
     username: str = ""
     password: SecretStr = SecretStr("")
 
@@ -45,10 +113,10 @@ class MqttSettings(BaseSettings):
         return f"{self.nifi_host or self.host}:{self.nifi_port or self.port}"
 
 
-class KafkaSettings(BaseSettings):
+class KafkaSettings(Settings):
     """The Kafka cluster. ``cluster_servers`` are the brokers as NiFi and Flink see them, where that differs."""
 
-    model_config = _from("STREAMPROOF_KAFKA_")
+    model_config = SettingsConfigDict(env_prefix="STREAMPROOF_KAFKA_")
 
     servers: str = "127.0.0.1:29092"
     cluster_servers: str = ""
@@ -61,19 +129,19 @@ class KafkaSettings(BaseSettings):
         return self.cluster_servers or self.servers
 
 
-class NifiSettings(BaseSettings):
+class NifiSettings(Settings):
     """NiFi, by the environment names that nipyapi knows."""
 
-    model_config = _from("NIFI_")
+    model_config = SettingsConfigDict(env_prefix="NIFI_")
 
     api_endpoint: str = "http://127.0.0.1:28080/nifi-api"
     username: str = ""
     password: SecretStr = SecretStr("")
 
 
-class FlinkSettings(BaseSettings):
+class FlinkSettings(Settings):
     """Flink's JobManager (its REST address) and where its checkpoints and savepoints go."""
 
-    model_config = _from("STREAMPROOF_FLINK_")
+    model_config = SettingsConfigDict(env_prefix="STREAMPROOF_FLINK_")
 
-    jobmanager: str = "127.0.0.1:28081"
+    jobmanager: HostPort = "127.0.0.1:28081"

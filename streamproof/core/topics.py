@@ -2,11 +2,11 @@
 
 from confluent_kafka import KafkaError, KafkaException
 from confluent_kafka.admin import AdminClient, NewTopic
-from tenacity import RetryError, retry, retry_if_result, stop_after_delay, wait_fixed
 
 from streamproof.core.contract import Contract
 from streamproof.core.errors import StreamproofError
 from streamproof.core.settings import KafkaSettings
+from streamproof.core.wait import wait_until
 
 _TIMEOUT_S = 20
 
@@ -62,14 +62,11 @@ def ensure_topics(contract: Contract, kafka: KafkaSettings) -> list[str]:
 def _wait_until_known(admin: AdminClient, topic: str, kafka: KafkaSettings) -> None:
     """Wait until the brokers tell a new topic's partitions to whoever asks; they do so a moment after it is made."""
 
-    @retry(stop=stop_after_delay(_TIMEOUT_S), wait=wait_fixed(0.1), retry=retry_if_result(lambda known: not known))
     def is_known() -> bool:
         about = admin.list_topics(topic, _TIMEOUT_S).topics[topic]
         return len(about.partitions) == kafka.partitions and all(p.leader >= 0 for p in about.partitions.values())
 
-    try:
-        is_known()
-    except RetryError as error:
+    if not wait_until(is_known, _TIMEOUT_S, 0.1):
         raise StreamproofError(
             f"Kafka at {kafka.servers}: topic {topic} was made, but not all of its partitions have a leader"
-        ) from error
+        )

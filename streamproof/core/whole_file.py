@@ -14,6 +14,7 @@ def write_whole(path: Path, text: str) -> None:
     try:
         half.write_text(text, encoding="utf-8")
         half.replace(path)
-    except OSError:
+    except OSError as error:
         half.unlink(missing_ok=True)
+        error.filename = str(path)  # where the disk is full, the system names none
         raise

@@ -79,7 +79,7 @@ def _layout() -> html.Div:
     )
 
 
-def _section(name: str, title: str, *content: Any) -> html.Section:  # noqa: ANN401 - whatever Dash takes
+def _section(name: str, title: str, *content: Any) -> html.Section:
     heading = html.H2(title, id=f"{name}-title", tabIndex=-1)
     return html.Section([heading, *content], id=f"{name}-section", **attributes(aria_labelledby=f"{name}-title"))
 
@@ -164,7 +164,7 @@ def _renew_status(app: Dash, reader: Reader, parts: Parts) -> None:
         Input("slow-tick", "n_intervals"),
         State("version", "data"),
     )
-    def version(_ticks: int | None, known: Any) -> tuple[Any, ...]:  # noqa: ANN401 (JSON)
+    def version(_ticks: int | None, known: Any) -> tuple[Any, ...]:
         picture = reader.picture
         if picture.run is None:
             return (no_update,) * 4
@@ -184,7 +184,7 @@ def _renew_windows(app: Dash, reader: Reader) -> None:
         Input("slow-tick", "n_intervals"),
         State("wrong-shown", "data"),
     )
-    def wrong(_ticks: int | None, shown: Any) -> tuple[Any, Any]:  # noqa: ANN401 (JSON)
+    def wrong(_ticks: int | None, shown: Any) -> tuple[Any, Any]:
         picture = reader.picture
         names = [name_of(window) for window in picture.not_right[:LISTED]]
         to_show = [names, picture.windows_not_right]
@@ -196,7 +196,7 @@ def _renew_windows(app: Dash, reader: Reader) -> None:
         return links or [html.Li("None.")], to_show
 
     @app.callback(Output("wrong-detail", "children"), Input("opened", "hash"))
-    def open_window(opened: str | None) -> Any:  # noqa: ANN401 (what Dash takes)
+    def open_window(opened: str | None) -> Any:
         picture = reader.picture
         for window in picture.not_right:
             if picture.run and link_to("window", name_of(window)) == opened:
@@ -219,7 +219,7 @@ def _renew_ratings(app: Dash, reader: Reader) -> None:
         Input("version", "data"),
         State("categories-shown", "data"),
     )
-    def categories(category: str, _version: Any, shown: Any) -> tuple[Any, Any]:  # noqa: ANN401 (JSON)
+    def categories(category: str, _version: Any, shown: Any) -> tuple[Any, Any]:
         run = reader.picture.run
         names = [_ALL, *(run.sources if run else ())]
         if (to_show := [category, names]) == shown:
@@ -238,7 +238,7 @@ def _renew_ratings(app: Dash, reader: Reader) -> None:
     @app.callback(
         Output("category", "data"), Input({"type": "category", "name": ALL}, "n_clicks"), prevent_initial_call=True
     )
-    def choose_category(clicks: list[int]) -> Any:  # noqa: ANN401 (JSON)
+    def choose_category(clicks: list[int]) -> Any:
         which = ctx.triggered_id
         return which["name"] if any(clicks) and isinstance(which, dict) else no_update
 
@@ -250,7 +250,7 @@ def _renew_ratings(app: Dash, reader: Reader) -> None:
         Input("version", "data"),
         State("found-shown", "data"),
     )
-    def search(begin: str | None, category: str, _version: Any, shown: Any) -> tuple[Any, Any]:  # noqa: ANN401 (JSON)
+    def search(begin: str | None, category: str, _version: Any, shown: Any) -> tuple[Any, Any]:
         asked = windows_of(category)
         found = [[p.category, p.key] for p in asked[0].search((begin or "").strip())] if asked else []
         to_show = [bool(asked), begin, found]
@@ -267,7 +267,7 @@ def _renew_ratings(app: Dash, reader: Reader) -> None:
         State("chosen", "data"),
         prevent_initial_call=True,
     )
-    def choose(added: list[int], removed: list[int], chosen: list[list[str]]) -> Any:  # noqa: ANN401 (JSON)
+    def choose(added: list[int], removed: list[int], chosen: list[list[str]]) -> Any:
         which = ctx.triggered_id
         if not isinstance(which, dict) or not (any(added) or any(removed)) or not ctx.triggered[0]["value"]:
             return no_update
@@ -288,7 +288,7 @@ def _renew_ratings(app: Dash, reader: Reader) -> None:
         Input("category", "data"),
         Input("version", "data"),
     )
-    def averages(chosen: list[list[str]], category: str, _version: Any) -> tuple[Any, Any]:  # noqa: ANN401 (JSON)
+    def averages(chosen: list[list[str]], category: str, _version: Any) -> tuple[Any, Any]:
         asked, of_category = windows_of(_ALL), windows_of(category)
         if asked is None or of_category is None or asked[1].run is None:
             return no_update, no_update
@@ -311,7 +311,7 @@ def _renew_ratings(app: Dash, reader: Reader) -> None:
         Input("category", "data"),
         Input("version", "data"),
     )
-    def newest_window(category: str, _version: Any) -> tuple[Any, ...]:  # noqa: ANN401 (JSON)
+    def newest_window(category: str, _version: Any) -> tuple[Any, ...]:
         if (asked := windows_of(category)) is None:
             return (no_update,) * 7
         windows, picture = asked
@@ -351,7 +351,7 @@ def _renew_dead_letters(app: Dash, reader: Reader) -> None:
         return reasons_table(known), letter_links(known.newest), to_show
 
     @app.callback(Output("letter-detail", "children"), Input("opened", "hash"))
-    def open_letter(opened: str | None) -> Any:  # noqa: ANN401 (what Dash takes)
+    def open_letter(opened: str | None) -> Any:
         newest = reader.picture.dead_letters.newest
         return next((letter_detail(each) for each in newest if link_to("letter", each.place) == opened), no_update)
 
@@ -377,7 +377,7 @@ def _clock(picture: Picture) -> str:
     return now + ("; reading the past of the run" if picture.is_behind else "")
 
 
-def _notice(picture: Picture, health: dict[str, PartHealth]) -> Any:  # noqa: ANN401 (what Dash takes)
+def _notice(picture: Picture, health: dict[str, PartHealth]) -> Any:
     away = [part for part, how in health.items() if how.is_up is False and not how.lacks]
     lines = []
     if health and len(away) == len(health):

@@ -24,7 +24,7 @@ _WIDTH = 130
 _TERMINATED = 128 + signal.SIGTERM
 
 
-def drill(  # noqa: PLR0913, PLR0917 - each option of a command is a parameter
+def drill(
     names: Annotated[list[str], typer.Argument(metavar="NAME...", help=f"{_ALL}, or some of {', '.join(FAULTS)}.")],
     rounds: Annotated[int, typer.Option(min=1, help="How often the fault strikes, all in one run.")] = 1,
     seed: Annotated[

@@ -4,17 +4,12 @@ import getpass
 import os
 import shutil
 import subprocess
-import threading
 from pathlib import Path
 from uuid import uuid4
 
-from paho.mqtt.client import Client, ConnectFlags
-from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
-from paho.mqtt.properties import Properties
-from paho.mqtt.reasoncodes import ReasonCode
-
 from streamproof.core.command import console
 from streamproof.core.errors import StreamproofError, UsageError
+from streamproof.core.mqtt import connected, new_client
 from streamproof.core.settings import MqttSettings
 from streamproof.stack.configuration import render
 from streamproof.stack.part import Part
@@ -120,26 +115,5 @@ def _run(*command: str) -> None:
 
 
 def _accepts_connections(mqtt: MqttSettings) -> bool:
-    answered = threading.Event()
-    accepted = []
-
-    def on_connect(
-        _client: Client, _data: object, _flags: ConnectFlags, code: ReasonCode, _properties: Properties | None
-    ) -> None:
-        accepted.append(not code.is_failure)
-        answered.set()
-
-    client = Client(
-        CallbackAPIVersion.VERSION2, client_id=f"streamproof-health-{uuid4().hex}", protocol=MQTTProtocolVersion.MQTTv5
-    )
-    if mqtt.username:
-        client.username_pw_set(mqtt.username, mqtt.password.get_secret_value())
-    client.on_connect = on_connect
-    client.connect(mqtt.host, mqtt.port)
-    client.loop_start()
-    try:
-        answered.wait(3)
-        client.disconnect()
-    finally:
-        client.loop_stop()
-    return accepted == [True]
+    with connected(new_client(mqtt, f"streamproof-health-{uuid4().hex}"), mqtt, seconds=3):
+        return True

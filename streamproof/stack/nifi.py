@@ -28,7 +28,7 @@ _CONTROLLER = "framework/Controller.py"
 _MANAGEMENT_PORT_AFTER = 3
 
 
-def nifi_part(  # noqa: PLR0913 - one argument for each thing it is made of
+def nifi_part(
     *,
     home: Path,
     cache: Path,

@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -25,6 +26,9 @@ _LOG_LIMIT = 20_000_000  # bytes; a longer log is put aside when its part starts
 _EXIT_CODE_SECONDS = 2.0
 _EXECVE_SECONDS = 2.0
 _BY_SIGNAL = 128  # shells add this to a signal's number
+
+_OF_OTHERS = re.compile("PYTHON(PATH|HOME)$|_?FLINK_|PYFLINK_|HADOOP_|CLASSPATH$")
+"""Variables of the user's own that would have a server load other programs or settings than its own."""
 
 # Whoever looks after a part is seldom the process that started it, and only a parent learns an exit code: this parent.
 _REMEMBER_EXIT_CODE = 'log=$1 code=$2; shift 2; "$@" >>"$log" 2>&1 & echo $!; exec >&-; wait $!; echo $? >"$code"'
@@ -125,7 +129,7 @@ class Processes:
         parent = subprocess.Popen(
             ["/bin/sh", "-c", _REMEMBER_EXIT_CODE, "sh", *files, *program.command],
             cwd=program.folder,
-            env=os.environ | program.environment | {MARK: str(self._home)},
+            env=_own_environment() | program.environment | {MARK: str(self._home)},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,  # the shell's own, which tells of each signal
@@ -147,7 +151,10 @@ class Processes:
     def stop(self, name: str, seconds: float) -> None:
         """End a part, politely first; after ``seconds`` it is killed. Nothing happens when it does not run."""
         if (process := self.find(name)) and (record := self.record(name)):
-            self._remember(name, record.model_copy(update={"stopping": True}))
+            try:
+                self._remember(name, record.model_copy(update={"stopping": True}))
+            except OSError:  # on a full disk: what is not remembered is not started again either
+                (self._records / f"{name}.json").unlink(missing_ok=True)
             with contextlib.suppress(psutil.NoSuchProcess):
                 process.terminate()
                 end(process, seconds)
@@ -176,6 +183,10 @@ class Processes:
                 break
             time.sleep(0.001)
         return environment.get(MARK) == str(self._home)
+
+
+def _own_environment() -> dict[str, str]:
+    return {name: value for name, value in os.environ.items() if not _OF_OTHERS.match(name)}
 
 
 def _how(code: int) -> str:

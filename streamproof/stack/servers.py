@@ -1,18 +1,18 @@
 """The stack: Mosquitto, Kafka, NiFi and Flink on this machine, started together and stopped in order."""
 
-import contextlib
-import fcntl
 import time
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Sequence
+from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
 from typing import NamedTuple, Self
 
+from streamproof.core.alone import alone
 from streamproof.core.command import console
 from streamproof.core.errors import StreamproofError, UsageError
 from streamproof.core.settings import FlinkSettings, HomeSettings, KafkaSettings, MqttSettings, NifiSettings
+from streamproof.core.wait import wait_until
 from streamproof.stack.artifacts import Store, read_lock
 from streamproof.stack.flink import TASKMANAGERS, flink_library, flink_parts
-from streamproof.stack.java import java_home
 from streamproof.stack.kafka import kafka_part
 from streamproof.stack.mosquitto import find_mosquitto, install_mosquitto, mosquitto_part
 from streamproof.stack.nifi import nifi_part, nifi_program
@@ -55,7 +55,7 @@ class PartStatus(NamedTuple):
 class Stack:
     """The servers of one home. Every method works on the parts that are named, by default on all."""
 
-    def __init__(  # noqa: PLR0913 - one settings object for each part
+    def __init__(
         self,
         *,
         home: HomeSettings,
@@ -70,7 +70,7 @@ class Stack:
         self._cache = home.cache
         self._store = Store(self._cache)
         self.processes = Processes(self._home)
-        self._extensions = self.settings.nifi_extensions or self._home / "nifi" / "python_extensions"
+        self._extensions = self._home / "nifi" / "python_extensions"
         self._servers = (mqtt, kafka, nifi, flink)
 
     @classmethod
@@ -94,7 +94,7 @@ class Stack:
         """Start the parts that do not run and return when all of them are healthy.
 
         Args:
-            extensions: where NiFi finds its Python processors, if not where the settings say.
+            extensions: where NiFi finds its Python processors; by default ``HOME/nifi/python_extensions``.
             parts: the names of the parts.
 
         Raises:
@@ -104,7 +104,7 @@ class Stack:
 
         """
         self._extensions = extensions or self._extensions
-        with _alone(self._home / "lock"):
+        with _working_alone(self._home / "lock"):
             chosen = self._choose(parts)
             missing = [part for part in chosen if self.processes.find(part.name) is None]
             for part in missing:
@@ -112,21 +112,18 @@ class Stack:
             check_before_start(missing)
             self._setup(missing)
             started: list[Part] = []
-            try:
+            with ExitStack() as on_error:
+                on_error.callback(self._undo, started)
                 for part in missing:
                     program = part.prepare()
                     started.append(part)
                     self.processes.start(part.name, program)
                 self._wait_until_healthy(chosen, {part.name for part in missing})
-            except BaseException:
-                if started:
-                    console.print("stopping what was started")
-                self._stop(started)
-                raise
+                on_error.pop_all()
 
     def supervise(self, command: Sequence[str]) -> None:
         """Start the command that is to look after the parts and their jobs from now on, unless one does already."""
-        with _alone(self._home / "lock"):
+        with _working_alone(self._home / "lock"):
             if self.supervisor() is None:
                 self.processes.start(SUPERVISOR, Program(list(command), Path.cwd()))
                 console.print("the supervisor is started: what ends by itself is started again")
@@ -138,7 +135,7 @@ class Stack:
             StreamproofError: it cannot be started.
 
         """
-        with _alone(self._home / "lock"):
+        with _working_alone(self._home / "lock"):
             if not self.processes.has_ended(name):
                 return False
             part = self._part(name)
@@ -148,7 +145,7 @@ class Stack:
 
     def down(self, parts: Collection[str] = PARTS) -> None:
         """Stop the parts in order: TaskManagers, JobManager, NiFi, Kafka, Mosquitto."""
-        with _alone(self._home / "lock"):
+        with _working_alone(self._home / "lock"):
             if set(parts) == set(PARTS):
                 self.processes.stop(SUPERVISOR, self.settings.stop_timeout)
             self._stop(self._choose(parts))
@@ -220,10 +217,8 @@ class Stack:
 
     def _setup(self, parts: list[Part]) -> None:
         names = {part.name for part in parts}
-        if names - {"mosquitto"}:
-            java_home(self.settings)
         needed = {name for part in parts for name in part.artifacts}
-        with _alone(self._cache / "setup.lock"):
+        with _working_alone(self._cache / "setup.lock"):
             if "mosquitto" in names and not find_mosquitto(self._cache):
                 install_mosquitto(self._cache)
             self._store.fetch(artifact for artifact in read_lock() if artifact.part in needed)
@@ -233,9 +228,9 @@ class Stack:
                 flink_library(self._cache, self._store)
 
     def _wait_until_healthy(self, parts: list[Part], started: Collection[str]) -> None:
-        began = time.monotonic()
-        waiting = list(parts)
-        while waiting:
+        began, waiting = time.monotonic(), list(parts)
+
+        def are_all_healthy() -> bool:
             for part in list(waiting):
                 if self.processes.find(part.name) is None:
                     raise StreamproofError(f"{part.name} ended while it started; {self.last_words(part.name)}")
@@ -243,12 +238,18 @@ class Stack:
                     waiting.remove(part)
                     how = f"is up after {time.monotonic() - began:.0f} s" if part.name in started else "runs already"
                     console.print(f"{part.name} {how}")
-            if waiting and time.monotonic() - began > self.settings.start_timeout:
-                raise StreamproofError(
-                    f"{waiting[0].name} is not healthy after {self.settings.start_timeout} s "
-                    f"(STREAMPROOF_STACK_START_TIMEOUT); {self.last_words(waiting[0].name)}"
-                )
-            time.sleep(_POLL)
+            return not waiting
+
+        if not wait_until(are_all_healthy, self.settings.start_timeout, _POLL):
+            raise StreamproofError(
+                f"{waiting[0].name} is not healthy after {self.settings.start_timeout} s "
+                f"(STREAMPROOF_STACK_START_TIMEOUT); {self.last_words(waiting[0].name)}"
+            )
+
+    def _undo(self, started: list[Part]) -> None:
+        if started:
+            console.print("stopping what was started")
+        self._stop(started)
 
     def _stop(self, parts: list[Part]) -> None:
         for part in sorted(parts, key=lambda part: _STOP_ORDER.index(part.name)):
@@ -258,17 +259,13 @@ class Stack:
             part.clear()
 
 
-@contextlib.contextmanager
-def _alone(lock: Path) -> Iterator[None]:
-    """Let only one process at a time, and one thread of it, work in the folder of a lock file."""
-    lock.parent.mkdir(parents=True, exist_ok=True)
-    with lock.open("w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            console.print(f"waiting for another streamproof command that works in {lock.parent}", soft_wrap=True)
-            fcntl.flock(file, fcntl.LOCK_EX)
-        yield
+def _working_alone(lock: Path) -> AbstractContextManager[None]:
+    return alone(
+        lock,
+        lambda: console.print(
+            f"waiting for another streamproof command that works in {lock.parent}", markup=False, soft_wrap=True
+        ),
+    )
 
 
 def _is_healthy(part: Part) -> bool:

@@ -4,22 +4,21 @@ Clients and servers read the same addresses, so they cannot disagree.
 """
 
 import ipaddress
-from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
 from pydantic import Field
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import SettingsConfigDict
 
 from streamproof.core.errors import UsageError
+from streamproof.core.settings import JavaHome, Port, Settings
 
 
-class StackSettings(BaseSettings):
+class StackSettings(Settings):
     """The servers' own settings; memory is in mebibytes, times in seconds.
 
     Attributes:
         java_home: a Java 21 to use instead of the one from PyPI.
-        nifi_extensions: where NiFi looks for its Python processors; by default ``HOME/nifi/python_extensions``.
         nifi_management_port: the port of NiFi's own health page; by default three above that of its REST interface.
         mosquitto_autosave: seconds between two savings of the broker's sessions and queues.
         flink_slots: task slots of each of the two TaskManagers.
@@ -31,18 +30,16 @@ class StackSettings(BaseSettings):
 
     """
 
-    model_config = SettingsConfigDict(env_prefix="STREAMPROOF_STACK_", env_file=".env", extra="ignore", frozen=True)
+    model_config = SettingsConfigDict(env_prefix="STREAMPROOF_STACK_")
 
-    java_home: Path | None = None
-    nifi_extensions: Path | None = None
+    java_home: JavaHome | None = None
     mosquitto_autosave: int = Field(default=5, ge=1)
-    kafka_controller_port: int = 29093
+    kafka_controller_port: Port = 29093
     kafka_heap: int = Field(default=384, ge=256)
-    nifi_management_port: int | None = None
+    nifi_management_port: Port | None = None
     nifi_heap: int = Field(default=640, ge=384)
-    flink_rpc_port: int = 26123
+    flink_rpc_port: Port = 26123
     flink_slots: int = Field(default=4, ge=1)
-    flink_parallelism: int = Field(default=2, ge=1)
     flink_jobmanager_heap: int = Field(default=320, ge=192)
     flink_taskmanager_heap: int = Field(default=1024, ge=256)
     flink_managed: int = Field(default=128, ge=64)

@@ -26,7 +26,7 @@ def test_two_categories_are_proven_in_tumbling_short_and_long_windows(chain):
 
 def test_every_measure_of_sliding_tumbling_and_cumulative_windows_is_proven(chain):
     # Few users and products, so that windows hold several rows of one, and users that come again.
-    chance = random.Random(1)  # noqa: S311 (test data)
+    chance = random.Random(1)
     rows = "".join(
         f"U{chance.randrange(5)},P{chance.randrange(3)},{chance.randrange(2, 11) / 2},{n}\n" for n in range(3000)
     )

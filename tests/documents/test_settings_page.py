@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 from checkout import CHECKOUT
 from pydantic import SecretStr
-from pydantic_settings import BaseSettings
+
+from streamproof.core.settings import Settings
 
 PACKAGES = ("edge_replayer", "nifi_templates", "flink_jobs", "validation", "streamproof")
 PAGE = (CHECKOUT / "docs" / "settings.md").read_text()
@@ -16,13 +17,15 @@ def settings_classes():
     """Yield every settings class of the project, wherever it stands."""
     for package in PACKAGES:
         for path in sorted((CHECKOUT / package).rglob("*.py")):
-            if re.search(r"^class \w+\(BaseSettings\)", path.read_text(), re.MULTILINE):
+            if re.search(r"^class \w+\(Settings\)", path.read_text(), re.MULTILINE):
                 module = importlib.import_module(".".join(path.relative_to(CHECKOUT).with_suffix("").parts))
                 yield from (each for each in vars(module).values() if is_settings(each, module.__name__))
 
 
 def is_settings(value, module):
-    return isinstance(value, type) and issubclass(value, BaseSettings) and value.__module__ == module
+    return (
+        isinstance(value, type) and issubclass(value, Settings) and value.__module__ == module and value is not Settings
+    )
 
 
 FIELDS = {

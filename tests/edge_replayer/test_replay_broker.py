@@ -26,6 +26,7 @@ from edge_replayer.publisher import MqttPublisher, _Connection
 from edge_replayer.replay import replay, resume
 from streamproof.core.contract import load_contract
 from streamproof.core.errors import StreamproofError, UsageError
+from streamproof.core.mqtt import connected, new_client
 from streamproof.core.run import load_run
 from streamproof.core.settings import MqttSettings
 
@@ -259,6 +260,11 @@ def test_a_wrong_password_is_told_at_once(broker, tmp_path):
     broker.start()
     with pytest.raises(StreamproofError, match="STREAMPROOF_MQTT_PASSWORD"):
         MqttPublisher("ratings", "R", InFlight(["A"], 10), broker.settings)
+    with (
+        pytest.raises(StreamproofError, match="STREAMPROOF_MQTT_PASSWORD"),
+        connected(new_client(broker.settings), broker.settings),
+    ):
+        pass
 
 
 def killed(broker, listener, home, arguments: list[str], rows: int) -> None:

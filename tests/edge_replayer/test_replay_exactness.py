@@ -184,7 +184,7 @@ def run(edge: type[InFlight], found: list[tuple[str, int]], moves: list[tuple[st
     for move, number in moves:
         world.choose = lambda count, number=number: number % count
         STEPS[move](world)
-    world.choose = random.Random(seed).randrange  # noqa: S311 - for a test
+    world.choose = random.Random(seed).randrange
     world.finish()
     assert world.flink.windows() == windows(world.rows)
 

@@ -1,4 +1,3 @@
-# ruff: noqa: S311, PLR0913, PLR0917 (chance for test data; a test takes what it is about)
 """The job's windows over real Kafka and Flink, against a calculation in plain Python."""
 
 import json

@@ -20,7 +20,7 @@ PICTURES = CHECKOUT / "docs" / "pictures"
         ("lateness", "notebook-04", 4, 1),
     ],
 )
-def test_every_chart_is_drawn_without_a_network(request, browser, tmp_path, executed, name, charts, shown, theme):  # noqa: PLR0913, PLR0917
+def test_every_chart_is_drawn_without_a_network(request, browser, tmp_path, executed, name, charts, shown, theme):
     notebook = request.getfixturevalue(executed)
     assert notebook.figures == charts
     page_file = tmp_path / f"{name}.html"

@@ -12,7 +12,6 @@ from streamproof.core.errors import StreamproofError, UsageError
 from streamproof.core.settings import FlinkSettings
 from streamproof.stack.artifacts import Store
 from streamproof.stack.flink import flink_parts
-from streamproof.stack.java import java_home
 from streamproof.stack.mosquitto import install_mosquitto
 from streamproof.stack.servers import Stack
 from streamproof.stack.settings import StackSettings, loopback_address
@@ -107,8 +106,8 @@ def test_too_little_memory_is_told_before_anything_starts(own_stack, monkeypatch
 
 
 def test_a_java_home_without_java_is_refused(tmp_path):
-    with pytest.raises(UsageError, match="STREAMPROOF_STACK_JAVA_HOME"):
-        java_home(StackSettings(java_home=tmp_path))
+    with pytest.raises(UsageError, match=r"STREAMPROOF_STACK_JAVA_HOME=.*: expected the home of a Java 21"):
+        StackSettings(java_home=tmp_path)
 
 
 def test_without_mosquitto_and_without_apt_the_command_to_type_is_told(tmp_path: Path, monkeypatch):

@@ -125,3 +125,28 @@ def test_a_damaged_pid_file_is_as_good_as_none(tmp_path, processes):
     (tmp_path / "stack").mkdir()
     (tmp_path / "stack" / "nifi.json").write_text('{"pid": ')
     assert processes.find("nifi") is None
+
+
+def test_a_part_is_stopped_also_where_the_disk_has_no_room_to_remember_it(tmp_path, processes, monkeypatch):
+    started = start(processes, Program(SLEEPER, tmp_path))
+
+    def is_full(*_):
+        raise OSError("No space left on device")
+
+    with monkeypatch.context() as full:
+        full.setattr("streamproof.stack.process.write_whole", is_full)
+        processes.stop("nifi", 5)
+    assert not started.is_running()
+    assert not processes.has_ended("nifi")
+
+
+def test_what_the_users_own_environment_says_of_python_and_flink_does_not_reach_a_server(
+    tmp_path, processes, monkeypatch
+):
+    monkeypatch.setenv("PYTHONPATH", "/elsewhere")
+    monkeypatch.setenv("FLINK_HOME", "/opt/flink")
+    monkeypatch.setenv("FLINK_CONF_DIR", "/opt/flink/conf")
+    monkeypatch.setenv("MINE", "stays")
+    environment = start(processes, Program(SLEEPER, tmp_path, {"FLINK_CONF_DIR": "own"})).environ()
+    assert (environment["FLINK_CONF_DIR"], environment["MINE"]) == ("own", "stays")
+    assert not environment.keys() & {"PYTHONPATH", "FLINK_HOME"}

@@ -107,7 +107,7 @@ thorough = settings(max_examples=60, deadline=None, suppress_health_check=[Healt
     start=st.integers(-100_000, 1_704_067_203_750),
     sent=st.integers(1, 100),
 )
-def test_windows_at_an_interval_are_those_of_plain_python(tmp_path, rows, shape, interval, start, sent):  # noqa: PLR0913, PLR0917
+def test_windows_at_an_interval_are_those_of_plain_python(tmp_path, rows, shape, interval, start, sent):
     run = manifest({"A": csv_of(rows, tmp_path)}, {"A": sent}, interval=interval, start=start, loop=True)
     expected = []
     for seq in range(1, sent + 1):
@@ -124,7 +124,7 @@ def test_windows_at_an_interval_are_those_of_plain_python(tmp_path, rows, shape,
     start=st.none() | st.integers(0, 1_704_067_203_750),
     limit=st.integers(1, 40),
 )
-def test_windows_over_the_files_own_time_are_those_of_plain_python(tmp_path, rows, shape, speed, start, limit):  # noqa: PLR0913, PLR0917
+def test_windows_over_the_files_own_time_are_those_of_plain_python(tmp_path, rows, shape, speed, start, limit):
     files = {name: csv_of(part, tmp_path, name) for name, part in zip("AB", rows, strict=True)}
     sent = {name: min(limit, len(part)) for name, part in zip("AB", rows, strict=True)}
     run = manifest(files, sent, pace="file", speed=speed, start=start, limit=limit)
@@ -274,7 +274,7 @@ def test_ragged_broken_and_cut_lines_are_told_from_rows(tmp_path, text, block, c
 )
 @pytest.mark.parametrize("block", [7, 8 << 20])
 @pytest.mark.parametrize("name", ["a.csv", "a.csv.gz"])
-def test_lines_that_need_care(tmp_path, monkeypatch, text, keys, rejected, block, name):  # noqa: PLR0913, PLR0917
+def test_lines_that_need_care(tmp_path, monkeypatch, text, keys, rejected, block, name):
     monkeypatch.setattr(validation.csv_rows, "_BLOCK", max(block, len(text) // 1000))
     found = accepted(written(tmp_path / name, gzip.compress(text) if name.endswith("gz") else text))
     assert ([row[1] for row in found[0]], found[1]) == (keys, rejected)

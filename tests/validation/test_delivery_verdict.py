@@ -19,8 +19,8 @@ import pytest
 from confluent_kafka import Consumer, Producer
 from typer.testing import CliRunner
 
+import streamproof.core.kafka
 import validation.cli
-import validation.kafka_records
 from streamproof.core.contract import Topics, load_contract
 from streamproof.core.errors import StreamproofError
 from streamproof.core.run import RowCounts, Run, Source, new_run_id
@@ -468,7 +468,7 @@ def test_windows_that_are_committed_while_the_reading_begins_are_read(pipeline):
             return answer
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(validation.kafka_records, "Consumer", JobWritesNow)
+        patch.setattr(streamproof.core.kafka, "Consumer", JobWritesNow)
         assert pipeline.validate(wait=5).reasons == []
     assert written
 

@@ -63,7 +63,7 @@ class Note:
         return [json.loads(line) for line in Path(self._file).read_text(encoding="utf-8").splitlines()]
 
 
-class EventTime(TimestampAssigner):  # type: ignore[misc]
+class EventTime(TimestampAssigner):
     """A row's event time."""
 
     def extract_timestamp(self, value: Row, record_timestamp: int) -> int:  # noqa: ARG002
@@ -71,7 +71,7 @@ class EventTime(TimestampAssigner):  # type: ignore[misc]
         return int(value["event_time"])
 
 
-class IsWanted(FilterFunction):  # type: ignore[misc]
+class IsWanted(FilterFunction):
     """Leaves out heartbeats, end marks and other runs."""
 
     def __init__(self, question: StreamQuestion, note: Note) -> None:
@@ -92,7 +92,7 @@ class IsWanted(FilterFunction):  # type: ignore[misc]
         self._note.write(rows=self._rows)
 
 
-class Sums(AggregateFunction):  # type: ignore[misc]
+class Sums(AggregateFunction):
     """Count, sum, least and greatest."""
 
     def create_accumulator(self) -> Values:
@@ -113,7 +113,7 @@ class Sums(AggregateFunction):  # type: ignore[misc]
         return n + m, total + more, min(least, less), max(greatest, great)
 
 
-class Write(ProcessWindowFunction):  # type: ignore[misc]
+class Write(ProcessWindowFunction):
     """Writes a window that is over."""
 
     def __init__(self, question: StreamQuestion, note: Note) -> None:

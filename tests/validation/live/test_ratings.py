@@ -17,7 +17,7 @@ def db():
         yield db
 
 
-def write(db, name, start, values, job="job", end=None):  # noqa: PLR0913, PLR0917
+def write(db, name, start, values, job="job", end=None):
     """Write a window, of 4 s if no end is given; name: [CATEGORY/]KEY; values: count and average."""
     category, _, key = name.rpartition("/")
     db.execute(

@@ -1,0 +1,32 @@
+"""Flink's client, a JVM of its own: it runs the Flink that comes with the project, whatever the environment names."""
+
+import os
+import subprocess
+import sys
+
+PROGRAM = """
+import os
+from flink_jobs.client import run_statements
+before = dict(os.environ)
+run_statements(["CREATE TEMPORARY VIEW v AS SELECT 1"], {})
+assert dict(os.environ) == before
+"""
+
+
+def plan(tmp_path, **variables):
+    environment = os.environ | {"STREAMPROOF_HOME": str(tmp_path)} | variables
+    return subprocess.run([sys.executable, "-c", PROGRAM], env=environment, capture_output=True, text=True, check=False)
+
+
+def test_another_flink_in_the_environment_changes_nothing(tmp_path):
+    (tmp_path / "config.yaml").write_text("env.java.home: /nowhere\n")
+    own = {name: str(tmp_path) for name in ("FLINK_HOME", "FLINK_CONF_DIR", "FLINK_LIB_DIR", "FLINK_OPT_DIR")}
+    done = plan(tmp_path, **own, FLINK_ENV_JAVA_OPTS="-nonsense", PYFLINK_GATEWAY_DISABLED="true", SUBMIT_ARGS="-x")
+    assert done.returncode == 0, done.stderr
+
+
+def test_a_java_home_without_java_is_told_before_a_jvm_is_started(tmp_path):
+    done = plan(tmp_path, STREAMPROOF_STACK_JAVA_HOME=str(tmp_path))
+    assert done.stderr.splitlines()[-1].startswith(
+        f"streamproof.core.errors.UsageError: STREAMPROOF_STACK_JAVA_HOME={tmp_path}: expected the home of a Java 21"
+    )
