@@ -30,6 +30,8 @@ from streamproof.core.mqtt import broker_at, cannot_be_reached, does_not_answer,
 from streamproof.core.settings import MqttSettings
 
 _NO_SUBSCRIBERS = 0x10
+_TAKE_OVER = 0x8E
+_TAKEN_OVER = "another client took its place: is a run {run} being sent from elsewhere, too?"
 _MOST_UNACKNOWLEDGED = 500
 """Messages of one connection on the wire; fewer where the broker's receive maximum says so (MQTT 5, 4.9)."""
 
@@ -170,7 +172,7 @@ class _Connection:
         self._connected = threading.Event()
         self._closing = False
         self._warned = False
-        client_id = f"streamproof-{self.run}-{self.category}"
+        client_id = f"streamproof/{self.run}/{self.category}"  # neither has a slash, so no two are the same
         self._client = new_client(self.settings, client_id)
         self._client.max_inflight_messages_set(0)  # bounded here: paho knows no receive maximum, and is slow at it
         self._client.reconnect_delay_set(1, 5)
@@ -278,7 +280,8 @@ class _Connection:
         self, _c: Client, _u: object, _f: DisconnectFlags, code: ReasonCode, _p: Properties | None
     ) -> None:
         if not self._closing and not self.failure.text:
-            self._say(f"the connection broke ({code}): trying again")
+            why = _TAKEN_OVER.format(run=self.run) if code.value == _TAKE_OVER else str(code)
+            self._say(f"the connection broke ({why}): trying again")
 
     def _on_publish(self, _c: Client, _u: object, mid: int, code: ReasonCode, _p: Properties | None) -> None:
         if code.is_failure:

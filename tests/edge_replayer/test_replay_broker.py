@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 from collections import Counter
+from contextlib import closing
 from fractions import Fraction
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from paho.mqtt.client import Client
 from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
+from paho.mqtt.reasoncodes import ReasonCode
 from paho.mqtt.subscribeoptions import SubscribeOptions
 from tenacity import retry, retry_if_exception_type, stop_after_delay, wait_fixed
 
@@ -265,6 +267,29 @@ def test_a_wrong_password_is_told_at_once(broker, tmp_path):
         connected(new_client(broker.settings), broker.settings),
     ):
         pass
+
+
+def publisher_of(broker, run, category):
+    return MqttPublisher("ratings", run, InFlight([category], 10), broker.settings)
+
+
+def test_runs_and_categories_that_read_alike_do_not_take_each_others_connection(broker, capfd):
+    with (
+        closing(publisher_of(broker, "load", "1-Books")) as one,
+        closing(publisher_of(broker, "load-1", "Books")) as two,
+    ):
+        assert (one.is_connected("1-Books"), two.is_connected("Books")) == (True, True)
+    assert capfd.readouterr().err == ""
+
+
+def test_a_broker_that_says_that_another_client_took_the_connection_over_is_told_as_such(broker, capfd):
+    taken_over = ReasonCode(PacketTypes.DISCONNECT, identifier=0x8E)  # Mosquitto 2.0.11 only hangs up
+    with closing(publisher_of(broker, "mine", "A")) as publisher:
+        publisher._connections["A"]._on_disconnect(None, None, None, taken_over, None)
+    assert capfd.readouterr().err == (
+        "A: the connection broke (another client took its place: is a run mine being sent from elsewhere, too?): "
+        "trying again\n"
+    )
 
 
 def killed(broker, listener, home, arguments: list[str], rows: int) -> None:
