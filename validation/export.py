@@ -21,7 +21,7 @@ FOR_PROGRAMS = {"parquet", "xlsx"}
 """The forms that cannot be shown on a terminal."""
 
 _MOST_SHARES = 100
-_EXCEL_ROWS = 1_048_576
+_EXCEL_ROWS, _EXCEL_CHARACTERS = 1_048_576, 32_767
 _COPY = {"csv": "FORMAT csv, HEADER", "json": "FORMAT json, ARRAY true", "parquet": "FORMAT parquet, COMPRESSION zstd"}
 
 
@@ -126,4 +126,8 @@ def _write_excel(db: duckdb.DuckDBPyConnection, file: Path) -> None:
         sheet.write_row(0, 0, columns)
         found = db.execute("FROM exported")
         for number in range(1, count + 1):
-            sheet.write_row(number, 0, found.fetchone())
+            if sheet.write_row(number, 0, found.fetchone()):
+                raise StreamproofError(
+                    f"window {number:,} has a text of more than {_EXCEL_CHARACTERS:,} characters, which a cell of "
+                    "Excel would cut: choose --format parquet"
+                )
