@@ -59,6 +59,7 @@ class CsvRows:
         csv.field_size_limit(2 * MAX_RECORD)
         if not path.is_file():
             raise UsageError(f"{path}: there is no such file" if not path.exists() else f"{path}: is not a file")
+        self._size = path.stat().st_size
         try:
             with self._open() as lines:
                 cells = self._first_record(lines)
@@ -82,7 +83,8 @@ class CsvRows:
         """Yield the accepted rows in file order.
 
         Raises:
-            StreamproofError: the file breaks off in the middle of its compressed data, or cannot be read.
+            StreamproofError: the file breaks off in the middle of its compressed data, cannot be read, or has become
+                shorter meanwhile.
 
         """
         pick, template, time, scale = self._pick, self._template, self._time_group, self._time_scale
@@ -107,7 +109,7 @@ class CsvRows:
 
     def _open(self) -> "_Lines":
         self._raw = self.path.open("rb", buffering=1 << 18)
-        return _Lines(self._raw, self.path)
+        return _Lines(self._raw, self.path, self._size)
 
     def _first_record(self, lines: "_Lines") -> list[str] | None:
         while line := lines.take():
@@ -201,9 +203,10 @@ class _RejectedError(Exception):
 class _Lines:
     """The lines of an open file, numbered from 1, of which some can be given back."""
 
-    def __init__(self, raw: IO[bytes], path: Path) -> None:
+    def __init__(self, raw: IO[bytes], path: Path, size: int) -> None:
         self.number = 0
         self._raw = raw
+        self._size = size
         self._path = path
         self._file = io.BufferedReader(gzip.GzipFile(fileobj=raw), 1 << 18) if path.suffix == ".gz" else raw
         self._ahead: deque[bytes] = deque()
@@ -239,9 +242,12 @@ class _Lines:
 
     def _read(self, more: int = 0) -> bytes:
         try:
-            return self._file.readline(MAX_RECORD + 1 + more)
+            line = self._file.readline(MAX_RECORD + 1 + more)
         except (OSError, EOFError, zlib.error) as error:
             raise StreamproofError(f"{self._path}: cannot be read behind line {self.number}: {error}") from error
+        if not line and self._raw.tell() < self._size:
+            raise StreamproofError(f"{self._path}: was cut off behind line {self.number} while it was read")
+        return line
 
 
 def _length(line: bytes) -> int:

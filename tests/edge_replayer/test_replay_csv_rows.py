@@ -192,3 +192,24 @@ def test_the_real_files_are_read_whole(ratings, shared_data):
     for name, count in expected.items():
         rows, rejected = read(ratings, shared_data / name)
         assert (len(rows), rejected) == (count, [])
+
+
+@pytest.mark.parametrize("left", [0, 600_000])
+def test_a_file_that_is_cut_off_while_it_is_read_has_not_come_to_its_end(ratings, tmp_path, left):
+    file = tmp_path / "a.csv"
+    file.write_bytes(PLAIN * 50_000)
+    rows = CsvRows(ratings, file).rows(lambda *_: None)
+    next(rows)
+    with file.open("rb+") as cut:
+        cut.truncate(left)
+    with pytest.raises(StreamproofError, match=r"a.csv: was cut off behind line \d+ while it was read"):
+        list(rows)
+
+
+def test_a_file_that_is_emptied_between_two_passes_is_told(ratings, tmp_path):
+    file = tmp_path / "a.csv"
+    file.write_bytes(PLAIN)
+    source = CsvRows(ratings, file)
+    file.write_bytes(b"")
+    with pytest.raises(StreamproofError, match="was cut off behind line 0"):
+        list(source.rows(lambda *_: None))
