@@ -74,8 +74,13 @@ def _refuse_ended(run: Run) -> None:
 
 def _refuse_changed(run: Run) -> None:
     for category, source in run.sources.items():
-        if not source.file.is_file() or source_of(source.file) != source:
+        if not source.file.is_file():
             raise UsageError(
-                f"{source.file} ({category}) is gone or has changed since the run {run.run!r} began: "
-                "a run goes on with the same files only"
+                f"{source.file} ({category}) is gone: put the file there again, or a link to it, "
+                f"for the run {run.run!r} to go on"
+            )
+        if source_of(source.file).sha256 != source.sha256:
+            raise UsageError(
+                f"{source.file} ({category}) has changed since the run {run.run!r} began: "
+                "a run goes on with the same bytes only"
             )

@@ -385,9 +385,16 @@ def test_a_run_whose_end_is_marked_does_not_go_on(broker, home, tmp_path):
 def test_a_run_does_not_go_on_with_another_file(broker, listener, home, tmp_path):
     file = write(tmp_path / "a.csv", 3_000)
     killed(broker, listener, home, [f"A={file}", "--rate", "500", "--run", "R"], 50)
-    file.write_text(file.read_text().replace("u2999,", "u2998,"))
-    with pytest.raises(UsageError, match=r"a\.csv \(A\) is gone or has changed"):
+    content = file.read_text()
+    file.write_text(content.replace("u2999,", "u2998,"))
+    with pytest.raises(UsageError, match=r"a\.csv \(A\) has changed"):
         resume("R", home, broker.settings)
+    file.unlink()
+    with pytest.raises(UsageError, match=r"a\.csv \(A\) is gone: put the file there again, or a link to it"):
+        resume("R", home, broker.settings)
+    (tmp_path / "moved.csv").write_text(content)
+    file.symlink_to(tmp_path / "moved.csv")
+    assert resume("R", home, broker.settings).rows["A"].sent == 3_000
     with pytest.raises(UsageError, match="there is no run 'S'"):
         resume("S", home, broker.settings)
 
