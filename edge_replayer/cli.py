@@ -17,7 +17,7 @@ from edge_replayer.replay import resume as run_resume
 from streamproof.core.command import INTERRUPTED, console, new_app
 from streamproof.core.contract import load_contract
 from streamproof.core.duration import parse_duration
-from streamproof.core.errors import UsageError
+from streamproof.core.errors import StreamproofError, UsageError
 from streamproof.core.run import Run
 
 Clock = Literal["wall", "virtual"]
@@ -155,6 +155,9 @@ def _end(result: Run, *, as_json: bool) -> None:
     console.print(f"run {result.run} {result.state}", markup=False)
     if result.state == "stopped":
         raise typer.Exit(INTERRUPTED)
+    unfit = [category for category, rows in result.rows.items() if rows.rejected and not rows.sent]
+    if unfit:
+        raise StreamproofError(f"of {', '.join(unfit)} no row fits the contract: nothing was sent (see the rejects)")
 
 
 def category_files(arguments: Sequence[str]) -> dict[str, Path]:

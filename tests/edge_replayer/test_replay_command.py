@@ -136,6 +136,13 @@ def test_files_without_a_single_fitting_row_are_an_error(files):
     assert "no row of these files fits the contract" in result.stderr
 
 
+def test_a_category_without_a_single_fitting_row_beside_a_good_one_is_an_error(files):
+    result = run(files, "A=a.csv", f"BAD={files}/bad.csv", "--rate", "max", "--to", "stdout")
+    assert result.returncode == 1
+    assert "error: of BAD no row fits the contract: nothing was sent" in result.stderr
+    assert len([line for line in result.stdout.splitlines() if json.loads(line)["seq"] > 0]) == 3
+
+
 def test_a_reader_that_goes_away_ends_the_replay_quietly(files):
     command = [sys.executable, "-m", "edge_replayer", "ratings", f"A={files}/a.csv", "--rate", "max", "--loop"]
     with subprocess.Popen(
