@@ -50,7 +50,6 @@ class CategoryRows(BaseModel):
         lost: of the rows sent, those that are neither in Kafka nor in the dead letters, nor under way.
         under_way: of the rows sent, those that are not there yet and that the edge still has.
         never_sent: rows in Kafka whose ``seq`` was not sent.
-        lost_ranges: the first lost ``seq``, as [first, last] of each gap.
         missing: the lost rows and those under way, by place.
 
     """
@@ -69,7 +68,6 @@ class CategoryRows(BaseModel):
     lost: int
     under_way: int
     never_sent: int
-    lost_ranges: list[tuple[int, int]]
     missing: list[MissingRows]
 
     def say_missing(self) -> list[str]:
@@ -139,7 +137,6 @@ def audit_rows(
             received=count if is_whole or run.state == "running" else None,
             lost=sum(m.rows for m in missing) - under_way,
             under_way=under_way,
-            lost_ranges=_gaps(db, "place <> 'under way'"),
             missing=missing,
         )
     return audited

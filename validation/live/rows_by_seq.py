@@ -83,7 +83,6 @@ class RowsBySeq:
             lost=lost,
             under_way=under_way,
             never_sent=never_sent,
-            lost_ranges=lost_ranges,
             missing=missing,
         )
 
