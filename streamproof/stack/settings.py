@@ -19,6 +19,7 @@ class StackSettings(BaseSettings):
 
     Attributes:
         java_home: a Java 21 to use instead of the one from PyPI.
+        java_options: more options for every server's Java, as on a command line.
         nifi_extensions: where NiFi looks for its Python processors; by default ``HOME/nifi/python_extensions``.
         nifi_management_port: the port of NiFi's own health page; by default three above that of its REST interface.
         mosquitto_autosave: seconds between two savings of the broker's sessions and queues.
@@ -34,6 +35,7 @@ class StackSettings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix="STREAMPROOF_STACK_", env_file=".env", extra="ignore", frozen=True)
 
     java_home: Path | None = None
+    java_options: str = ""
     nifi_extensions: Path | None = None
     mosquitto_autosave: int = Field(default=5, ge=1)
     kafka_controller_port: int = 29093
