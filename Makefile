@@ -3,13 +3,17 @@ VENV := .venv
 PYTHON ?= python3.11
 STAMP := $(VENV)/.installed
 
-.PHONY: demo test drill docs setup check lock down
+.PHONY: demo test test-all drill docs setup check lock down
 
 demo: setup
 	$(VENV)/bin/streamproof demo
 
+# Two processes at once where cores and memory allow it; what is marked as long is left to test-all.
 test: setup check
-	$(VENV)/bin/pytest
+	$(VENV)/bin/pytest -n auto --dist loadgroup -m "not long"
+
+test-all: setup check
+	$(VENV)/bin/pytest -n auto --dist loadgroup
 
 # The long form of the drills, about two hours; its table goes into docs/drills.md.
 drill: setup

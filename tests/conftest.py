@@ -1,4 +1,8 @@
-"""What tests share: one stack, started once, on free ports and with data of its own; and a browser."""
+"""What tests share: one stack for each process that tests, on free ports and with data of its own; and a browser.
+
+Tests are run by two processes side by side where the machine allows it. One has the tests that strike its servers
+(``faults``), the other all that need servers which work; whoever is free takes one of the others.
+"""
 
 import os
 import re
@@ -12,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import psutil
 import pytest
 
 from streamproof.core.settings import CHECKOUT, FlinkSettings, HomeSettings, KafkaSettings, MqttSettings, NifiSettings
@@ -33,6 +38,27 @@ _BROWSER_OPTIONS = (
     "--disable-component-update",
     "--disable-sync",
 )
+
+
+C1_ONLY = "-XX:TieredStopAtLevel=1"
+"""Servers of tests start often and live for minutes: code that is compiled for long runs would not pay."""
+
+STACK_MEMORY = 6 * 1024**3
+"""Bytes that must be free for each process that tests: its stack takes up to 4 GB, its browser and clients the rest."""
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers() -> int:
+    """As many processes as there are stacks, on a machine that has the cores and the memory for them."""
+    return max(1, min(2, psutil.cpu_count() or 1, psutil.virtual_memory().available // STACK_MEMORY))
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Let one process do all tests that share a stack; a kept stack is shared by all."""
+    for item in items:
+        if "servers" in getattr(item, "fixturenames", ()):
+            is_fault = item.get_closest_marker("faults") and not os.environ.get("STREAMPROOF_TEST_HOME")
+            item.add_marker(pytest.mark.xdist_group("faults" if is_fault else "servers"))
 
 
 @dataclass(frozen=True)
@@ -81,6 +107,7 @@ def servers(request: pytest.FixtureRequest) -> Iterator[Servers]:
                 "STREAMPROOF_STACK_NIFI_MANAGEMENT_PORT": management,
                 "STREAMPROOF_FLINK_JOBMANAGER": f"127.0.0.1:{flink}",
                 "STREAMPROOF_STACK_FLINK_RPC_PORT": rpc,
+                "STREAMPROOF_STACK_JAVA_OPTIONS": C1_ONLY,
             }.items():
                 environment.setenv(name, str(value))
         stack = Stack.from_environment()

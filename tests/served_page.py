@@ -10,8 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import httpx
-
-START_SECONDS = 90
+from waiting import PATIENCE
 
 
 @contextmanager
@@ -21,7 +20,7 @@ def served_page(*options: str, environment: dict[str, str] | None = None) -> Ite
     command = [sys.executable, "-m", "streamproof", "dashboard", "--port", str(port), *options]
     with subprocess.Popen(command, env=os.environ | (environment or {}), stderr=subprocess.PIPE, text=True) as process:
         try:
-            address, deadline = f"http://127.0.0.1:{port}/", time.monotonic() + START_SECONDS
+            address, deadline = f"http://127.0.0.1:{port}/", time.monotonic() + PATIENCE
             while time.monotonic() < deadline and process.poll() is None:
                 try:
                     if httpx.get(address, trust_env=False).is_success:
@@ -31,5 +30,5 @@ def served_page(*options: str, environment: dict[str, str] | None = None) -> Ite
             yield address
         finally:
             process.send_signal(signal.SIGINT)
-            _, said = process.communicate(timeout=60)
+            _, said = process.communicate(timeout=PATIENCE)
             assert "Traceback" not in said, said

@@ -13,6 +13,7 @@ import pytest
 import yaml
 from prometheus_client.parser import text_string_to_metric_families
 from tenacity import retry, retry_if_exception_type, stop_after_delay, wait_fixed
+from waiting import PATIENCE
 
 from edge_replayer.options import ReplayOptions
 from edge_replayer.replay import replay
@@ -127,7 +128,7 @@ def samples(servers, tmp_path_factory):
 
     @retry(
         retry=retry_if_exception_type((AssertionError, httpx.TransportError)),
-        stop=stop_after_delay(90),
+        stop=stop_after_delay(PATIENCE),
         wait=wait_fixed(1),
         reraise=True,
     )

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from tenacity import retry, retry_if_exception_type, stop_after_delay, wait_fixed
+from waiting import PATIENCE
 
 from streamproof.core.contract import Contract, load_contract
 from streamproof.core.settings import HomeSettings, MqttSettings
@@ -33,14 +34,14 @@ class Broker:
         self._process = subprocess.Popen(command, env=self._environment, stderr=subprocess.DEVNULL)
         self._wait_until_it_answers()
 
-    @retry(retry=retry_if_exception_type(OSError), stop=stop_after_delay(10), wait=wait_fixed(0.05), reraise=True)
+    @retry(retry=retry_if_exception_type(OSError), stop=stop_after_delay(PATIENCE), wait=wait_fixed(0.05), reraise=True)
     def _wait_until_it_answers(self) -> None:
         socket.create_connection((self.settings.host, self.settings.port)).close()
 
     def stop(self) -> None:
         if self._process:
             self._process.terminate()
-            self._process.wait(10)
+            self._process.wait(PATIENCE)
             self._process = None
 
 

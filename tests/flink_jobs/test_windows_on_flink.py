@@ -5,13 +5,15 @@ import json
 import random
 import zlib
 from collections import defaultdict
+from contextlib import suppress
 from datetime import UTC, datetime
 from decimal import Decimal
 
 import pytest
 from confluent_kafka import Consumer, Producer, TopicPartition
-from tenacity import Retrying, retry_if_result, stop_after_delay, wait_fixed
+from tenacity import RetryError
 from true_windows import true_windows
+from waiting import until
 
 from flink_jobs.cluster import ENDED, Cluster
 from flink_jobs.offsets import read_offsets
@@ -92,19 +94,11 @@ class Topic:
         Of the checkpoints to come the first may have begun already, the second holds all that is in the job now,
         and when the third is complete, the second is committed.
         """
-        until(lambda: set(expected) <= set(self.windows(job)), or_fail=False)
+        with suppress(RetryError):  # what is wrong is told better by what came instead
+            until(lambda: set(expected) <= set(self.windows(job)))
         wanted = completed_checkpoints(job) + 3
         until(lambda: completed_checkpoints(job) >= wanted)
         return sorted(self.windows(job))
-
-
-def until(reached, *, or_fail=True):
-    """Wait for something to become true (or different from 0), and return it; after a minute fail, or give up."""
-    waiting = Retrying(
-        retry=retry_if_result(lambda result: not result), wait=wait_fixed(0.2), stop=stop_after_delay(60),
-        retry_error_callback=None if or_fail else lambda _: None,
-    )  # fmt: skip
-    return waiting(reached)
 
 
 def completed_checkpoints(job):
@@ -305,6 +299,7 @@ def test_rows_with_a_field_that_cannot_be_read_are_in_no_window(servers, run_job
     assert topic.wait_for_windows(expected, live) == expected
 
 
+@pytest.mark.faults
 def test_a_job_that_the_jobmanager_lost_goes_on_under_its_label_exactly_once(servers, run_job):
     name = f"lost_{random.randrange(10**9)}"
     # A topic of its own for the job without checkpoints: readers of committed windows wait for an open transaction.
@@ -377,6 +372,7 @@ def ended_run(run, stream, end):
                state="finished", created=datetime.now(UTC))  # fmt: skip
 
 
+@pytest.mark.faults
 def test_a_job_that_restarts_between_two_partitions_end_marks_still_closes_its_windows_and_ends(servers, run_job):
     topic = Topic(servers, contract(f"restarted_{random.randrange(10**9)}"))
     rows, cluster, stack = RUNS["A"][:200], Cluster(servers.flink), Stack.from_environment()

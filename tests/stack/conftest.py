@@ -28,6 +28,7 @@ def own_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         "NIFI_API_ENDPOINT": f"http://127.0.0.1:{nifi}/nifi-api",
         "STREAMPROOF_FLINK_JOBMANAGER": f"127.0.0.1:{flink}",
         "STREAMPROOF_STACK_FLINK_RPC_PORT": rpc,
+        "STREAMPROOF_STACK_JAVA_OPTIONS": "-XX:TieredStopAtLevel=1",
     }.items():
         monkeypatch.setenv(name, str(value))
     return tmp_path / "home"

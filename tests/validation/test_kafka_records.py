@@ -2,7 +2,7 @@
 
 import pytest
 from confluent_kafka import Consumer
-from tenacity import Retrying, stop_after_delay, wait_fixed
+from waiting import until
 
 import validation.kafka_records
 from streamproof.core.contract import Topics
@@ -33,9 +33,7 @@ def test_windows_behind_an_open_transaction_are_missing_and_verdict_and_page_say
     page = Reader(run.run, pipeline.home, pipeline.kafka)
     page.start()
     try:
-        for attempt in Retrying(stop=stop_after_delay(60), wait=wait_fixed(0.1), reraise=True):
-            with attempt:
-                assert page.picture.hidden == said
+        assert until(lambda: page.picture.hidden) == said
     finally:
         page.stop()
     transaction.commit_transaction(20)
