@@ -53,6 +53,7 @@ def pytest_xdist_auto_num_workers() -> int:
     return max(1, min(2, psutil.cpu_count() or 1, psutil.virtual_memory().available // STACK_MEMORY))
 
 
+@pytest.hookimpl(tryfirst=True)  # xdist reads the groups in the same hook
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Let one process do all tests that share a stack; a kept stack is shared by all."""
     for item in items:

@@ -9,6 +9,8 @@ from waiting import PATIENCE
 
 from streamproof.core.settings import CHECKOUT
 
+pytestmark = pytest.mark.usefixtures("servers")
+
 PICTURES = CHECKOUT / "docs" / "pictures"
 
 

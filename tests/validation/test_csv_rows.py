@@ -83,6 +83,7 @@ def test_ragged_broken_and_cut_lines_are_told_from_rows(tmp_path, text, block, c
         (b'u,"' + b"a" * (1 << 20) + b'",1.0,1\nu,b,1.0,1\n', ["b"], 1),
         (b"u,a,1.0,1,extra,extra\nu,b,1.0,1,\xff\n", ["a"], 1),
         (b"u,a,1.0,1\n\r", ["a"], 1),
+        (b"\n\r\r\n", [], 1),
         (b"rating,asin,x,Timestamp,user_id\n1.0,a,x,1,u\n", ["a"], 0),
         ("rating,asin,x\u2028x,Timestamp,user_id\n1.0,a,x,1,u\n".encode(), ["a"], 0),
         (b"", [], 0),
