@@ -8,7 +8,6 @@ import os
 import re
 import shutil
 import signal
-import socket
 import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -18,11 +17,15 @@ from typing import TYPE_CHECKING
 
 import psutil
 import pytest
+from free_ports import free_ports
 
+from streamproof.core.errors import StreamproofError
 from streamproof.core.settings import CHECKOUT, FlinkSettings, HomeSettings, KafkaSettings, MqttSettings, NifiSettings
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
+
+    from streamproof.stack.servers import Stack
 
 # A shell that runs the tests in the background has them ignore Ctrl-C, and so would the commands that they interrupt.
 signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -73,14 +76,6 @@ class Servers:
     flink: FlinkSettings
 
 
-def free_ports(count: int) -> list[int]:
-    with ExitStack() as held:
-        sockets = [held.enter_context(socket.socket()) for _ in range(count)]
-        for s in sockets:
-            s.bind(("127.0.0.1", 0))
-        return [s.getsockname()[1] for s in sockets]
-
-
 @pytest.fixture(scope="session")
 def servers(request: pytest.FixtureRequest) -> Iterator[Servers]:
     """Start the whole stack, with its supervisor; stop it and remove its data after the last test.
@@ -89,7 +84,7 @@ def servers(request: pytest.FixtureRequest) -> Iterator[Servers]:
     a developer need not wait for it at each run; its addresses then come from the environment as usual.
     """
     from streamproof.chain.start_servers import extensions_folder, start_servers
-    from streamproof.stack.servers import SUPERVISOR, Stack
+    from streamproof.stack.servers import Stack
 
     kept = os.environ.get("STREAMPROOF_TEST_HOME")
     with ExitStack() as cleanup:
@@ -114,17 +109,27 @@ def servers(request: pytest.FixtureRequest) -> Iterator[Servers]:
         stack = Stack.from_environment()
         if not kept:
             cleanup.callback(stack.down)
-        start_servers(stack, extensions_folder())
+        try:
+            start_servers(stack, extensions_folder())
+        except StreamproofError:
+            tell_of(stack)
+            raise
         yield Servers(HomeSettings(), MqttSettings(), KafkaSettings(), NifiSettings(), FlinkSettings())
         if request.session.testsfailed:
-            # The servers' own account goes with them: some failures cannot be understood without it.
-            for part in stack.status():
-                print(part)
-            print(stack.last_words(SUPERVISOR))
-            for log in sorted((HomeSettings().home / "logs").glob("*.log")):
-                lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
-                warnings = [line for line in lines if re.search(r" (WARN|ERROR) +(?!MetricGroup)", line)]
-                print(log.name, *warnings[-30:], sep="\n  ")
+            tell_of(stack)
+
+
+def tell_of(stack: "Stack") -> None:
+    """Print the servers' own account, which goes with them: some failures cannot be understood without it."""
+    from streamproof.stack.servers import SUPERVISOR
+
+    for part in stack.status():
+        print(part)
+    print(stack.last_words(SUPERVISOR))
+    for log in sorted((HomeSettings().home / "logs").glob("*.log")):
+        lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
+        warnings = [line for line in lines if re.search(r" (WARN|ERROR) +(?!MetricGroup)|^Caused by", line)]
+        print(log.name, *warnings[-30:], sep="\n  ")
 
 
 @pytest.fixture(scope="module")

@@ -2,7 +2,6 @@
 
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -10,13 +9,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import httpx
+from free_ports import free_ports
 from waiting import PATIENCE
 
 
 @contextmanager
 def served_page(*options: str, environment: dict[str, str] | None = None) -> Iterator[str]:
-    with socket.create_server(("127.0.0.1", 0)) as held:
-        port = held.getsockname()[1]
+    (port,) = free_ports(1)
     command = [sys.executable, "-m", "streamproof", "dashboard", "--port", str(port), *options]
     with subprocess.Popen(command, env=os.environ | (environment or {}), stderr=subprocess.PIPE, text=True) as process:
         try:

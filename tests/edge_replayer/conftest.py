@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from free_ports import free_ports
 from tenacity import retry, retry_if_exception_type, stop_after_delay, wait_fixed
 from waiting import PATIENCE
 
@@ -16,9 +17,7 @@ from streamproof.core.settings import HomeSettings, MqttSettings
 
 class Broker:
     def __init__(self, program: Path, folder: Path) -> None:
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self.settings = MqttSettings(host="127.0.0.1", port=free.getsockname()[1])
+        self.settings = MqttSettings(host="127.0.0.1", port=free_ports(1)[0])
         self._program = program
         self._configuration = folder / "mosquitto.conf"
         self._configuration.write_text(
