@@ -3,13 +3,17 @@ VENV := .venv
 PYTHON ?= python3.11
 STAMP := $(VENV)/.installed
 
-.PHONY: demo test test-setup drill docs setup check lock down
+.PHONY: demo test test-all test-setup drill docs setup check lock down
 
 demo: setup
 	$(VENV)/bin/streamproof demo
 
+# Two processes at once where cores and memory allow it; what is marked as long is left to test-all.
 test: test-setup check
-	$(VENV)/bin/pytest
+	$(VENV)/bin/pytest -n auto --dist loadgroup -m "not long"
+
+test-all: test-setup check
+	$(VENV)/bin/pytest -n auto --dist loadgroup
 
 test-setup: setup
 	@./set-up browser $(VENV)

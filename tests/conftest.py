@@ -1,10 +1,13 @@
-"""What tests share: one stack, started once, on free ports and with data of its own; and a browser."""
+"""What tests share: one stack for each process that tests, on free ports and with data of its own; and a browser.
+
+Tests are run by two processes side by side where the machine allows it. One has the tests that strike its servers
+(``faults``), the other all that need servers which work; whoever is free takes one of the others.
+"""
 
 import os
 import re
 import shutil
 import signal
-import socket
 import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -12,13 +15,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import psutil
 import pytest
 from checkout import CHECKOUT
+from free_ports import free_ports
 
+from streamproof.core.errors import StreamproofError
 from streamproof.core.settings import FlinkSettings, HomeSettings, KafkaSettings, MqttSettings, NifiSettings
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
+
+    from streamproof.stack.servers import Stack
 
 # A shell that runs the tests in the background has them ignore Ctrl-C, and so would the commands that they interrupt.
 signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -39,6 +47,28 @@ _BROWSER_OPTIONS = (
 )
 
 
+C1_ONLY = "-XX:TieredStopAtLevel=1"
+"""Servers of tests start often and live for minutes: code that is compiled for long runs would not pay."""
+
+STACK_MEMORY = 6 * 1024**3
+"""Bytes that must be free for each process that tests: its stack takes up to 4 GB, its browser and clients the rest."""
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers() -> int:
+    """As many processes as there are stacks, on a machine that has the cores and the memory for them."""
+    return max(1, min(2, psutil.cpu_count() or 1, psutil.virtual_memory().available // STACK_MEMORY))
+
+
+@pytest.hookimpl(tryfirst=True)  # xdist reads the groups in the same hook
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Let one process do all tests that share a stack; a kept stack is shared by all."""
+    for item in items:
+        if "servers" in getattr(item, "fixturenames", ()):
+            is_fault = item.get_closest_marker("faults") and not os.environ.get("STREAMPROOF_TEST_HOME")
+            item.add_marker(pytest.mark.xdist_group("faults" if is_fault else "servers"))
+
+
 @dataclass(frozen=True)
 class Servers:
     """Where the running stack is; the environment says the same, so commands in subprocesses find it too."""
@@ -50,14 +80,6 @@ class Servers:
     flink: FlinkSettings
 
 
-def free_ports(count: int) -> list[int]:
-    with ExitStack() as held:
-        sockets = [held.enter_context(socket.socket()) for _ in range(count)]
-        for s in sockets:
-            s.bind(("127.0.0.1", 0))
-        return [s.getsockname()[1] for s in sockets]
-
-
 @pytest.fixture(scope="session")
 def servers(request: pytest.FixtureRequest) -> Iterator[Servers]:
     """Start the whole stack, with its supervisor; stop it and remove its data after the last test.
@@ -66,7 +88,7 @@ def servers(request: pytest.FixtureRequest) -> Iterator[Servers]:
     a developer need not wait for it at each run; its addresses then come from the environment as usual.
     """
     from streamproof.chain.start_servers import extensions_folder, start_servers
-    from streamproof.stack.servers import SUPERVISOR, Stack
+    from streamproof.stack.servers import Stack
 
     kept = os.environ.get("STREAMPROOF_TEST_HOME")
     with ExitStack() as cleanup:
@@ -85,22 +107,33 @@ def servers(request: pytest.FixtureRequest) -> Iterator[Servers]:
                 "STREAMPROOF_STACK_NIFI_MANAGEMENT_PORT": management,
                 "STREAMPROOF_FLINK_JOBMANAGER": f"127.0.0.1:{flink}",
                 "STREAMPROOF_STACK_FLINK_RPC_PORT": rpc,
+                "STREAMPROOF_STACK_JAVA_OPTIONS": C1_ONLY,
             }.items():
                 environment.setenv(name, str(value))
         stack = Stack.from_environment()
         if not kept:
             cleanup.callback(stack.down)
-        start_servers(stack, extensions_folder())
+        try:
+            start_servers(stack, extensions_folder())
+        except StreamproofError:
+            tell_of(stack)
+            raise
         yield Servers(HomeSettings(), MqttSettings(), KafkaSettings(), NifiSettings(), FlinkSettings())
         if request.session.testsfailed:
-            # The servers' own account goes with them: some failures cannot be understood without it.
-            for part in stack.status():
-                print(part)
-            print(stack.last_words(SUPERVISOR))
-            for log in sorted((HomeSettings().home / "logs").glob("*.log")):
-                lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
-                warnings = [line for line in lines if re.search(r" (WARN|ERROR) +(?!MetricGroup)", line)]
-                print(log.name, *warnings[-30:], sep="\n  ")
+            tell_of(stack)
+
+
+def tell_of(stack: "Stack") -> None:
+    """Print the servers' own account, which goes with them: some failures cannot be understood without it."""
+    from streamproof.stack.servers import SUPERVISOR
+
+    for part in stack.status():
+        print(part)
+    print(stack.last_words(SUPERVISOR))
+    for log in sorted((HomeSettings().home / "logs").glob("*.log")):
+        lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
+        warnings = [line for line in lines if re.search(r" (WARN|ERROR) +(?!MetricGroup)|^Caused by", line)]
+        print(log.name, *warnings[-30:], sep="\n  ")
 
 
 @pytest.fixture(scope="module")

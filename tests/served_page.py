@@ -2,7 +2,6 @@
 
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -10,18 +9,17 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import httpx
-
-START_SECONDS = 90
+from free_ports import free_ports
+from waiting import PATIENCE
 
 
 @contextmanager
 def served_page(*options: str, environment: dict[str, str] | None = None) -> Iterator[str]:
-    with socket.create_server(("127.0.0.1", 0)) as held:
-        port = held.getsockname()[1]
+    (port,) = free_ports(1)
     command = [sys.executable, "-m", "streamproof", "dashboard", "--port", str(port), *options]
     with subprocess.Popen(command, env=os.environ | (environment or {}), stderr=subprocess.PIPE, text=True) as process:
         try:
-            address, deadline = f"http://127.0.0.1:{port}/", time.monotonic() + START_SECONDS
+            address, deadline = f"http://127.0.0.1:{port}/", time.monotonic() + PATIENCE
             while time.monotonic() < deadline and process.poll() is None:
                 try:
                     if httpx.get(address, trust_env=False).is_success:
@@ -31,5 +29,5 @@ def served_page(*options: str, environment: dict[str, str] | None = None) -> Ite
             yield address
         finally:
             process.send_signal(signal.SIGINT)
-            _, said = process.communicate(timeout=60)
+            _, said = process.communicate(timeout=PATIENCE)
             assert "Traceback" not in said, said

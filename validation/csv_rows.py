@@ -82,7 +82,9 @@ def _read_file(db: duckdb.DuckDBPyConnection, contract: Contract, category: str,
     records = _Records(file, contract.csv.delimiter)
     number, first = records.first()
     if not number:
-        return FileCounts(0, records.not_blank)  # a lone CR at the end at most
+        for _ in records.reader():
+            pass
+        return FileCounts(0, records.not_blank)  # lines that are nothing but several CRs
     try:
         # Lines as LF ends them: str.splitlines() would cut at U+2028 and others, too.
         lines = io.StringIO(first, newline="\n")

@@ -19,6 +19,7 @@ class StackSettings(Settings):
 
     Attributes:
         java_home: a Java 21 to use instead of the one from PyPI.
+        java_options: more options for every server's Java, as on a command line.
         nifi_management_port: the port of NiFi's own health page; by default three above that of its REST interface.
         mosquitto_autosave: seconds between two savings of the broker's sessions and queues.
         flink_slots: task slots of each of the two TaskManagers.
@@ -33,6 +34,7 @@ class StackSettings(Settings):
     model_config = SettingsConfigDict(env_prefix="STREAMPROOF_STACK_")
 
     java_home: JavaHome | None = None
+    java_options: str = ""
     mosquitto_autosave: int = Field(default=5, ge=1)
     kafka_controller_port: Port = 29093
     kafka_heap: int = Field(default=384, ge=256)

@@ -29,6 +29,7 @@ def test_along_each_curve_one_thing_differs(monkeypatch):
     assert rows == longest.parts["rows in all"] == 8000
 
 
+@pytest.mark.long
 @pytest.mark.usefixtures("servers")
 def test_other_products_categories_and_windows_are_proven_too_with_memory_and_the_largest_checkpoint():
     once = from_full_topic(

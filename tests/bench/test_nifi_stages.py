@@ -7,6 +7,7 @@ from streamproof.bench import nifi_stages
 from streamproof.bench.nifi_stages import STAGES, measure
 
 
+@pytest.mark.long
 @pytest.mark.usefixtures("servers")
 def test_each_stage_is_measured_alone_and_the_run_is_proven_and_its_flow_is_gone():
     once = measure(4001)

@@ -18,6 +18,7 @@ one run of the first pair, 0.20 in two of the last; of the second 0.54, on a mil
 TRIES = 3
 
 
+@pytest.mark.long
 @pytest.mark.usefixtures("servers")
 @pytest.mark.parametrize(("own", "other", "rows"), RATIOS)
 def test_no_ratio_has_fallen_to_less_than_half(own, other, rows):

@@ -111,6 +111,7 @@ def test_a_full_topic_is_a_finished_run_whose_windows_the_job_proves(servers):
         remove_topics(run)
 
 
+@pytest.mark.long
 @pytest.mark.usefixtures("servers")
 def test_flinks_datastream_api_gives_the_windows_of_the_batch_from_a_full_topic():
     once = SIDE_BY_SIDE["windows.datastream"].run(ROWS)

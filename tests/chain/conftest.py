@@ -10,6 +10,7 @@ from uuid import uuid4
 
 import pytest
 from confluent_kafka import Consumer
+from waiting import PATIENCE
 
 from edge_replayer.options import ReplayOptions
 from edge_replayer.replay import replay
@@ -26,7 +27,7 @@ from streamproof.core.run import Run
 from validation.jobs import Wanted
 from validation.verdict import Verdict, validate
 
-WAIT_SECONDS = 90
+WAIT_SECONDS = PATIENCE
 
 
 @dataclass

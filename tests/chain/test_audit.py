@@ -9,7 +9,7 @@ import threading
 from fractions import Fraction
 
 import pytest
-from tenacity import Retrying, stop_after_delay, wait_fixed
+from waiting import PATIENCE, eventually
 
 from nifi_templates.deployment import received_rows
 from streamproof.chain.ask_stages import STAGES, received_by_nifi
@@ -23,10 +23,6 @@ START = 1_704_067_200_000
 
 def audit_of(chain, run: str, job: str | None = None) -> Audit:
     return audit(run, chain.servers.home, chain.servers.kafka, job=job, stages=STAGES)
-
-
-def eventually(check):
-    return Retrying(stop=stop_after_delay(90), wait=wait_fixed(0.5), reraise=True)(check)
 
 
 def test_each_stage_has_every_row_that_was_sent(chain):
@@ -52,6 +48,7 @@ def test_each_stage_has_every_row_that_was_sent(chain):
     assert (verdict.rows.received, verdict.rows.read) == (found.rows.received, 4000)
 
 
+@pytest.mark.faults
 def test_the_ledger_of_what_nifi_received_survives_a_killed_nifi(chain):
     stack = Stack.from_environment()
     run = chain.new_run("ledger")
@@ -77,7 +74,7 @@ def test_the_ledger_of_what_nifi_received_survives_a_killed_nifi(chain):
     assert audit_of(chain, run).rows.received is None
     stack.up(parts=("nifi",))
     assert eventually(received_some) >= before
-    replaying.join(180)
+    replaying.join(PATIENCE)
     found = audit_of(chain, run)
     assert found.state == "finished"
     assert received_by_nifi(load_run(run, chain.servers.home))["Books"][1] == [[1, 6000]]
@@ -85,6 +82,7 @@ def test_the_ledger_of_what_nifi_received_survives_a_killed_nifi(chain):
     assert found.rows.received >= 6000
 
 
+@pytest.mark.faults
 def test_while_a_run_goes_on_what_is_unconfirmed_is_under_way_and_nothing_is_lost(chain):
     stack = Stack.from_environment()
     run = chain.new_run("going-on")
@@ -106,5 +104,5 @@ def test_while_a_run_goes_on_what_is_unconfirmed_is_under_way_and_nothing_is_los
         assert (rows["sent"], rows["under_way"], rows["lost"], rows["received"]) == (500, 500, 0, None)
     finally:
         stack.up(parts=("nifi",))
-        replaying.join(180)
+        replaying.join(PATIENCE)
     assert (audit_of(chain, run).rows.under_way, audit_of(chain, run).rows.kafka) == (0, 500)

@@ -7,7 +7,8 @@ from contextlib import contextmanager
 from fractions import Fraction
 
 import psutil
-from tenacity import Retrying, retry_if_result, stop_after_delay, wait_fixed
+import pytest
+from waiting import PATIENCE, until
 
 from nifi_templates.deployment import status
 from streamproof.core.errors import UsageError
@@ -32,10 +33,6 @@ def under_way(chain, run: str) -> int:
     return sum(c.sent - c.confirmed for c in counts(chain, run))
 
 
-def wait_until(condition) -> None:
-    Retrying(retry=retry_if_result(lambda done: not done), stop=stop_after_delay(120), wait=wait_fixed(0.2))(condition)
-
-
 def memory(stack: Stack) -> int:
     found = [process for part in PARTS if (process := stack.processes.find(part))]
     found += [child for process in found for child in process.children(recursive=True)]
@@ -51,6 +48,7 @@ def frozen(process: psutil.Process) -> Iterator[None]:
         process.resume()
 
 
+@pytest.mark.faults
 def test_while_kafka_is_away_at_full_speed_little_is_held_and_afterwards_every_window_is_right(chain):
     stack, run = Stack.from_environment(), chain.new_run("pressure")
     files = {name: chain.sample(name, ROWS) for name in ("Books", "Music")}
@@ -59,10 +57,10 @@ def test_while_kafka_is_away_at_full_speed_little_is_held_and_afterwards_every_w
     options = {"interval": Fraction(1), "start": START, "in_flight": IN_FLIGHT, "batch_rows": BATCH}
     replaying = threading.Thread(target=lambda: replayed.append(chain.replay(run, files, **options)))
     replaying.start()
-    wait_until(lambda: any(c.confirmed for c in counts(chain, run)))
+    until(lambda: any(c.confirmed for c in counts(chain, run)))
 
     with frozen(stack.processes.find("kafka")):
-        wait_until(lambda: under_way(chain, run) > IN_FLIGHT - BATCH)
+        until(lambda: under_way(chain, run) > IN_FLIGHT - BATCH)
         full_at = time.monotonic()
         while time.monotonic() < full_at + AWAY_SECONDS:
             queue = status("ratings")
@@ -73,7 +71,7 @@ def test_while_kafka_is_away_at_full_speed_little_is_held_and_afterwards_every_w
             time.sleep(1)
         assert replaying.is_alive()
 
-    replaying.join(180)
+    replaying.join(PATIENCE)
     assert [it.state for it in replayed] == ["finished"]
     rows = replayed[0].rows.values()
     assert {(c.sent, c.confirmed) for c in rows} == {(ROWS, ROWS)}

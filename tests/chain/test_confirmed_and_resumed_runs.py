@@ -7,7 +7,7 @@ from fractions import Fraction
 
 import pytest
 from checkout import CHECKOUT
-from tenacity import retry, retry_if_result, stop_after_delay, wait_fixed
+from waiting import until
 
 from edge_replayer.replay import resume
 from streamproof.core.errors import UsageError
@@ -16,9 +16,7 @@ from streamproof.core.run import load_run
 START = 1_704_067_200_000
 
 
-@retry(retry=retry_if_result(lambda rows: rows < 1500), stop=stop_after_delay(60), wait=wait_fixed(0.05))
 def confirmed_rows(chain, run: str) -> int:
-    """Wait until a good part of the run is confirmed."""
     try:
         return sum(counts.confirmed for counts in load_run(run, chain.servers.home).rows.values())
     except UsageError:  # its manifest is not there yet
@@ -41,7 +39,7 @@ def test_a_killed_replayer_goes_on_without_leaving_out_or_renumbering_a_row(chai
     command = [sys.executable, "-m", "edge_replayer", "ratings", *(f"{c}={f}" for c, f in files.items())]
     command += ["--rate", "1500", "--start", "2024-01-01T00:00:00Z", "--run", run, "--batch-rows", "50"]
     with subprocess.Popen(command, cwd=CHECKOUT, env=os.environ) as replaying:
-        confirmed_rows(chain, run)
+        until(lambda: confirmed_rows(chain, run) >= 1500, look=0.05)  # a good part of the run
         with pytest.raises(UsageError, match="by another process"):
             resume(run)
         replaying.kill()

@@ -7,7 +7,7 @@ import threading
 from fractions import Fraction
 
 import pytest
-from tenacity import Retrying, retry_if_result, stop_after_delay, wait_fixed
+from waiting import until
 
 from flink_jobs.cluster import Cluster
 from flink_jobs.records import find_record
@@ -18,20 +18,14 @@ START = 1_704_067_200_000
 SECOND = Fraction(1000)
 
 
-def until(reached, seconds=240):
-    """Wait for something to become true, and return it."""
-    return Retrying(
-        retry=retry_if_result(lambda result: not result), wait=wait_fixed(0.3), stop=stop_after_delay(seconds)
-    )(reached)
-
-
 def state_of(job):
     return find_record(job).state
 
 
-def test_twenty_runs_in_a_row_each_with_a_job_of_its_own_need_no_cancelling(chain):
-    files, jobs = {"Books": chain.sample("twenty", 120)}, {}
-    for number in range(20):
+@pytest.mark.parametrize("runs", [6, pytest.param(20, marks=pytest.mark.long)])  # four such jobs fill the slots
+def test_runs_in_a_row_each_with_a_job_of_its_own_need_no_cancelling(chain, runs):
+    files, jobs = {"Books": chain.sample("row", 120)}, {}
+    for number in range(runs):
         run = chain.new_run(f"row{number}")
         jobs[run] = chain.submit("30s/5s", run)  # refused where no slots are free
         chain.replay(run, files, interval=SECOND, start=START)
@@ -42,6 +36,7 @@ def test_twenty_runs_in_a_row_each_with_a_job_of_its_own_need_no_cancelling(chai
     assert {states[job] for job in jobs.values()} == {"FINISHED"}
 
 
+@pytest.mark.faults
 @pytest.mark.parametrize("part", ["jobmanager", "taskmanager", "kafka"])
 def test_a_job_whose_part_is_killed_at_the_end_of_its_run_ends_as_well_and_every_window_is_right(chain, part):
     files, run, stack = {"Books": chain.sample("killed", 3000)}, chain.new_run(part), Stack.from_environment()
@@ -55,6 +50,7 @@ def test_a_job_whose_part_is_killed_at_the_end_of_its_run_ends_as_well_and_every
     assert job in {each.label for each in Cluster().list() if each.state == "FINISHED"}
 
 
+@pytest.mark.faults
 def test_without_a_supervisor_a_submission_leaves_one_that_ends_the_job(chain):
     stack = Stack.from_environment()
     stack.processes.stop(SUPERVISOR, 30)

@@ -3,7 +3,8 @@
 import threading
 from fractions import Fraction
 
-from tenacity import Retrying, stop_after_delay, wait_fixed
+import pytest
+from waiting import PATIENCE, eventually
 
 from nifi_templates.deployment import status
 from streamproof.chain.start_servers import extensions_folder, start_servers
@@ -21,6 +22,7 @@ def all_sent(chain, run: str, rows: int) -> bool:
         return False
 
 
+@pytest.mark.faults
 def test_a_restart_of_the_stack_in_the_middle_of_a_run_loses_nothing(chain):
     stack = Stack.from_environment()
     run = chain.new_run("restart")
@@ -40,14 +42,15 @@ def test_a_restart_of_the_stack_in_the_middle_of_a_run_loses_nothing(chain):
     assert replaying.is_alive()
     assert all(part.pid is None for part in stack.status())
     start_servers(stack, extensions_folder())
-    replaying.join(120)
+    replaying.join(PATIENCE)
     assert not replaying.is_alive()
     assert {part.name for part in stack.status() if part.healthy} == set(PARTS)
 
     # NiFi answers before its Python processors are loaded; the flow then goes on by itself.
-    for attempt in Retrying(stop=stop_after_delay(60), wait=wait_fixed(0.5), reraise=True):
-        with attempt:
-            assert status("ratings").running
+    def flow_runs():
+        assert status("ratings").running
+
+    eventually(flow_runs)
     # What was sent before the restart is proven by the job that ran before it, what is sent after it by a new one.
     assert chain.assert_proven(run, job, copies_may_be_late=True).rows.sent == 5000
     second = chain.new_run("after")

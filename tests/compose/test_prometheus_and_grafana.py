@@ -2,7 +2,6 @@
 
 import json
 import re
-import socket
 import threading
 from contextlib import ExitStack
 from fractions import Fraction
@@ -12,8 +11,10 @@ import httpx
 import pytest
 import yaml
 from checkout import CHECKOUT
+from free_ports import free_ports
 from prometheus_client.parser import text_string_to_metric_families
 from tenacity import retry, retry_if_exception_type, stop_after_delay, wait_fixed
+from waiting import PATIENCE
 
 from edge_replayer.options import ReplayOptions
 from edge_replayer.replay import replay
@@ -96,20 +97,6 @@ def test_no_two_panels_overlap():
     assert max(x for x, _ in taken) < 24
 
 
-def ports_in_a_row(count):
-    while True:
-        with ExitStack() as held:
-            first = held.enter_context(socket.socket())
-            first.bind(("127.0.0.1", 0))
-            port = first.getsockname()[1]
-            try:
-                for further in range(port + 1, port + count):
-                    held.enter_context(socket.socket()).bind(("127.0.0.1", further))
-            except (OSError, OverflowError):
-                continue
-            return port
-
-
 @pytest.fixture(scope="module")
 def samples(servers, tmp_path_factory):
     """The labels of each sample, by its name: of NiFi with its flow, of a replay, and of a Flink with its job.
@@ -118,7 +105,7 @@ def samples(servers, tmp_path_factory):
     """
     contract = load_contract("ratings")
     deploy(contract)
-    folder, port = tmp_path_factory.mktemp("metrics"), ports_in_a_row(6)
+    folder, port = tmp_path_factory.mktemp("metrics"), free_ports(6, in_a_row=True)[0]
     (folder / "rows.csv").write_text("".join(f"u{n},B{n % 7},{n % 5 + 1}.0,{n}\n" for n in range(100)))
     files, address = {"Books": folder / "rows.csv"}, ("127.0.0.1", port + 5)
     options = ReplayOptions(contract=contract, files=files, interval=Fraction(10), loop=True, metrics=address)
@@ -127,7 +114,7 @@ def samples(servers, tmp_path_factory):
 
     @retry(
         retry=retry_if_exception_type((AssertionError, httpx.TransportError)),
-        stop=stop_after_delay(90),
+        stop=stop_after_delay(PATIENCE),
         wait=wait_fixed(1),
         reraise=True,
     )

@@ -10,6 +10,7 @@ from uuid import uuid4
 import pytest
 from playwright.sync_api import Browser, Page, expect
 from served_page import served_page
+from waiting import PATIENCE
 
 from flink_jobs.cluster import Cluster
 from flink_jobs.submission import JobOptions, submit
@@ -18,7 +19,7 @@ from nifi_templates.deployment import deploy
 from streamproof.chain.sample_ratings import write_sample
 from streamproof.core.contract import load_contract
 
-expect.set_options(timeout=30_000)
+expect.set_options(timeout=PATIENCE * 1000)
 
 
 class Replayed:
@@ -49,7 +50,7 @@ class Replayed:
         """End the run as Ctrl-C does: what was sent is confirmed, then the end is marked."""
         if self.process.poll() is None:
             self.process.send_signal(signal.SIGINT)
-            self.process.wait(60)
+            self.process.wait(PATIENCE)
 
 
 @pytest.fixture(scope="module")
@@ -85,7 +86,7 @@ class Tab:
         page = context.new_page()
         page.on("console", lambda m: self.complaints.append(m.text) if m.type in {"error", "warning"} else None)
         page.on("pageerror", lambda error: self.complaints.append(str(error)))
-        page.set_default_timeout(60_000)
+        page.set_default_timeout(PATIENCE * 1000)
         page.goto(address)
         return page
 

@@ -7,7 +7,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from free_ports import free_ports
 from tenacity import retry, retry_if_exception_type, stop_after_delay, wait_fixed
+from waiting import PATIENCE
 
 from streamproof.core.contract import Contract, load_contract
 from streamproof.core.settings import HomeSettings, MqttSettings
@@ -15,9 +17,7 @@ from streamproof.core.settings import HomeSettings, MqttSettings
 
 class Broker:
     def __init__(self, program: Path, folder: Path) -> None:
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self.settings = MqttSettings(host="127.0.0.1", port=free.getsockname()[1])
+        self.settings = MqttSettings(host="127.0.0.1", port=free_ports(1)[0])
         self._program = program
         self._configuration = folder / "mosquitto.conf"
         self._configuration.write_text(
@@ -33,14 +33,14 @@ class Broker:
         self._process = subprocess.Popen(command, env=self._environment, stderr=subprocess.DEVNULL)
         self._wait_until_it_answers()
 
-    @retry(retry=retry_if_exception_type(OSError), stop=stop_after_delay(10), wait=wait_fixed(0.05), reraise=True)
+    @retry(retry=retry_if_exception_type(OSError), stop=stop_after_delay(PATIENCE), wait=wait_fixed(0.05), reraise=True)
     def _wait_until_it_answers(self) -> None:
         socket.create_connection((self.settings.host, self.settings.port)).close()
 
     def stop(self) -> None:
         if self._process:
             self._process.terminate()
-            self._process.wait(10)
+            self._process.wait(PATIENCE)
             self._process = None
 
 

@@ -54,6 +54,7 @@ def read_by_the_validation(stream, path):
 
 @settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(file=files(), block=st.integers(4, 300))
+@example(file=File(",", header=False, unit="s", packed=False, content=b"\n\r\r\n"), block=4)
 @example(
     file=File(",", True, "s", packed=False, content="who,id,amount,m\u2028n,count,at\nu,i,1,,2,3\n".encode()), block=8
 )

@@ -21,6 +21,7 @@ from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 from paho.mqtt.subscribeoptions import SubscribeOptions
 from tenacity import retry, retry_if_exception_type, stop_after_delay, wait_fixed
+from waiting import PATIENCE
 
 from edge_replayer.in_flight import InFlight
 from edge_replayer.options import ReplayOptions
@@ -58,7 +59,7 @@ class FlowStandIn:
         self.client.connect(settings.host, settings.port, clean_start=False, properties=properties)
         self.client.loop_start()
         self.client.subscribe("ratings/+", options=SubscribeOptions(qos=1))
-        assert self.subscribed.wait(10)
+        assert self.subscribed.wait(PATIENCE)
 
     def take(self, rows: list[dict]) -> None:
         self.rows += rows
@@ -191,7 +192,7 @@ def test_ctrl_c_ends_the_run_with_true_counts_and_an_end_mark(broker, listener, 
 
         a_row_came()
         replaying.send_signal(signal.SIGINT)
-        result = json.loads(replaying.communicate(timeout=20)[0])
+        result = json.loads(replaying.communicate(timeout=PATIENCE)[0])
         assert replaying.returncode == 130
     listener.wait_for_end("cut", "A")
     sent = max(row["seq"] for row in listener.of("cut", "A"))
@@ -413,7 +414,7 @@ def test_without_a_flow_the_run_says_what_to_look_at_and_ctrl_c_ends_it(broker, 
         while "streamproof flow status ratings" not in said:
             said += replaying.stderr.readline()
         replaying.send_signal(signal.SIGINT)
-        said += replaying.communicate(timeout=20)[1]
+        said += replaying.communicate(timeout=PATIENCE)[1]
         assert replaying.returncode == 130
     assert "nobody subscribes to ratings/A" in said
     assert "nothing was confirmed for 10 s" in said

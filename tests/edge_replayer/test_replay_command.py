@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from checkout import CHECKOUT
 from typer.testing import CliRunner
+from waiting import PATIENCE
 
 from edge_replayer.cli import app
 from streamproof.core.errors import UsageError
@@ -32,7 +33,7 @@ def run(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     files = {"A=a.csv": f"A={folder}/a.csv", "B=b.csv": f"B={folder}/b.csv"}
     command = [files.get(word, word) for word in command]
     return subprocess.run(
-        command, cwd=CHECKOUT, env=environment, capture_output=True, text=True, timeout=60, check=False
+        command, cwd=CHECKOUT, env=environment, capture_output=True, text=True, timeout=PATIENCE, check=False
     )
 
 
@@ -150,7 +151,7 @@ def test_a_reader_that_goes_away_ends_the_replay_quietly(files):
     ) as replaying:
         replaying.stdout.readline()
         replaying.stdout.close()
-        assert replaying.wait(20) == 0
+        assert replaying.wait(PATIENCE) == 0
         assert b"Traceback" not in replaying.stderr.read()
 
 
@@ -175,7 +176,7 @@ def test_a_large_file_is_streamed_in_little_memory(tmp_path, pace):
         stderr=subprocess.PIPE,
         text=True,
         check=True,
-        timeout=120,
+        timeout=PATIENCE,
     )
     assert "1,000,000 rows" in result.stderr
     assert int(result.stderr.split()[-1]) < 300 * 1024

@@ -12,6 +12,7 @@ from collections import Counter, defaultdict
 import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
+from true_windows import true_windows
 
 from edge_replayer.in_flight import InFlight
 from edge_replayer.message import Message
@@ -55,12 +56,11 @@ class Flink:
 
 def windows(rows) -> Counter:
     """How many rows each window holds, by category and start, and their seqs added up."""
+    timed = ((category, "", event_time, seq) for category, seq, event_time in rows)
     found: Counter = Counter()
-    for category, seq, event_time in rows:
-        last = event_time // SLIDE * SLIDE
-        for start in range(last - SIZE + SLIDE, last + SLIDE, SLIDE):
-            found[category, start] += 1
-            found[category, start, "sum"] += seq
+    for window, seqs in true_windows(timed, SIZE, SLIDE).items():
+        found[window.category, window.start] = len(seqs)
+        found[window.category, window.start, "sum"] = sum(seqs)
     return found
 
 

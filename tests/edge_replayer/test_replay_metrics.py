@@ -9,6 +9,7 @@ import httpx
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 from tenacity import retry, retry_if_exception_type, stop_after_delay, wait_fixed
+from waiting import PATIENCE
 
 from edge_replayer.options import ReplayOptions
 from edge_replayer.replay import replay, resume
@@ -18,7 +19,7 @@ from streamproof.core.settings import MqttSettings
 START = 1_704_067_200_000
 patiently = retry(
     retry=retry_if_exception_type((AssertionError, KeyError, httpx.TransportError)),
-    stop=stop_after_delay(30),
+    stop=stop_after_delay(PATIENCE),
     wait=wait_fixed(0.05),
     reraise=True,
 )

@@ -8,14 +8,14 @@ import sys
 import psutil
 import pytest
 from checkout import CHECKOUT
-from tenacity import Retrying, retry_if_result, stop_after_delay, wait_fixed
+from waiting import PATIENCE, until
 
 from flink_jobs.cluster import ENDED, Cluster
 from flink_jobs.records import load_records
 from streamproof.stack.flink import TASKMANAGERS
 from streamproof.stack.servers import Stack
 
-until = Retrying(retry=retry_if_result(lambda found: not found), wait=wait_fixed(0.05), stop=stop_after_delay(60))
+pytestmark = pytest.mark.faults  # they count the cluster's jobs, and freeze its TaskManagers
 
 
 @pytest.fixture
@@ -48,7 +48,7 @@ def idle_taskmanagers():
 
 
 def assert_nothing_is_left(submission, children, signal_number, records):
-    output, messages = submission.communicate(timeout=90)
+    output, messages = submission.communicate(timeout=PATIENCE)
     assert submission.returncode == 128 + signal_number, messages
     assert children
     assert not psutil.wait_procs(children, 0)[1]
@@ -61,7 +61,7 @@ def assert_nothing_is_left(submission, children, signal_number, records):
 def test_a_client_that_is_ended_while_it_starts_leaves_nothing(servers, submission):
     cluster, records = Cluster(servers.flink), load_records()
     jobs = cluster.states()
-    children = until(psutil.Process(submission.pid).children)
+    children = until(psutil.Process(submission.pid).children, look=0.05)
     submission.send_signal(signal.SIGTERM)
     assert_nothing_is_left(submission, children, signal.SIGTERM, records)
     assert cluster.states() == jobs
@@ -71,7 +71,7 @@ def test_a_client_that_is_ended_while_it_starts_leaves_nothing(servers, submissi
 def test_a_job_whose_wait_is_interrupted_is_cancelled(servers, idle_taskmanagers, submission, number):
     cluster, records = Cluster(servers.flink), load_records()
     before = cluster.states()
-    job = until(lambda: cluster.states().keys() - before.keys()).pop()
+    job = until(lambda: cluster.states().keys() - before.keys(), look=0.05).pop()
     children = psutil.Process(submission.pid).children()
     submission.send_signal(number)
     for process in idle_taskmanagers:

@@ -4,12 +4,15 @@ import json
 import random
 import zlib
 from collections import defaultdict
+from contextlib import suppress
 from datetime import UTC, datetime
 from decimal import Decimal
 
 import pytest
 from confluent_kafka import Consumer, Producer, TopicPartition
-from tenacity import Retrying, retry_if_result, stop_after_delay, wait_fixed
+from tenacity import RetryError
+from true_windows import true_windows
+from waiting import until
 
 from flink_jobs.cluster import ENDED, Cluster
 from flink_jobs.offsets import read_offsets
@@ -90,19 +93,11 @@ class Topic:
         Of the checkpoints to come the first may have begun already, the second holds all that is in the job now,
         and when the third is complete, the second is committed.
         """
-        until(lambda: set(expected) <= set(self.windows(job)), or_fail=False)
+        with suppress(RetryError):  # what is wrong is told better by what came instead
+            until(lambda: set(expected) <= set(self.windows(job)))
         wanted = completed_checkpoints(job) + 3
         until(lambda: completed_checkpoints(job) >= wanted)
         return sorted(self.windows(job))
-
-
-def until(reached, *, or_fail=True):
-    """Wait for something to become true (or different from 0), and return it; after a minute fail, or give up."""
-    waiting = Retrying(
-        retry=retry_if_result(lambda result: not result), wait=wait_fixed(0.2), stop=stop_after_delay(60),
-        retry_error_callback=None if or_fail else lambda _: None,
-    )  # fmt: skip
-    return waiting(reached)
 
 
 def completed_checkpoints(job):
@@ -120,16 +115,12 @@ def iso(milliseconds):
     return datetime.fromtimestamp(milliseconds / 1000, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
-def true_windows(rows, size, slide):
-    groups = defaultdict(list)
-    for row in rows:
-        start = row["event_time"] // slide * slide
-        while start > row["event_time"] - size:
-            groups[row["category"], row["key"], start].append(Decimal(str(row["rating"])))
-            start -= slide
+def results_of(rows, size, slide):
+    """Return what a job must write, as ``as_result`` has it."""
+    timed = ((row["category"], row["key"], row["event_time"], Decimal(str(row["rating"]))) for row in rows)
     return sorted(
-        (category, key, iso(start), iso(start + size), len(r), sum(r), min(r), max(r), float(sum(r)) / len(r))
-        for (category, key, start), r in groups.items()
+        (w.category, w.key, iso(w.start), iso(w.end), len(r), sum(r), min(r), max(r), float(sum(r)) / len(r))
+        for w, r in true_windows(timed, size, slide).items()
     )
 
 
@@ -228,15 +219,15 @@ def run_job(servers):
 def test_windows_of_a_run_are_exact_beside_another_run_years_away(topic, run_job, run, size, slide, parallelism):
     assert Cluster(topic.servers.flink).wait_for_slots(parallelism, 30), "other jobs hold the slots"
     job = run_job(topic.contract, size, slide, run=run, parallelism=parallelism)
-    expected = true_windows(RUNS[run], size, slide)
+    expected = results_of(RUNS[run], size, slide)
     assert topic.wait_for_windows(expected, job) == expected
 
 
 def test_a_low_watermark_that_is_too_high_shows_as_late_rows_and_wrong_windows(topic, run_job):
     job = run_job(topic.contract, 30_000, 5_000, run="too-high")
-    found = topic.wait_for_windows(true_windows([AFTER_BAD_RUN], 30_000, 5_000), job)
-    expected = true_windows([*BAD_RUN, AFTER_BAD_RUN], 30_000, 5_000)
-    assert set(found) & set(expected) >= set(true_windows([AFTER_BAD_RUN], 30_000, 5_000))
+    found = topic.wait_for_windows(results_of([AFTER_BAD_RUN], 30_000, 5_000), job)
+    expected = results_of([*BAD_RUN, AFTER_BAD_RUN], 30_000, 5_000)
+    assert set(found) & set(expected) >= set(results_of([AFTER_BAD_RUN], 30_000, 5_000))
     assert set(expected) - set(found)
     assert until(lambda: Cluster(topic.servers.flink).late_rows(job)) > 0
 
@@ -261,7 +252,7 @@ def test_the_live_stream_from_its_first_row_through_a_savepoint_to_its_last_wind
     topic.mark(HEARTBEAT_SEQ, t + 180_000 - 1, run="live")
     topic.producer.flush()
     # Home has been silent for three minutes of event time; no end mark yet.
-    closed = [w for w in true_windows(first + books, 30_000, 5_000) if w[3] <= iso(t + 180_000)]
+    closed = [w for w in results_of(first + books, 30_000, 5_000) if w[3] <= iso(t + 180_000)]
     assert topic.wait_for_windows(closed, job) == closed
     assert ("Books", "007", iso(t), iso(t + 30_000), 3, 4, 1, 2, 4 / 3) in closed
     assert cluster.late_rows(job) == 0
@@ -284,7 +275,7 @@ def test_the_live_stream_from_its_first_row_through_a_savepoint_to_its_last_wind
     topic.send(last[0], t + 180_000 - 1, run="live")
     topic.mark(END_SEQ, t + 200_000, run="live")
     topic.producer.flush()
-    expected = true_windows(first + books + last, 30_000, 5_000)
+    expected = results_of(first + books + last, 30_000, 5_000)
     assert topic.wait_for_windows(expected, job) == expected
     assert cluster.late_rows(job) == 0
 
@@ -300,13 +291,14 @@ def test_rows_with_a_field_that_cannot_be_read_are_in_no_window(servers, run_job
         topic._put("007", "nulls", bad["category"], bad["seq"], t, t - 1, fields)
     topic.mark(END_SEQ, t, run="nulls")
     topic.producer.flush()
-    expected = true_windows([row], 30_000, 5_000)
+    expected = results_of([row], 30_000, 5_000)
     followed = run_job(stream, 30_000, 5_000, run="nulls")
     live = run_job(stream, 30_000, 5_000, start="earliest")
     assert topic.wait_for_windows(expected, followed) == expected
     assert topic.wait_for_windows(expected, live) == expected
 
 
+@pytest.mark.faults
 def test_a_job_that_the_jobmanager_lost_goes_on_under_its_label_exactly_once(servers, run_job):
     name = f"lost_{random.randrange(10**9)}"
     # A topic of its own for the job without checkpoints: readers of committed windows wait for an open transaction.
@@ -331,12 +323,12 @@ def test_a_job_that_the_jobmanager_lost_goes_on_under_its_label_exactly_once(ser
         assert (resumed.job, resumed.flink_id != label) == (label, True)
     for _ in live:
         pass
-    expected = true_windows(rows, 30_000, 5_000)
+    expected = results_of(rows, 30_000, 5_000)
     assert topic.wait_for_windows(expected, job) == expected
     assert cluster.late_rows(job) == cluster.late_rows(without_checkpoint) == 0
     assert set(topic.found) == {job}
     cluster.savepoint(without_checkpoint, stop=True)
-    assert sorted(other.windows(without_checkpoint)) == true_windows(rows, 5_000, 5_000)
+    assert sorted(other.windows(without_checkpoint)) == results_of(rows, 5_000, 5_000)
     cluster.cancel(job)
     for label, state in ((job, "cancelled"), (without_checkpoint, "stopped")):
         with pytest.raises(UsageError, match=f"was {state}"):
@@ -368,7 +360,7 @@ def test_partitions_are_read_in_step_so_that_a_backlog_does_not_become_state(ser
     assert read() < len(rows)
     topic.mark(END_SEQ, rows[-1]["event_time"], run=run)
     topic.producer.flush()
-    expected = true_windows(rows, 30_000, 5_000)
+    expected = results_of(rows, 30_000, 5_000)
     assert topic.wait_for_windows(expected, job) == expected
 
 
@@ -379,6 +371,7 @@ def ended_run(run, stream, end):
                state="finished", created=datetime.now(UTC))  # fmt: skip
 
 
+@pytest.mark.faults
 def test_a_job_that_restarts_between_two_partitions_end_marks_still_closes_its_windows_and_ends(servers, run_job):
     topic = Topic(servers, contract(f"restarted_{random.randrange(10**9)}"))
     rows, cluster, stack = RUNS["A"][:200], Cluster(servers.flink), Stack.from_environment()
@@ -404,7 +397,7 @@ def test_a_job_that_restarts_between_two_partitions_end_marks_still_closes_its_w
     topic.producer.flush()
     ended_run(run, topic.contract, end).save(servers.home)
     until(lambda: find_record(job).state == "finished")
-    assert sorted(topic.windows(job)) == true_windows(rows, 30_000, 5_000)
+    assert sorted(topic.windows(job)) == results_of(rows, 30_000, 5_000)
 
 
 def test_a_cancelled_job_commits_what_it_has_written_and_hides_no_windows_of_another(servers, run_job):
@@ -421,7 +414,7 @@ def test_a_cancelled_job_commits_what_it_has_written_and_hides_no_windows_of_ano
     assert until(lambda: sum(anyone.get_watermark_offsets(p)[1] for p in windows))
     anyone.close()
     cluster.cancel(first)
-    expected = true_windows(rows, 30_000, 5_000)
+    expected = results_of(rows, 30_000, 5_000)
     written = topic.windows(first)
     assert written
     assert set(written) <= set(expected)

@@ -10,10 +10,10 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 
 import pytest
+from flow_stream import Stream
 from hypothesis import HealthCheck, Phase, assume, given, seed, settings
 from hypothesis import strategies as st
 from tenacity import retry, retry_if_exception_type, stop_after_delay, wait_fixed
-from test_nifi_flow import Stream
 
 # To hunt longer, or again from a seed that a failure has told: these two variables of the environment.
 PAYLOADS = int(os.environ.get("STREAMPROOF_HUNTED_PAYLOADS", "1000"))

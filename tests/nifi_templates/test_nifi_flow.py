@@ -6,93 +6,17 @@ import uuid
 
 import nipyapi
 import pytest
-from confluent_kafka import Consumer, TopicPartition
+from flow_stream import CATEGORY, Stream
 from nipyapi import canvas
-from paho.mqtt.client import Client
-from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
-from tenacity import retry, retry_if_exception_type, stop_after_delay, wait_fixed
+from waiting import eventually
 
 from nifi_templates import deployment
 from nifi_templates.case_file import find_cases
 from nifi_templates.case_run import run_cases
 from nifi_templates.cli import FLOW_TESTS
 from nifi_templates.definition import build_definition
-from streamproof.core.contract import load_contract, parse_contract
 from streamproof.core.errors import StreamproofError
 from streamproof.core.settings import NifiSettings
-
-CATEGORY = "Books"
-eventually = retry(
-    stop=stop_after_delay(60), wait=wait_fixed(0.2), retry=retry_if_exception_type(AssertionError), reraise=True
-)
-
-
-class Stream:
-    """A stream of its own for a test: contract, publisher and the records that came out."""
-
-    def __init__(self, servers):
-        self.servers = servers
-        data = load_contract("ratings").model_dump(exclude_none=True, exclude={"topics"})
-        self.contract = parse_contract(data | {"name": f"t{uuid.uuid4().hex[:10]}"}, "test")
-        self.name = self.contract.name
-        self.client = Client(CallbackAPIVersion.VERSION2, protocol=MQTTProtocolVersion.MQTTv5)
-        self.told = []
-        self.client.on_message = lambda _c, _d, message: self.told.append((message.topic, json.loads(message.payload)))
-        self.client.connect(servers.mqtt.host, servers.mqtt.port)
-        self.client.loop_start()
-        self.client.subscribe(f"{self.name}/+/confirmed/+", qos=1)
-
-    def deploy(self, kafka=None, **options):
-        s = self.servers
-        return deployment.deploy(self.contract, mqtt=s.mqtt, kafka=kafka or s.kafka, nifi=s.nifi, **options)
-
-    def status(self):
-        return deployment.status(self.name, nifi=self.servers.nifi)
-
-    def remove(self, **options):
-        return deployment.remove(self.name, nifi=self.servers.nifi, **options)
-
-    def publish(self, *payloads, category=CATEGORY):
-        for payload in payloads:
-            sent = self.client.publish(f"{self.name}/{category}", payload, qos=1)
-        sent.wait_for_publish(30)
-
-    def row(self, seq, /, **changes):
-        row = {"run": "r", "category": CATEGORY, "seq": seq, "event_time": seq, "low_watermark": 0}
-        row |= {"user_id": "u", "product_id": f"{seq % 5:010d}", "rating": 4.5, "timestamp": 1000}
-        return json.dumps({k: v for k, v in (row | changes).items() if v is not ...}, separators=(",", ":"))
-
-    def records(self, topic):
-        """Return (partition, key, value) of all records of a topic, in order within each partition."""
-        consumer = Consumer({"bootstrap.servers": self.servers.kafka.servers, "group.id": "none"})
-        try:
-            partitions = [TopicPartition(topic, p, 0) for p in consumer.list_topics(topic, 10).topics[topic].partitions]
-            left = sum(consumer.get_watermark_offsets(p, timeout=10)[1] for p in partitions)
-            consumer.assign(partitions)
-            found = []
-            while len(found) < left:
-                message = consumer.poll(10)
-                assert message is not None
-                assert message.error() is None
-                found.append((message.partition(), message.key(), json.loads(message.value())))
-            return found
-        finally:
-            consumer.close()
-
-    def rows(self):
-        return self.records(self.contract.topics.rows)
-
-    def letters(self):
-        return [value for _, _, value in self.records(self.contract.topics.dead_letters)]
-
-    def close(self):
-        self.remove(force=True)
-        self.client.disconnect()
-        self.client.loop_stop()
-        # A clean start ends the session that the flow left with the broker.
-        last = Client(CallbackAPIVersion.VERSION2, f"streamproof-nifi-{self.name}", protocol=MQTTProtocolVersion.MQTTv5)
-        last.connect(self.servers.mqtt.host, self.servers.mqtt.port, clean_start=True)
-        last.disconnect()
 
 
 @pytest.fixture
@@ -119,13 +43,12 @@ def test_rows_come_through_in_order_with_their_keys(deployed):
     deployed.publish("\n".join(deployed.row(i, run="order") for i in range(1, 101)))
     deployed.publish(*(deployed.row(i, run="order") for i in range(101, 301)))
 
-    @eventually
     def all_there():
         found = [(p, k, v) for p, k, v in deployed.rows() if v["run"] == "order"]
         assert {v["seq"] for _, _, v in found} == set(range(1, 301))
         return found
 
-    found = all_there()
+    found = eventually(all_there)
     assert all(key == v["product_id"].encode() == f"{v['seq'] % 5:010d}".encode() for _, key, v in found)
     for partition in {p for p, _, _ in found}:
         seqs = [v["seq"] for p, _, v in found if p == partition]
@@ -139,27 +62,25 @@ def test_a_mark_is_in_every_partition_behind_the_rows_before_it(deployed, seq):
     filler = {"user_id": "", "product_id": "", "rating": 0.0, "timestamp": 0}
     deployed.publish(*(deployed.row(i, run=run) for i in range(1, 21)), deployed.row(seq, run=run, **filler))
 
-    @eventually
     def marks():
         found = [(p, v["seq"]) for p, _, v in deployed.rows() if v["run"] == run]
         assert len({p for p, s in found if s == seq}) == deployed.servers.kafka.partitions
         return found
 
     for partition in range(deployed.servers.kafka.partitions):
-        assert [s for p, s in marks() if p == partition][-1] == seq
+        assert [s for p, s in eventually(marks) if p == partition][-1] == seq
 
 
 def test_a_dead_letter_says_when_its_message_came(deployed):
     run = uuid.uuid4().hex
     deployed.publish(deployed.row(1, run=run, rating="abc"), f'{{"run":"{run}","a":1,"a":2}}')
 
-    @eventually
     def both():
         found = [letter for letter in deployed.letters() if letter["run"] == run]
         assert {letter["stage"] for letter in found} == {"message", "schema"}
         return found
 
-    assert all(abs(letter["received_at"] / 1000 - time.time()) < 600 for letter in both())
+    assert all(abs(letter["received_at"] / 1000 - time.time()) < 600 for letter in eventually(both))
 
 
 def test_the_source_tells_how_often_rows_came_and_which_also_of_those_that_were_dead_letters(deployed):
@@ -172,14 +93,13 @@ def test_the_source_tells_how_often_rows_came_and_which_also_of_those_that_were_
     last = uuid.uuid4().hex
     deployed.publish(deployed.row(1, run=last))
 
-    @eventually
     def ledger():
         found = deployment.received_rows(deployed.name, nifi=deployed.servers.nifi)
         assert last in found
         return found
 
-    assert ledger()[run] == {CATEGORY: (11, [[1, 8]]), "a#": (2, [[7, 7], [9, 9]])}
-    assert "no run" not in ledger()
+    assert eventually(ledger)[run] == {CATEGORY: (11, [[1, 8]]), "a#": (2, [[7, 7], [9, 9]])}
+    assert "no run" not in eventually(ledger)
     assert deployment.received_rows("never_deployed", nifi=deployed.servers.nifi) is None
 
 
@@ -188,11 +108,10 @@ def test_a_category_that_is_no_mqtt_topic_does_not_stop_the_confirmations_of_oth
     for category in ("a#", "b/+", "", "\x01", "\uffff", "a/" * 300, "x" * 70_000, CATEGORY):
         deployed.publish(deployed.row(1, run=run, category=category))
 
-    @eventually
     def told():
         assert f"{deployed.name}/{CATEGORY}/confirmed/{run}" in [topic for topic, _ in deployed.told]
 
-    told()
+    eventually(told)
 
 
 def test_the_projects_cases_find_a_flow_that_lets_too_much_through(stream, monkeypatch, tmp_path):
@@ -226,11 +145,10 @@ def test_a_changed_definition_replaces_the_old_one_and_loses_nothing_that_is_que
     canvas.schedule_processor(processor("publish rows", stream.name), False)
     stream.publish(*(stream.row(i) for i in range(1, 501)))
 
-    @eventually
     def queued():
         assert stream.status().queued > 0
 
-    queued()
+    eventually(queued)
     changed = build_definition()
     changed["flowContents"]["processors"][0]["properties"]["Batch Messages"] = "77"
     (tmp_path / "flow.json").write_text(json.dumps(changed), encoding="utf-8")
@@ -239,11 +157,10 @@ def test_a_changed_definition_replaces_the_old_one_and_loses_nothing_that_is_que
     assert processor("consume MQTT", stream.name).component.config.properties["Batch Messages"] == "77"
     stream.publish(*(stream.row(i) for i in range(501, 601)))
 
-    @eventually
     def all_there():
         assert {v["seq"] for _, _, v in stream.rows()} == set(range(1, 601))
 
-    all_there()
+    eventually(all_there)
 
 
 def test_what_is_published_while_the_flow_is_away_comes_through_after_the_next_deployment(stream):
@@ -253,23 +170,21 @@ def test_what_is_published_while_the_flow_is_away_comes_through_after_the_next_d
     stream.publish(*(stream.row(i) for i in range(1, 51)))
     stream.deploy()
 
-    @eventually
     def all_there():
         assert {v["seq"] for _, _, v in stream.rows()} == set(range(1, 51))
 
-    all_there()
+    eventually(all_there)
 
 
 def test_queues_that_cannot_drain_because_kafka_is_away_are_kept_unless_forced(stream):
     stream.deploy(kafka=stream.servers.kafka.model_copy(update={"cluster_servers": "127.0.0.1:1"}))
     stream.publish(stream.row(1))
 
-    @eventually
     def queued():
         assert stream.status().queued == 1
         assert any("Kafka at 127.0.0.1:1" in text for text in stream.status().bulletins)
 
-    queued()
+    eventually(queued)
     with pytest.raises(StreamproofError, match=r"1 FlowFiles .* still queued"):
         stream.remove(drain_seconds=1)
     assert stream.status().queued == 1

@@ -123,6 +123,7 @@ def test_a_file_that_was_changed_after_its_run_is_found_out(execute, first_run, 
     assert raised.value.evalue == f"{file} has changed since it was replayed"
 
 
+@pytest.mark.long
 def test_files_of_ones_own_are_replayed_in_another_shape_and_validated_as_the_newest_run(execute, own_file):
     first = execute("01_first_run", FILES=[f"Own={own_file}"], SIZE="20s", SLIDE="20s")
     checked = execute("02_validate_windows")

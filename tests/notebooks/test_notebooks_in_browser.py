@@ -6,11 +6,14 @@ import pytest
 from checkout import CHECKOUT
 from nbconvert import HTMLExporter
 from playwright.sync_api import expect
+from waiting import PATIENCE
+
+pytestmark = pytest.mark.usefixtures("servers")
 
 PICTURES = CHECKOUT / "docs" / "pictures"
 
 
-@pytest.mark.parametrize("theme", ["light", "dark"])
+@pytest.mark.parametrize("theme", ["light", pytest.param("dark", marks=pytest.mark.long)])
 @pytest.mark.parametrize(
     ("executed", "name", "charts", "shown"),
     [
@@ -28,7 +31,7 @@ def test_every_chart_is_drawn_without_a_network(request, browser, tmp_path, exec
     context = browser.new_context(offline=True, viewport={"width": 1000, "height": 900})
     page = context.new_page()
     page.goto(page_file.as_uri())
-    expect(page.locator(".js-plotly-plot .main-svg .cartesianlayer").first).to_be_visible(timeout=60_000)
+    expect(page.locator(".js-plotly-plot .main-svg .cartesianlayer").first).to_be_visible(timeout=PATIENCE * 1000)
     expect(page.locator(".js-plotly-plot .main-svg .cartesianlayer")).to_have_count(charts)
     if os.environ.get("STREAMPROOF_PICTURES") and theme == "light":
         page.locator(".js-plotly-plot").nth(shown).screenshot(path=PICTURES / f"{name}.png")

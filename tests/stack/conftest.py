@@ -1,11 +1,10 @@
 """A stack of its own for a test, with its own home and ports, of which a test starts a few cheap parts."""
 
-import socket
 from collections.abc import Iterator
-from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
+from free_ports import free_ports
 
 from streamproof.core.settings import FlinkSettings, HomeSettings, KafkaSettings, MqttSettings, NifiSettings
 from streamproof.stack.servers import Stack
@@ -15,11 +14,7 @@ from streamproof.stack.settings import StackSettings
 @pytest.fixture
 def own_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Point every address to a free port and the home to an empty folder; the downloads stay shared."""
-    with ExitStack() as held:
-        sockets = [held.enter_context(socket.socket()) for _ in range(6)]
-        for each in sockets:
-            each.bind(("127.0.0.1", 0))
-        mqtt, kafka, controller, nifi, flink, rpc = (each.getsockname()[1] for each in sockets)
+    mqtt, kafka, controller, nifi, flink, rpc = free_ports(6)
     for name, value in {
         "STREAMPROOF_HOME": tmp_path / "home",
         "STREAMPROOF_MQTT_PORT": mqtt,
@@ -28,6 +23,7 @@ def own_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         "NIFI_API_ENDPOINT": f"http://127.0.0.1:{nifi}/nifi-api",
         "STREAMPROOF_FLINK_JOBMANAGER": f"127.0.0.1:{flink}",
         "STREAMPROOF_STACK_FLINK_RPC_PORT": rpc,
+        "STREAMPROOF_STACK_JAVA_OPTIONS": "-XX:TieredStopAtLevel=1",
     }.items():
         monkeypatch.setenv(name, str(value))
     return tmp_path / "home"

@@ -12,6 +12,7 @@ from streamproof.core.errors import StreamproofError, UsageError
 from streamproof.core.settings import FlinkSettings
 from streamproof.stack.artifacts import Store
 from streamproof.stack.flink import flink_parts
+from streamproof.stack.java import java_command
 from streamproof.stack.mosquitto import install_mosquitto
 from streamproof.stack.servers import Stack
 from streamproof.stack.settings import StackSettings, loopback_address
@@ -120,3 +121,13 @@ def test_without_mosquitto_and_without_apt_the_command_to_type_is_told(tmp_path:
 def test_an_unknown_part_is_refused(own_stack):
     with pytest.raises(UsageError, match="there is no part 'zookeeper': name one of mosquitto, kafka"):
         own_stack.up(parts=("zookeeper",))
+
+
+def test_more_options_for_every_java_stand_among_its_own():
+    command = java_command(
+        StackSettings(java_options="-XX:TieredStopAtLevel=1 '-Dname=two words'"), 300, "-cp", "a.jar"
+    )
+    assert command[1:] == [
+        "-Xmx300m", "-XX:+UseSerialGC", "-Djava.awt.headless=true", "-XX:TieredStopAtLevel=1", "-Dname=two words",
+        "-cp", "a.jar",
+    ]  # fmt: skip

@@ -10,6 +10,7 @@ from paho.mqtt.client import Client
 from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
+from waiting import PATIENCE
 
 from streamproof.core.errors import StreamproofError
 from streamproof.core.settings import FlinkSettings, HomeSettings, KafkaSettings, MqttSettings, NifiSettings
@@ -27,7 +28,7 @@ def pids(stack):
 def kill(stack, name):
     process = stack.processes.find(name)
     process.kill()
-    process.wait(10)
+    process.wait(PATIENCE)
 
 
 def subscriber(name, received=None, wanted=0):
@@ -47,7 +48,7 @@ def subscriber(name, received=None, wanted=0):
     client.connect("127.0.0.1", MqttSettings().port, clean_start=False, properties=session)
     client.subscribe("numbers", qos=1)
     client.loop_start()
-    assert subscribed.wait(10)
+    assert subscribed.wait(PATIENCE)
     return client, complete
 
 
@@ -56,7 +57,7 @@ def publish(count):
     client.connect("127.0.0.1", MqttSettings().port)
     client.loop_start()
     for sent in [client.publish("numbers", str(number), qos=1) for number in range(count)]:
-        sent.wait_for_publish(10)
+        sent.wait_for_publish(PATIENCE)
     client.disconnect()
     client.loop_stop()
 
@@ -76,17 +77,17 @@ def test_after_a_crash_of_all_up_brings_kafka_back_with_its_data(own_stack):
     own_stack.up(parts=("kafka",))
     servers = {"bootstrap.servers": KafkaSettings().servers}
     admin = AdminClient(servers)
-    admin.create_topics([NewTopic("kept", 2)])["kept"].result(20)
+    admin.create_topics([NewTopic("kept", 2)])["kept"].result(PATIENCE)
     producer = Producer(servers | {"acks": "all"})
     producer.produce("kept", b"value", timestamp=1_000)  # a time of 1970: retention must not go by it
-    assert producer.flush(20) == 0
+    assert producer.flush(PATIENCE) == 0
     kill(own_stack, "kafka")
     assert [s.pid for s in own_stack.status() if s.name == "kafka"] == [None]
     own_stack.up(parts=("kafka",))
     assert [s.restarts for s in own_stack.status() if s.name == "kafka"] == [1]
     consumer = Consumer(servers | {"group.id": uuid4().hex, "auto.offset.reset": "earliest"})
     consumer.subscribe(["kept"])
-    message = consumer.poll(30)
+    message = consumer.poll(PATIENCE)
     assert message is not None
     assert message.value() == b"value"
     assert message.timestamp()[1] > 1_000
@@ -103,7 +104,7 @@ def test_mosquitto_keeps_every_queued_message_over_a_restart(own_stack):
     own_stack.up(parts=("mosquitto",))
     received = []
     client, complete = subscriber("keeps", received, 5_000)
-    assert complete.wait(30)
+    assert complete.wait(PATIENCE)
     client.disconnect()
     client.loop_stop()
     assert received == [str(number).encode() for number in range(5_000)]

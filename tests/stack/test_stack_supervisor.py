@@ -6,7 +6,7 @@ import time
 
 import psutil
 import pytest
-from tenacity import retry, retry_if_exception_type, stop_after_delay, wait_fixed
+from waiting import eventually
 
 from streamproof.core.settings import MqttSettings
 from streamproof.stack import process as stack_process
@@ -14,10 +14,6 @@ from streamproof.stack import supervisor as stack_supervisor
 from streamproof.stack.process import end
 from streamproof.stack.servers import SUPERVISOR, Stack, _alone
 from streamproof.stack.supervisor import ATTEMPTS, Supervisor
-
-eventually = retry(
-    stop=stop_after_delay(60), wait=wait_fixed(0.05), retry=retry_if_exception_type(AssertionError), reraise=True
-)
 
 
 @pytest.fixture
@@ -48,11 +44,10 @@ def test_a_part_that_was_killed_works_again_and_status_tells_how_often_and_why(s
     for times in (1, 2):
         kill(supervised)
 
-        @eventually
         def works_again(times=times):
             assert (mosquitto(supervised).healthy, mosquitto(supervised).restarts) == (True, times)
 
-        works_again()
+        eventually(works_again)
     assert mosquitto(supervised).pid != first.pid
     assert mosquitto(supervised).last_end.endswith("Z: killed by SIGKILL")
 
@@ -69,11 +64,10 @@ def test_a_part_that_is_restarted_on_purpose_again_and_again_has_not_ended_by_it
     assert "by itself" not in capsys.readouterr().err
     kill(supervised)
 
-    @eventually
     def works_again():
         assert (mosquitto(supervised).healthy, mosquitto(supervised).restarts) == (True, 1)
 
-    works_again()
+    eventually(works_again)
 
 
 def test_a_part_that_was_stopped_stays_so(supervised):
@@ -96,11 +90,10 @@ def test_a_part_that_keeps_ending_is_given_up_with_the_end_of_its_log_until_it_i
             taken.bind(("127.0.0.1", MqttSettings().port))
             taken.listen()
 
-        @eventually
         def given_up():
             assert "Address already in use" in (mosquitto(supervised).given_up or "")
 
-        given_up()
+        eventually(given_up)
         found = mosquitto(supervised)
         assert found.pid is None
         assert found.last_end.endswith("ended with exit code 1")
@@ -120,11 +113,10 @@ def test_a_command_that_a_part_needs_when_it_is_back_is_run_until_it_succeeds(ow
     try:
         kill(own_stack)
 
-        @eventually
         def succeeded():
             assert (tmp_path / "second").exists()
 
-        succeeded()
+        eventually(succeeded)
     finally:
         stop.set()
         looking.join(10)

@@ -2,12 +2,12 @@
 
 import hashlib
 import threading
-import time
 from datetime import UTC, datetime
 from fractions import Fraction
 
 import duckdb
 import pytest
+from waiting import PATIENCE, until
 
 from streamproof.core.contract import load_contract
 from streamproof.core.run import RowCounts, Run, Source
@@ -53,10 +53,12 @@ def write(db, key, start, values, job="job"):
 
 def judged(verdict, run, *, is_over=False):
     verdict.step(run, is_over=is_over)
-    deadline = time.monotonic() + 20
-    while verdict._work and time.monotonic() < deadline:
-        time.sleep(0.01)
+
+    def is_done():
         verdict.step(run, is_over=is_over)
+        return not verdict._work
+
+    until(is_done, look=0.01)
     verdict.step(run, is_over=is_over)
     assert verdict.problem is None
     return verdict.counts()
@@ -152,14 +154,17 @@ def test_the_rows_of_a_window_are_found_in_the_file(db, run):
 
 def test_while_the_truth_is_being_computed_nothing_can_be_said_of_the_end(db, run, monkeypatch):
     go_on, compute = threading.Event(), live_verdict.compute_windows
-    monkeypatch.setattr(live_verdict, "compute_windows", lambda *asked: go_on.wait(20) and compute(*asked))
+    monkeypatch.setattr(live_verdict, "compute_windows", lambda *asked: go_on.wait(PATIENCE) and compute(*asked))
     ended = run.model_copy(update={"state": "finished"})
     verdict = LiveVerdict(db, ended)
     write(db, "A", 0, (1, 5, 5, 5))
     write(db, "B", 0, (1, 3, 3, 3))
-    deadline = time.monotonic() + 20
-    while verdict.job is None and time.monotonic() < deadline:
+
+    def has_begun():
         verdict.step(ended, is_over=True)
+        return verdict.job is not None
+
+    until(has_begun, look=0.01)
     assert verdict.counts() == WindowCounts()
     assert verdict.is_computing
     go_on.set()
