@@ -8,11 +8,12 @@ import psutil
 import pytest
 from waiting import eventually
 
+from streamproof.core.alone import alone
 from streamproof.core.settings import MqttSettings
 from streamproof.stack import process as stack_process
 from streamproof.stack import supervisor as stack_supervisor
 from streamproof.stack.process import end
-from streamproof.stack.servers import SUPERVISOR, Stack, _alone
+from streamproof.stack.servers import SUPERVISOR, Stack
 from streamproof.stack.supervisor import ATTEMPTS, Supervisor
 
 
@@ -84,7 +85,7 @@ def test_a_part_that_keeps_ending_is_given_up_with_the_end_of_its_log_until_it_i
     with socket.socket() as taken:
         supervised.processes.stop("mosquitto", 10)
         supervised.up(parts=("mosquitto",))
-        with _alone(supervised._home / "lock"):
+        with alone(supervised._home / "lock"):
             kill(supervised)
             taken.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             taken.bind(("127.0.0.1", MqttSettings().port))
