@@ -15,22 +15,15 @@ SLOW = {"pyflink", "dash", "plotly", "pandas", "duckdb", "pyarrow", "numpy", "ni
 BATCH = {"duckdb", "pyarrow", "numpy", "confluent_kafka"}
 NEEDED = {
     "--help": set(),
-    "flow --help": set(),
-    "replay --help": set(),
     "replay ratings A={csv} --to stdout": set(),
     "list": set(),
     "submit --help": {"confluent_kafka"},
-    "setup --help": {"confluent_kafka"},
     "status": {"confluent_kafka"},
     "flow status ratings": {"nipyapi", "confluent_kafka"},
-    "deploy --help": {"nipyapi", "confluent_kafka"},
     "windows --help": BATCH,
-    "validate --help": BATCH | {"nipyapi"},
     "audit nothing": BATCH | {"nipyapi"},
     "report --help": BATCH | {"nipyapi", "plotly"},
     "dashboard --help": BATCH | {"nipyapi"},
-    "drill --help": BATCH | {"nipyapi", "pyflink"},
-    "bench --list": BATCH | {"nipyapi", "pyflink"},
     "demo --help": BATCH | {"nipyapi", "pyflink"},
 }
 
