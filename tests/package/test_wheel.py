@@ -2,17 +2,18 @@
 
 import json
 import os
-import socket
 import subprocess
 import sys
 import zipfile
-from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 from checkout import CHECKOUT
+from free_ports import free_ports
 
 from streamproof.core.settings import HomeSettings
+
+pytestmark = pytest.mark.xdist_group("package")  # they share what is installed
 
 PACKAGES = {"edge_replayer", "nifi_templates", "flink_jobs", "validation", "streamproof"}
 FOREIGN = ("STREAMPROOF_", "NIFI_", "PYTHON", "VIRTUAL_ENV")
@@ -100,9 +101,7 @@ def own_addresses(tmp_path_factory):
     for part in HomeSettings().cache.glob("*"):
         if part.name != "flink":
             (cache / part.name).symlink_to(part)
-    with ExitStack() as held:
-        sockets = [held.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(7)]
-        mqtt, kafka, controller, nifi, management, flink, rpc = (each.getsockname()[1] for each in sockets)
+    mqtt, kafka, controller, nifi, management, flink, rpc = free_ports(7)
     return {
         "STREAMPROOF_CACHE": str(cache),
         "STREAMPROOF_MQTT_PORT": str(mqtt),
@@ -121,6 +120,8 @@ def test_what_is_installed_proves_the_demo_from_an_empty_folder(bin_folder, tmp_
         done = run(bin_folder / "streamproof", "demo", folder=tmp_path, **own_addresses)
         assert done.returncode == 0, done.stderr[-5000:]
         assert done.stdout.splitlines()[-1] == "PROVEN"
+        # Fitting, sent, in Kafka and read by Flink, for both categories; NiFi may have received copies as well.
+        assert done.stdout.count("20,000") >= 2 * 4
         assert f"{bin_folder / 'streamproof'} down" in done.stderr
     finally:
         stopped = run(bin_folder / "streamproof", "down", folder=tmp_path, **own_addresses)
