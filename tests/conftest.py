@@ -60,13 +60,11 @@ def pytest_xdist_auto_num_workers() -> int:
     return max(1, min(2, psutil.cpu_count() or 1, psutil.virtual_memory().available // STACK_MEMORY))
 
 
-@pytest.hookimpl(tryfirst=True)  # xdist reads the groups in the same hook
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def pytest_itemcollected(item: pytest.Item) -> None:
     """Let one process do all tests that share a stack; a kept stack is shared by all."""
-    for item in items:
-        if "servers" in getattr(item, "fixturenames", ()):
-            is_fault = item.get_closest_marker("faults") and not os.environ.get("STREAMPROOF_TEST_HOME")
-            item.add_marker(pytest.mark.xdist_group("faults" if is_fault else "servers"))
+    if "servers" in getattr(item, "fixturenames", ()):
+        is_fault = item.get_closest_marker("faults") and not os.environ.get("STREAMPROOF_TEST_HOME")
+        item.add_marker(pytest.mark.xdist_group("faults" if is_fault else "servers"))
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import TypeVar
 
-from tenacity import Retrying, retry_if_exception_type, retry_if_result, stop_after_delay, wait_fixed
+from tenacity import Retrying, retry_if_result, stop_after_delay, wait_fixed
 
 PATIENCE = 240.0
 """Seconds. Only a test that fails ever waits for so long."""
@@ -20,9 +20,6 @@ def until(reached: Callable[[], Result], seconds: float = PATIENCE, look: float 
 
 
 def eventually(check: Callable[[], Result], seconds: float = PATIENCE, look: float = 0.2) -> Result:
-    """Call a check until it asserts nothing wrong, and return its result; else raise its last AssertionError."""
-    waiting = Retrying(
-        retry=retry_if_exception_type(AssertionError), wait=wait_fixed(look), stop=stop_after_delay(seconds),
-        reraise=True,
-    )  # fmt: skip
+    """Call a check until it raises nothing, and return its result; else raise its last error."""
+    waiting = Retrying(wait=wait_fixed(look), stop=stop_after_delay(seconds), reraise=True)
     return waiting(check)

@@ -85,6 +85,7 @@ def test_percentiles_are_figures_that_were_measured():
     assert percentiles([7.0]) == {"p50": 7.0, "p95": 7.0, "p99": 7.0}
 
 
+@pytest.mark.long
 @pytest.mark.usefixtures("servers")
 def test_the_chain_is_measured_part_by_part_and_proven(tmp_path):
     saved = tmp_path / "results" / "bench.json"

@@ -3,6 +3,7 @@
 import json
 import time
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -102,9 +103,22 @@ def deployed_servers(servers):
     return servers
 
 
-@pytest.fixture
-def chain(deployed_servers, tmp_path) -> Iterator[Chain]:
-    chain = Chain(deployed_servers, tmp_path)
+@contextmanager
+def running_chain(servers: Any, folder: Path) -> Iterator[Chain]:
+    chain = Chain(servers, folder)
     yield chain
     for job in chain.jobs:
         Cluster().cancel(job)
+
+
+@pytest.fixture
+def chain(deployed_servers, tmp_path) -> Iterator[Chain]:
+    with running_chain(deployed_servers, tmp_path) as chain:
+        yield chain
+
+
+@pytest.fixture(scope="module")
+def shared_chain(deployed_servers, tmp_path_factory) -> Iterator[Chain]:
+    """For runs of which several tests say something."""
+    with running_chain(deployed_servers, tmp_path_factory.mktemp("chain")) as chain:
+        yield chain

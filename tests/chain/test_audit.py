@@ -3,16 +3,16 @@
 import json
 import os
 import signal
-import subprocess
-import sys
 import threading
 from fractions import Fraction
 
 import pytest
+from typer.testing import CliRunner
 from waiting import PATIENCE, eventually
 
 from nifi_templates.deployment import received_rows
 from streamproof.chain.ask_stages import STAGES, received_by_nifi
+from streamproof.cli import app
 from streamproof.core.errors import UsageError
 from streamproof.core.run import load_run
 from streamproof.stack.servers import Stack
@@ -97,9 +97,8 @@ def test_while_a_run_goes_on_what_is_unconfirmed_is_under_way_and_nothing_is_los
             assert load_run(run, chain.servers.home).rows["Books"].sent == 500
 
         eventually(all_sent)
-        command = [sys.executable, "-m", "streamproof", "audit", run, "--json"]
-        done = subprocess.run(command, check=False, capture_output=True, text=True, env=os.environ)
-        assert done.returncode == 0, done.stderr
+        done = CliRunner().invoke(app, ["audit", run, "--json"])
+        assert done.exit_code == 0, done.stderr
         rows = json.loads(done.stdout)["rows"]
         assert (rows["sent"], rows["under_way"], rows["lost"], rows["received"]) == (500, 500, 0, None)
     finally:

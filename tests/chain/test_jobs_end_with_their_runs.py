@@ -37,7 +37,9 @@ def test_runs_in_a_row_each_with_a_job_of_its_own_need_no_cancelling(chain, runs
 
 
 @pytest.mark.faults
-@pytest.mark.parametrize("part", ["jobmanager", "taskmanager", "kafka"])
+@pytest.mark.parametrize(
+    "part", ["jobmanager", *(pytest.param(part, marks=pytest.mark.long) for part in ("taskmanager", "kafka"))]
+)
 def test_a_job_whose_part_is_killed_at_the_end_of_its_run_ends_as_well_and_every_window_is_right(chain, part):
     files, run, stack = {"Books": chain.sample("killed", 3000)}, chain.new_run(part), Stack.from_environment()
     job = chain.submit("30s/5s", run)

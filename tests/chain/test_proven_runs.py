@@ -2,7 +2,9 @@
 
 import random
 import threading
+from collections import Counter
 from fractions import Fraction
+from itertools import islice
 
 import pytest
 
@@ -48,12 +50,15 @@ def test_an_interval_of_1003_ms_from_3750_ms_past_a_boundary_is_proven(chain):
     assert verdict.rows.sent == 250
 
 
-@pytest.mark.parametrize(("name", "rows"), [("ratings_Electronics.csv", 50_698), ("Musical_Instruments_5.csv", 10_261)])
-def test_a_real_file_is_proven_by_its_own_time_without_a_contract_of_its_own(chain, shared_data, name, rows):
+def test_real_files_are_proven_by_their_own_time_without_a_contract_of_their_own(chain, shared_data):
     run = chain.new_run("real")
-    chain.replay(run, {"Real": shared_data / name}, speed=Fraction(1))
+    files = {"Electronics": "ratings_Electronics.csv", "Instruments": "Musical_Instruments_5.csv"}
+    chain.replay(run, {category: shared_data / name for category, name in files.items()}, speed=Fraction(1))
     verdict = chain.assert_proven(run, chain.submit("7d/1d", run))
-    assert verdict.rows.sent == rows
+    assert {category: rows.sent for category, rows in verdict.categories.items()} == {
+        "Electronics": 50_698,
+        "Instruments": 10_261,
+    }
 
 
 def test_a_real_file_in_milliseconds_is_proven_with_a_contract_file_of_its_own(chain, shared_data):
@@ -66,14 +71,28 @@ def test_a_real_file_in_milliseconds_is_proven_with_a_contract_file_of_its_own(c
     assert verdict.rows.sent == 2535
 
 
-def test_ids_stay_text_and_a_row_on_an_edge_is_in_the_windows_that_begin_there(chain):
+@pytest.fixture(scope="module")
+def small_files(shared_chain):
+    """The proven run of two small files, by their own time."""
+    chain, folder = shared_chain, shared_chain.folder
     second = START // 1000
-    rows = [("0000143502", 1.0, second), ("000107461X", 2.5, second + 30), ("0000143502", 2.0, second + 29)]
-    run = chain.new_run("edge")
-    chain.replay(run, {"Edge": chain.file("edge", rows)}, speed=Fraction(1))
-    verdict = chain.assert_proven(run, chain.submit("30s/5s", run))
+    edge = [("0000143502", 1.0, second), ("000107461X", 2.5, second + 30), ("0000143502", 2.0, second + 29)]
+    (folder / "bad.csv").write_bytes(
+        b"A1,P1,5.0,1700000000\nA2,P1,abc,1700000001\nA3,,4.0,1700000002\n\xff\xfe,P1,4.0,1700000003\nA5,P1,3.0,1700000004\nA6,P1"
+    )
+    run = chain.new_run("small")
+    files = {"Edge": chain.file("edge", edge), "Bad": folder / "bad.csv"}
+    replayed = chain.replay(run, files, speed=Fraction(1))
+    chain.assert_proven(run, chain.submit("30s/5s", run))
+    return chain, replayed
+
+
+def test_ids_stay_text_and_a_row_on_an_edge_is_in_the_windows_that_begin_there(small_files):
+    chain, replayed = small_files
     # The rows at 0 s and 29 s share one window; each row is in six: 6 + 6 - 1, and 6 of the other product.
-    assert verdict.windows.right == 17
+    windows = list(islice(chain.windows_of(replayed.run, "Edge"), 17))
+    assert Counter(window["product_id"] for window in windows) == {"0000143502": 11, "000107461X": 6}
+    assert min(w["window_start"] for w in windows if w["product_id"] == "000107461X") == "2024-01-01T00:00:05Z"
 
 
 def test_runs_whose_clocks_lie_years_apart_are_both_proven_side_by_side_in_one_topic(chain):
@@ -116,14 +135,8 @@ def test_a_category_that_is_silent_for_minutes_is_waited_for_by_nobody_and_all_a
     chain.assert_proven(run, job)
 
 
-def test_lines_that_do_not_fit_are_rejected_and_the_rest_is_proven(chain, tmp_path):
-    file = tmp_path / "bad.csv"
-    file.write_bytes(
-        b"A1,P1,5.0,1700000000\nA2,P1,abc,1700000001\nA3,,4.0,1700000002\n\xff\xfe,P1,4.0,1700000003\nA5,P1,3.0,1700000004\nA6,P1"
-    )
-    run = chain.new_run("bad")
-    replayed = chain.replay(run, {"Bad": file}, speed=Fraction(1))
+def test_lines_that_do_not_fit_are_rejected_and_the_rest_is_proven(small_files):
+    chain, replayed = small_files
     assert (replayed.rows["Bad"].sent, replayed.rows["Bad"].rejected) == (2, 4)
-    rejects = (chain.servers.home.runs / run / "rejects-Bad.csv").read_text()
+    rejects = (chain.servers.home.runs / replayed.run / "rejects-Bad.csv").read_text()
     assert [line.split(",")[0] for line in rejects.splitlines()[1:]] == ["2", "3", "4", "6"]
-    chain.assert_proven(run, chain.submit("30s/5s", run))
