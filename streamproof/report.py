@@ -70,7 +70,7 @@ def write_run_report(verdict: Verdict, home: HomeSettings, kafka: KafkaSettings,
         caption: to_html(figure, full_html=False, include_plotlyjs=number == 0, default_height=360)
         for number, (caption, figure) in enumerate(figures.items())
     }
-    template = Path(__file__).with_suffix(".html")
+    template = Path(__file__).with_name("run_report.html")  # it extends validation's report.html
     page = render(
         verdict,
         template,
