@@ -10,7 +10,7 @@ import shutil
 import signal
 import tempfile
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -50,8 +50,29 @@ _BROWSER_OPTIONS = (
 C1_ONLY = "-XX:TieredStopAtLevel=1"
 """Servers of tests start often and live for minutes: code that is compiled for long runs would not pay."""
 
+FOLDER = "STREAMPROOF_TESTS"
+"""Environment variable: the folder that belongs to one run of the tests."""
+
 STACK_MEMORY = 6 * 1024**3
 """Bytes that must be free for each process that tests: its stack takes up to 4 GB, its browser and clients the rest."""
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Choose the folder for the homes of all stacks; the processes that test inherit its name, and theirs as well."""
+    if not hasattr(config, "workerinput"):
+        os.environ[FOLDER] = tempfile.mkdtemp(prefix="streamproof-test-")
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """End what an interrupted run has left behind: its processes bear the folder's name in their environment."""
+    if hasattr(config, "workerinput"):
+        return
+    folder = os.environ.pop(FOLDER)
+    for process in psutil.process_iter():
+        with suppress(psutil.Error):
+            if process.pid != os.getpid() and process.environ().get(FOLDER) == folder:
+                process.kill()
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -93,8 +114,9 @@ def servers(request: pytest.FixtureRequest) -> Iterator[Servers]:
         environment = cleanup.enter_context(pytest.MonkeyPatch.context())
         if kept:
             environment.setenv("STREAMPROOF_HOME", kept)
+            environment.delenv(FOLDER)  # what this run ends does not belong to it
         else:
-            home = cleanup.enter_context(tempfile.TemporaryDirectory(prefix="streamproof-test-"))
+            home = tempfile.mkdtemp(dir=os.environ[FOLDER])
             mqtt, kafka, controller, nifi, management, flink, rpc = free_ports(7)
             for name, value in {
                 "STREAMPROOF_HOME": home,
@@ -130,7 +152,7 @@ def tell_of(stack: "Stack") -> None:
     print(stack.last_words(SUPERVISOR))
     for log in sorted((HomeSettings().home / "logs").glob("*.log")):
         lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
-        warnings = [line for line in lines if re.search(r" (WARN|ERROR) +(?!MetricGroup)|^Caused by", line)]
+        warnings = [line for line in lines if re.search(r" (WARN|ERROR) +(?! |MetricGroup)|^Caused by", line)]
         print(log.name, *warnings[-30:], sep="\n  ")
 
 
