@@ -123,9 +123,11 @@ def list_jobs(jobmanager: JobManager = "", as_json: Json = False) -> None:
     )
     for job in jobs:
         times = [f"{t:%Y-%m-%d %H:%M:%S}Z" if t else "-" for t in (job.since, job.last_checkpoint)]
-        counts = [str(n) for n in (job.late_rows, job.unreadable)]
+        late, unreadable, restarts = (
+            "-" if n is None else str(n) for n in (job.late_rows, job.unreadable, job.restarts)
+        )
         names = job.label if job.label == job.id else f"{job.label}\nas {job.id}"
-        table.add_row(names, job.name, job.state, times[0], *counts, times[1], str(job.restarts))
+        table.add_row(names, job.name, job.state, times[0], late, unreadable, times[1], restarts)
     out = Console()
     out.width = max(out.width, _WIDTH)
     out.print(table if jobs else "no jobs")

@@ -21,14 +21,14 @@ _CHECKPOINTS = "execution.checkpointing.dir"
 
 @dataclass(frozen=True)
 class Job:
-    """A job of the cluster.
+    """A job of the cluster. Of one that has finished and that Flink has forgotten, None stands for what is not known.
 
     Attributes:
         id: Flink's id, 32 hexadecimal digits; new with each submission of the same job.
         label: the ``job`` of the windows that it writes, which stays; the id where no other is remembered.
         name: job, stream, window and what it follows.
         state: Flink's word: RUNNING, RESTARTING, FINISHED, CANCELED, FAILED …
-        since: when it was submitted.
+        since: when it was submitted; when it finished, if Flink has forgotten it.
         late_rows: rows that came behind the watermark and are in no window (copies of counted rows among
             them), since the last restart.
         unreadable: messages of the topic that are not JSON, since the last restart.
@@ -42,9 +42,9 @@ class Job:
     name: str
     state: str
     since: datetime
-    late_rows: int
-    unreadable: int
-    restarts: int
+    late_rows: int | None
+    unreadable: int | None
+    restarts: int | None
     last_checkpoint: datetime | None
 
 
@@ -308,9 +308,9 @@ def _describe_finished(record: JobRecord) -> Job:
         name=record.name,
         state="FINISHED",
         since=record.finished_at or datetime.now(UTC),
-        late_rows=record.late_rows or 0,
-        unreadable=0,
-        restarts=0,
+        late_rows=record.late_rows,
+        unreadable=None,
+        restarts=None,
         last_checkpoint=None,
     )
 

@@ -3,9 +3,11 @@
 import os
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
 
 import pytest
 
+from flink_jobs.cluster import Cluster
 from flink_jobs.records import (
     JobOptions,
     JobRecord,
@@ -20,7 +22,7 @@ from flink_jobs.records import (
 from flink_jobs.window import Window
 from streamproof.core.contract import load_contract
 from streamproof.core.errors import StreamproofError, UsageError
-from streamproof.core.settings import HomeSettings
+from streamproof.core.settings import FlinkSettings, HomeSettings
 
 FIRST, SECOND = "a" * 32, "b" * 32
 
@@ -104,6 +106,17 @@ def test_a_run_is_read_by_the_newest_job_that_follows_it_or_else_by_a_live_one_t
     others[2].save()
     os.utime(record_file(record), (1_000, 1_000))
     assert reader_of("A", "ratings").label == "e" * 32
+
+
+def test_a_finished_job_that_flink_has_forgotten_is_still_listed_and_cannot_be_cancelled_any_more(record, monkeypatch):
+    monkeypatch.setattr(Cluster, "_get", lambda *_: {"jobs": []})  # a fake of a JobManager that was started anew
+    finished = {"state": "finished", "finished_at": datetime(2024, 1, 1, tzinfo=UTC), "late_rows": 3}
+    record.model_copy(update=finished).save()
+    cluster = Cluster(FlinkSettings(jobmanager=record.jobmanager))
+    (job,) = cluster.list()
+    assert (job.label, job.state, job.late_rows, job.restarts) == (FIRST, "FINISHED", 3, None)
+    cluster.cancel(FIRST)
+    assert find_record(FIRST).state == "finished"
 
 
 def test_a_record_that_is_taken_away_while_all_are_read_is_none(record):
