@@ -42,9 +42,15 @@ class _Noted:
 
 
 class EndedRuns:
-    """Looks after the jobs that follow a run which has ended; remembers from one look to the next what it has noted."""
+    """Looks after the jobs that follow a run which has ended; remembers from one look to the next what it has noted.
+
+    Attributes:
+        are_lost: whether the last look met a job that ended too early, which `streamproof resubmit` lets go on.
+
+    """
 
     def __init__(self) -> None:
+        self.are_lost = False
         self._noted: dict[str, _Noted] = {}
 
     def look(self) -> list[str]:
@@ -57,7 +63,7 @@ class EndedRuns:
             What was done, a line each.
 
         """
-        done = []
+        done, self.are_lost = [], False
         for record in followers():
             with suppress(StreamproofError):
                 if run := ended_run(record):
@@ -67,7 +73,9 @@ class EndedRuns:
     def _look_at(self, record: JobRecord, run: Run) -> list[str]:
         cluster, kafka = Cluster(FlinkSettings(jobmanager=record.jobmanager)), KafkaSettings()
         flink_id, done = record.flink_ids[-1], []
-        if cluster.states().get(flink_id) != "RUNNING":
+        state = cluster.states().get(flink_id)
+        self.are_lost |= state == "FINISHED"
+        if state != "RUNNING":
             return []
         attempts, noted = cluster.attempts(flink_id), self._noted.get(record.label)
         if noted is None or (noted.flink_id, noted.attempts) != (flink_id, attempts):
@@ -96,7 +104,7 @@ def _finish(record: JobRecord, attempts: int, cluster: Cluster) -> str:
             return f"the job {record.label} is {now.state if now else 'forgotten'}"
         if cluster.finish(record, attempts):
             return f"the job {record.name} ({record.label}) has finished, as its run has"
-        return f"the job {record.label} was restarted while it ended: `streamproof resubmit` lets it go on"
+        return f"the job {record.label} was restarted while it ended, and is to go on"
 
 
 def _mark_end(run: Run, kafka: KafkaSettings) -> None:

@@ -4,6 +4,7 @@
 it ends with the last job that follows a run.
 """
 
+import subprocess
 import sys
 import threading
 
@@ -13,6 +14,8 @@ from streamproof.stack.servers import PARTS, Stack
 from streamproof.stack.supervisor import Supervisor, say, set_by_sigterm
 
 _LOOK = 3.0  # seconds
+_RESUBMIT = (sys.executable, "-m", "streamproof", "resubmit")
+"""A process of its own: PyFlink and its JVM are not to stay in this one."""
 
 
 def look_after_jobs(stack: Stack, stop: threading.Event) -> None:
@@ -22,6 +25,8 @@ def look_after_jobs(stack: Stack, stop: threading.Event) -> None:
         try:
             for line in runs.look():
                 say(line)
+            if runs.are_lost:
+                subprocess.run(_RESUBMIT, stdin=subprocess.DEVNULL, check=False)
             if not followers() and not any(stack.processes.record(part) for part in PARTS):
                 stop.set()
         except Exception as error:  # else windows would stay open, and nobody would know why
@@ -31,5 +36,4 @@ def look_after_jobs(stack: Stack, stop: threading.Event) -> None:
 if __name__ == "__main__":
     ended, servers = set_by_sigterm(), Stack.from_environment()
     threading.Thread(target=look_after_jobs, args=(servers, ended), daemon=True).start()
-    resubmit = [sys.executable, "-m", "streamproof", "resubmit"]
-    Supervisor(servers, {"jobmanager": resubmit}).run(ended)
+    Supervisor(servers, {"jobmanager": _RESUBMIT}).run(ended)

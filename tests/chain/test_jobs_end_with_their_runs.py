@@ -52,6 +52,18 @@ def test_a_job_whose_part_is_killed_at_the_end_of_its_run_ends_as_well_and_every
     assert job in {each.label for each in Cluster().list() if each.state == "FINISHED"}
 
 
+def test_a_job_that_ended_too_early_goes_on_from_its_last_savepoint_and_ends_with_its_run(chain):
+    run = chain.new_run("early")
+    job = chain.submit("30s/5s", run)
+    # As if a restart were found when it has ended: so many attempts there never are.
+    assert not Cluster().finish(find_record(job), attempts=-1)
+    assert (Cluster().state(job), state_of(job)) == ("FINISHED", "running")
+    chain.replay(run, {"Books": chain.sample("early", 120)}, interval=SECOND, start=START)
+    until(lambda: state_of(job) == "finished")
+    assert len(find_record(job).flink_ids) == 2
+    assert chain.assert_proven(run, job).rows.sent == 120
+
+
 @pytest.mark.faults
 def test_without_a_supervisor_a_submission_leaves_one_that_ends_the_job(chain):
     stack = Stack.from_environment()
