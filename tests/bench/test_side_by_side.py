@@ -89,6 +89,7 @@ def messages(run, servers):
     return found
 
 
+@pytest.mark.long
 def test_a_full_topic_is_a_finished_run_whose_windows_the_job_proves(servers):
     run = fill_topic(new_run(new_run_id(), ROWS, products=5))
     try:

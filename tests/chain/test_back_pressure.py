@@ -49,6 +49,7 @@ def frozen(process: psutil.Process) -> Iterator[None]:
 
 
 @pytest.mark.faults
+@pytest.mark.long
 def test_while_kafka_is_away_at_full_speed_little_is_held_and_afterwards_every_window_is_right(chain):
     stack, run = Stack.from_environment(), chain.new_run("pressure")
     files = {name: chain.sample(name, ROWS) for name in ("Books", "Music")}

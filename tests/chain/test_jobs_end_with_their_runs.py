@@ -22,12 +22,12 @@ def state_of(job):
     return find_record(job).state
 
 
-@pytest.mark.parametrize("runs", [6, pytest.param(20, marks=pytest.mark.long)])  # four such jobs fill the slots
-def test_runs_in_a_row_each_with_a_job_of_its_own_need_no_cancelling(chain, runs):
+@pytest.mark.parametrize(("runs", "parallelism"), [(3, 4), pytest.param(20, 2, marks=pytest.mark.long)])  # of 8 slots
+def test_runs_in_a_row_each_with_a_job_of_its_own_need_no_cancelling(chain, runs, parallelism):
     files, jobs = {"Books": chain.sample("row", 120)}, {}
     for number in range(runs):
         run = chain.new_run(f"row{number}")
-        jobs[run] = chain.submit("30s/5s", run)  # refused where no slots are free
+        jobs[run] = chain.submit("30s/5s", run, parallelism=parallelism)  # refused where no slots are free
         chain.replay(run, files, interval=SECOND, start=START)
     for run, job in jobs.items():
         until(lambda job=job: state_of(job) == "finished")

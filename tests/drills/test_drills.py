@@ -33,6 +33,7 @@ def test_each_part_killed_once_in_one_run_loses_nothing_and_every_window_is_righ
 
 
 @pytest.mark.timeout(900)
+@pytest.mark.long
 def test_without_the_confirmations_a_killed_broker_loses_rows_and_the_audit_names_them(drilled, monkeypatch):
     monkeypatch.setattr(drill, "_WAIT_FOR_WINDOWS", 10.0)  # lost rows never come
     result = drilled.drill("kill-mosquitto", DrillOptions(rounds=2, seed=1, confirm="broker"))

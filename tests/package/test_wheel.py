@@ -104,6 +104,7 @@ def own_addresses(tmp_path_factory):
     mqtt, kafka, controller, nifi, management, flink, rpc = free_ports(7)
     return {
         "STREAMPROOF_CACHE": str(cache),
+        "STREAMPROOF_STACK_JAVA_OPTIONS": "-XX:TieredStopAtLevel=1",
         "STREAMPROOF_MQTT_PORT": str(mqtt),
         "STREAMPROOF_KAFKA_SERVERS": f"127.0.0.1:{kafka}",
         "STREAMPROOF_STACK_KAFKA_CONTROLLER_PORT": str(controller),
