@@ -218,7 +218,7 @@ def newest_checkpoint(record: JobRecord) -> str | None:
     flink_id = record.flink_ids[-1]
     # Flink writes _metadata last, under another name until it is whole.
     complete = [*folder.glob(f"{flink_id}/chk-*/_metadata"), *folder.glob(f"last/savepoint-{flink_id[:6]}-*/_metadata")]
-    newest = max(complete, key=lambda metadata: metadata.stat().st_mtime_ns, default=None)
+    newest = max(complete, key=_written_at, default=None)
     return newest.parent.as_uri() if newest else record.options.savepoint
 
 
@@ -229,6 +229,13 @@ def is_outdated(savepoint: str, record: JobRecord) -> bool:
         return bool(given and newest and (newest / "_metadata").stat().st_mtime > (given / "_metadata").stat().st_mtime)
     except (StreamproofError, FileNotFoundError):
         return False  # it cannot be seen from here
+
+
+def _written_at(metadata: Path) -> int:
+    try:
+        return metadata.stat().st_mtime_ns
+    except FileNotFoundError:  # Flink takes away a checkpoint once there is a younger one
+        return 0
 
 
 def _read(path: Path) -> JobRecord:
