@@ -10,6 +10,7 @@ import threading
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
+from heapq import heappop, heappush
 
 from edge_replayer.message import Message
 from edge_replayer.send_order import SendOrder
@@ -47,9 +48,11 @@ class InFlight:
         self._max_rows = max_rows
         self._max_bytes = max_bytes
         self._clock = clock
-        # A dict would look for its oldest entry, at each low watermark, among all that were removed before it.
+        # A dict would look for its oldest entry among all that were removed before it.
         self._messages: dict[str, OrderedDict[int, Message]] = {category: OrderedDict() for category in categories}
-        self._orders = {category: SendOrder() for category in categories}
+        self._by_time: list[tuple[int, int, Message]] = []  # a heap; what is confirmed leaves it when it comes to the top
+        self._added = 0
+        self._order = SendOrder()
         self._changed = threading.Condition()
 
     def has_room(self, rows: int, size: int) -> bool:
@@ -70,15 +73,16 @@ class InFlight:
                     raise ValueError(f"{message.category}: row {message.first} behind {self.sent[message.category]}")
                 self.sent[message.category] = message.last
             self._messages[message.category][message.first] = message
-            self._orders[message.category].sent(message, self._clock())
+            self._added += 1
+            heappush(self._by_time, (message.event_time, self._added, message))
+            self._order.sent(message, self._clock())
             self.rows += message.rows
             self.size += len(message.payload)
 
     def acknowledge(self, message: Message, *, has_subscriber: bool = True) -> None:
         """Take the broker's acknowledgement of what was sent last: from now on it can be lost."""
         with self._changed:
-            order = self._orders[message.category]
-            order.acknowledged(message, self._clock(), has_subscriber=has_subscriber)
+            self._order.acknowledged(message, self._clock(), has_subscriber=has_subscriber)
 
     def confirm(self, category: str, first: int, last: int) -> int:
         """Take a confirmation of the rows ``first`` to ``last``, in any order, overlapping or repeated.
@@ -86,7 +90,7 @@ class InFlight:
         Returns how many rows were not confirmed before.
         """
         with self._changed:
-            messages, order, now = self._messages[category], self._orders[category], self._clock()
+            messages, now = self._messages[category], self._clock()
             exact = messages.get(first)
             if exact and exact.last == last:
                 touched = [exact]
@@ -102,7 +106,7 @@ class InFlight:
                 confirmed = message.confirm(first, last)
                 if not confirmed:
                     continue
-                order.confirmed(message, now)
+                self._order.confirmed(message, now)
                 rows += min(confirmed, message.rows)
                 if message.is_confirmed:
                     del messages[message.first]
@@ -120,12 +124,11 @@ class InFlight:
     def to_send_again(self) -> list[Message]:
         """Return the messages that are to be sent again now (``edge_replayer.send_order`` says which)."""
         with self._changed:
-            now, found = self._clock(), []
-            for category, order in self._orders.items():
-                for message in order.lost(now):
-                    order.sent(message, now)
-                    self.resent[category] += message.rows
-                    found.append(message)
+            now = self._clock()
+            found = self._order.lost(now)
+            for message in found:
+                self._order.sent(message, now)
+                self.resent[message.category] += message.rows
             return found
 
     def confirmed_to(self, category: str) -> int:
@@ -135,10 +138,9 @@ class InFlight:
             return oldest.first_unconfirmed - 1 if oldest else self.sent[category]
 
     def quiet_seconds(self) -> float:
-        """Return for how long a category has waited for a confirmation; 0 when none waits."""
+        """Return for how long no confirmation came; 0 when none is waited for."""
         with self._changed:
-            now = self._clock()
-            return max((now - order.quiet_since for order in self._orders.values() if len(order)), default=0.0)
+            return self._clock() - self._order.quiet_since if len(self._order) else 0.0
 
     def low_watermark(self, next_event_time: int) -> int:
         """Return the event time up to which every row of the run is confirmed.
@@ -148,9 +150,9 @@ class InFlight:
 
         """
         with self._changed:
-            # A category's rows come in the order of event time: its oldest message holds its least.
-            oldest = (next(iter(messages.values())) for messages in self._messages.values() if messages)
-            return min([next_event_time, *(message.event_time for message in oldest)]) - 1
+            while self._by_time and self._by_time[0][2].is_confirmed:
+                heappop(self._by_time)
+            return min(next_event_time, self._by_time[0][0] if self._by_time else next_event_time) - 1
 
     def wait(self, seconds: float) -> None:
         """Wait until something was confirmed, or so many seconds."""

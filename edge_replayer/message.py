@@ -26,6 +26,11 @@ class Message:
         self._open = [(self.first, self.last)]
 
     @property
+    def key(self) -> tuple[str, int]:
+        """What no other message of the run has."""
+        return self.category, self.first
+
+    @property
     def rows(self) -> int:
         """How many rows it holds."""
         return 0 if self.first == END_SEQ else self.last - self.first + 1

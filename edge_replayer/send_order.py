@@ -1,6 +1,6 @@
-"""Which messages of a category are sent again, and when.
+"""Which messages of a run are sent again, and when.
 
-The way of a category's messages is first-in first-out: one connection, one subscriber, one queue. So a message that
+The way of a run's messages is first-in first-out: one connection, one subscriber, one queue. So a message that
 was sent before one that is confirmed by now, and is not confirmed itself, is lost; it is given a grace, as a part of
 the flow may try a batch again, or take the longer way to the dead letters. A pause of the confirmations, however long,
 says nothing: a chain that was away goes on where it stopped.
@@ -27,7 +27,7 @@ FIRST_PROBE, LONGEST_PROBE = 5.0, 60.0
 
 @dataclass
 class _Sends:
-    """The sends of a message, numbered within its category: the first that may still come through, and the last."""
+    """The sends of a message, numbered within the run: the first that may still come through, and the last."""
 
     message: Message
     first: int
@@ -36,11 +36,11 @@ class _Sends:
 
 
 class SendOrder:
-    """The unconfirmed messages of one category, in the order of their last send. Times are seconds of one clock."""
+    """The unconfirmed messages of a run, in the order of their last send. Times are seconds of one clock."""
 
     def __init__(self) -> None:
         self.quiet_since = 0.0
-        self._sends: dict[int, _Sends] = {}
+        self._sends: dict[tuple[str, int], _Sends] = {}
         self._count = 0
         self._passed = 0  # the send with this number came through, or a later one
         self._overtaken = 0  # what was sent before this number has had its grace
@@ -56,12 +56,12 @@ class SendOrder:
         if not self._sends:
             self._progress(now)
         self._count += 1
-        before = self._sends.pop(message.first, None)
-        self._sends[message.first] = _Sends(message, before.first if before else self._count, self._count)
+        before = self._sends.pop(message.key, None)
+        self._sends[message.key] = _Sends(message, before.first if before else self._count, self._count)
 
     def acknowledged(self, message: Message, now: float, *, has_subscriber: bool) -> None:
         """Take note that the broker has what was sent last, and whether it has somebody to give it to."""
-        if sends := self._sends.get(message.first):
+        if sends := self._sends.get(message.key):
             sends.is_acknowledged = True
             if not has_subscriber:  # nothing gathers anywhere, so there is no reason to probe rarely
                 self._probe_after = FIRST_PROBE
@@ -69,11 +69,11 @@ class SendOrder:
 
     def confirmed(self, message: Message, now: float) -> None:
         """Take note that rows of a message were confirmed; it leaves when all of them are."""
-        if sends := self._sends.get(message.first):
+        if sends := self._sends.get(message.key):
             self._passed = max(self._passed, sends.first)
             self._progress(now)
             if message.is_confirmed:
-                del self._sends[message.first]
+                del self._sends[message.key]
 
     def lost(self, now: float) -> list[Message]:
         """Return what is to be sent again now; ``sent`` must be told of each."""

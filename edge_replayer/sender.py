@@ -2,6 +2,7 @@
 
 import threading
 import time
+from collections import OrderedDict
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
@@ -59,6 +60,7 @@ class Sender:
 
     def __post_init__(self) -> None:
         self._batches = [_Batch(category) for category in self.in_flight.sent]
+        self._open: OrderedDict[str, _Batch] = OrderedDict()  # those with rows: by event time, and so by deadline
         self._next = 0  # the least event time of the rows that are not in a batch or sent
         self._has_rows = True
         self._is_ended = False
@@ -80,6 +82,7 @@ class Sender:
             batch = self._batches[place]
             if not batch.rows:
                 batch.deadline = now + self.batch_ms / 1000
+                self._open[batch.category] = batch
             batch.rows.append((seq, event_time, body))
             batch.size += len(body)
             if (len(batch.rows) >= self.batch_rows or batch.size >= MAX_MESSAGE) and not self._flush(batch):
@@ -87,7 +90,7 @@ class Sender:
         if event_time is None:
             return not self.stop.is_set()
         self._next = event_time + 1
-        return all(self._flush(batch) for batch in self._batches)
+        return all(self._flush(batch) for batch in list(self._open.values()))
 
     def finish(self, *, mark_end: bool = True) -> bool:
         """Wait until everything sent is confirmed, then send the end marks, and wait for their confirmation, too.
@@ -96,8 +99,9 @@ class Sender:
         whether all is done.
         """
         self._has_rows = False
-        for batch in self._batches:
+        for batch in self._open.values():
             batch.rows.clear()
+        self._open.clear()
         if self.sent_until is None:
             return True
         self._next = self.sent_until + 1
@@ -118,15 +122,19 @@ class Sender:
         """Return for how long the next row has been due; any thread may ask."""
         return max(0.0, time.monotonic() - self.moment(self._next)) if self._next and self._has_rows else 0.0
 
+    @property
+    def _oldest(self) -> _Batch | None:
+        return next(iter(self._open.values()), None)
+
     def _nothing_waits(self) -> bool:
         return not self.in_flight.size
 
     def _wait_until(self, moment: float) -> bool:
         while not self.stop.is_set():
             now = time.monotonic()
-            for batch in self._batches:
-                # Nothing can join a batch whose time is over before the next row is due.
-                if batch.rows and batch.deadline <= max(now, moment) and not self._flush(batch):
+            # Nothing can join a batch whose time is over before the next row is due.
+            while (batch := self._oldest) and batch.deadline <= max(now, moment):
+                if not self._flush(batch):
                     return False
             self._serve()
             if moment <= (now := time.monotonic()):
@@ -148,8 +156,6 @@ class Sender:
     def _flush(self, batch: _Batch) -> bool:
         """Send a batch as soon as there is room for it; return False when stopped before."""
         rows = batch.rows
-        if not rows:
-            return True
         while not self.stop.is_set() and not self.in_flight.has_room(len(rows), batch.size):
             self._serve()
             self.in_flight.wait(0.05)
@@ -161,11 +167,12 @@ class Sender:
         self.in_flight.add(message)
         self.before_send(message)
         batch.rows, batch.size = [], 0
+        del self._open[batch.category]
         self.publisher.send(message)
         return True
 
     def _low_watermark(self) -> int:
-        unsent = min([self._next, *(batch.rows[0][1] for batch in self._batches if batch.rows)])
+        unsent = min(self._next, self._oldest.rows[0][1]) if self._oldest else self._next
         self.low_watermark = self.in_flight.low_watermark(unsent)
         return self.low_watermark
 
@@ -176,7 +183,7 @@ class Sender:
             self.publisher.send(message)
         now = time.monotonic()
         low_watermark, (last, sent_at) = self._low_watermark(), self._heartbeat
-        is_quiet = not self.in_flight.rows and not any(batch.rows for batch in self._batches)
+        is_quiet = not self.in_flight.rows and not self._open
         is_due = low_watermark != last and (is_quiet or now >= sent_at + _HEARTBEAT)
         if (is_due or now >= sent_at + _REPEAT_HEARTBEAT) and not self._is_ended:
             # One category's topic is enough: the flow's sink hands it to every partition.
