@@ -96,7 +96,7 @@ def replay(
     ] = False,
     json: Annotated[bool, typer.Option("--json", help="Print the result as JSON on standard output.")] = False,
 ) -> None:
-    """Replay CSV files as if devices were sending them, each category over its own MQTT connection."""
+    """Replay CSV files over MQTT as if devices were sending them."""
     if resume is not None:
         if stream or files or run or rate or interval or speed or clock or start or limit or loop or strict or confirm:
             raise UsageError(

@@ -43,7 +43,7 @@ class ReplayMetrics(Collector):
 
     Attributes:
         counts: the rows of each category, up to now.
-        is_connected: whether the MQTT connection of a category stands.
+        is_connected: whether the MQTT connection stands.
         is_timed: whether rows are due by the clock on the wall.
 
     """
@@ -51,7 +51,7 @@ class ReplayMetrics(Collector):
     run: str
     counts: Callable[[], Mapping[str, RowCounts]]
     sender: Sender
-    is_connected: Callable[[str], bool]
+    is_connected: Callable[[], bool]
     is_timed: bool
 
     def collect(self) -> Iterator[Metric]:
@@ -80,7 +80,7 @@ class ReplayMetrics(Collector):
             "Rows sent and not yet confirmed.",
             lambda c: max(0, in_flight.sent[c] - in_flight.confirmed[c]),  # both may move meanwhile
         )
-        yield each(gauge, "connected", "Whether the MQTT connection stands, 1 or 0.", self.is_connected)
+        yield whole("connected", "Whether the MQTT connection stands, 1 or 0.", self.is_connected())
         if sender.low_watermark is not None:
             text = "Event time up to which every row of the run is confirmed."
             yield whole("low_watermark_timestamp_seconds", text, sender.low_watermark / 1000)

@@ -1,4 +1,4 @@
-"""Hands messages to the broker: MQTT 5, QoS 1, one connection a category; or to standard output for a look.
+"""Hands messages to the broker: MQTT 5, QoS 1, one connection a run; or to standard output for a look.
 
 Delivery: at least once while this process lives. The broker's acknowledgement says only that it has a message, and it
 can lose it still; a row is confirmed when the flow says, over MQTT as well, that Kafka has it. A connection that breaks
@@ -11,8 +11,8 @@ import sys
 import threading
 from collections import deque
 from contextlib import ExitStack
-from dataclasses import dataclass
 from typing import Literal, Protocol
+from uuid import uuid4
 
 import msgspec
 from paho.mqtt.client import Client, ConnectFlags, DisconnectFlags, MQTTMessage
@@ -25,13 +25,16 @@ from edge_replayer.in_flight import InFlight
 from edge_replayer.message import Message
 from streamproof.core.command import console
 from streamproof.core.errors import StreamproofError
-from streamproof.core.message import CONFIRMATION_TOPIC
+from streamproof.core.message import CONFIRMATION_TOPIC, PROCESSES_TOPIC
 from streamproof.core.mqtt import broker_at, cannot_be_reached, does_not_answer, new_client, why_refused
 from streamproof.core.settings import MqttSettings
 
 _NO_SUBSCRIBERS = 0x10
-_TAKE_OVER = 0x8E
-_TAKEN_OVER = "another client took its place: is a run {run} being sent from elsewhere, too?"
+_SENT_ALREADY = (
+    "a run {run} is being sent by another process, over {broker}, too: wait for its end, or choose another id. "
+    "That one goes on undisturbed"
+)
+_ANSWER_SECONDS = 0.2
 _MOST_UNACKNOWLEDGED = 500
 """Messages of one connection on the wire; fewer where the broker's receive maximum says so (MQTT 5, 4.9)."""
 
@@ -70,7 +73,7 @@ class StandardOutput:
         """Print a heartbeat."""
         self._print(payload)
 
-    def is_connected(self, category: str) -> bool:  # noqa: ARG002
+    def is_connected(self) -> bool:
         """There is no connection that could break."""
         return True
 
@@ -85,6 +88,17 @@ class StandardOutput:
         sys.stdout.buffer.flush()
 
 
+class _Process(msgspec.Struct, omit_defaults=True):
+    """What processes tell each other that send a run of the same id: a new one asks, the first one answers."""
+
+    asks: str = ""
+    sends_already: str = ""
+
+
+_Waiting = tuple[str, bytes, Message | None]
+"""A category and what is to be sent to its topic; heartbeats have no message."""
+
+
 class _Confirmation(msgspec.Struct):
     run: str
     category: str
@@ -92,7 +106,7 @@ class _Confirmation(msgspec.Struct):
 
 
 class MqttPublisher:
-    """One MQTT connection for each category, topic ``STREAM/CATEGORY``; it also receives the confirmations.
+    """One MQTT connection for all categories, topic ``STREAM/CATEGORY``; it also receives the confirmations.
 
     Raises:
         StreamproofError: the broker cannot be reached within ``patience`` seconds, or refuses.
@@ -109,71 +123,24 @@ class MqttPublisher:
         patience: float = 15,
         confirm: Confirm = "kafka",
     ) -> None:
-        self._failure = _Failure()
-        self._connections: dict[str, _Connection] = {}
-        with ExitStack() as on_error:
-            on_error.callback(self.close)
-            for category in in_flight.sent:
-                connection = _Connection(stream, run, category, in_flight, settings, confirm, self._failure)
-                self._connections[category] = connection
-                connection.open(patience)
-            on_error.pop_all()
-
-    def send(self, message: Message) -> None:
-        """Send a message, for the first time or again."""
-        self._connections[message.category].publish(message.payload, message)
-
-    def send_heartbeat(self, category: str, payload: bytes) -> None:
-        """Send a heartbeat; none waits in this process for a connection."""
-        if self.is_connected(category):
-            self._connections[category].publish(payload, None)
-
-    def is_connected(self, category: str) -> bool:
-        """Whether the connection of a category stands."""
-        return self._connections[category].is_connected
-
-    def check(self) -> None:
-        """Raise the StreamproofError that happened in the background, if any; send what had to wait."""
-        if self._failure.text:
-            raise StreamproofError(self._failure.text)
-        for connection in self._connections.values():
-            connection.send_queued()
-
-    def close(self) -> None:
-        """Disconnect all."""
-        for connection in self._connections.values():
-            connection.close()
-
-
-class _Failure:
-    text = ""
-
-
-@dataclass
-class _Connection:
-    stream: str
-    run: str
-    category: str
-    in_flight: InFlight
-    settings: MqttSettings
-    confirm: Confirm
-    failure: _Failure
-
-    def __post_init__(self) -> None:
-        self._topic = f"{self.stream}/{self.category}"
-        self._confirmations = CONFIRMATION_TOPIC.format(stream=self.stream, category=self.category, run=self.run)
+        self._stream, self._run, self._in_flight, self._settings = stream, run, in_flight, settings
+        self._confirm = confirm
+        self._confirmations = CONFIRMATION_TOPIC.format(stream=stream, category="+", run=run)
         self._decoder = msgspec.json.Decoder(_Confirmation)
-        self._waiting: dict[int, Message | None] = {}
-        self._queue: deque[tuple[bytes, Message | None]] = deque()  # behind what may be on the wire at once
+        self._waiting: dict[int, tuple[str, Message | None]] = {}
+        self._queue: deque[_Waiting] = deque()  # behind what may be on the wire at once
         self._window = _MOST_UNACKNOWLEDGED
         self._early: dict[int, bool] = {}
         self._lock = threading.Lock()
         self._sending = threading.Lock()
         self._connected = threading.Event()
-        self._closing = False
-        self._warned = False
-        client_id = f"streamproof/{self.run}/{self.category}"  # neither has a slash, so no two are the same
-        self._client = new_client(self.settings, client_id)
+        self._failure = ""
+        self._closing = self._warned = False
+        # With the same id for both, a second process that sends the run would push the first one off the broker, and
+        # be pushed off again, for ever: so each has its own, and they talk to each other.
+        self._me, self._told, self._is_only_one = uuid4().hex, threading.Event(), threading.Event()
+        self._processes = PROCESSES_TOPIC.format(stream=stream, run=run)
+        self._client = new_client(settings, f"streamproof/{stream}/{run}/{self._me}")
         self._client.max_inflight_messages_set(0)  # bounded here: paho knows no receive maximum, and is slow at it
         self._client.reconnect_delay_set(1, 5)
         self._client.on_connect = self._on_connect
@@ -181,16 +148,43 @@ class _Connection:
         self._client.on_publish = self._on_publish
         self._client.on_subscribe = self._on_subscribe
         self._client.on_message = self._on_message
+        with ExitStack() as on_error:
+            on_error.callback(self.close)
+            self._open(patience)
+            on_error.pop_all()
 
-    @property
+    def send(self, message: Message) -> None:
+        """Send a message, for the first time or again, as soon as the broker takes one more; in the order of calls."""
+        self._queue.append((message.category, message.payload, message))
+        self._send_queued()
+
+    def send_heartbeat(self, category: str, payload: bytes) -> None:
+        """Send a heartbeat; none waits in this process for a connection."""
+        if self.is_connected():
+            self._queue.append((category, payload, None))
+            self._send_queued()
+
     def is_connected(self) -> bool:
+        """Whether the connection stands."""
         return self._client.is_connected()
+
+    def check(self) -> None:
+        """Raise the StreamproofError that happened in the background, if any; send what had to wait."""
+        if self._failure:
+            raise StreamproofError(self._failure)
+        self._send_queued()
+
+    def close(self) -> None:
+        """Disconnect."""
+        self._closing = True
+        self._client.disconnect()
+        self._client.loop_stop()
 
     @property
     def _broker(self) -> str:
-        return broker_at(self.settings)
+        return broker_at(self._settings)
 
-    def open(self, patience: float) -> None:
+    def _open(self, patience: float) -> None:
         def tell(state: RetryCallState) -> None:
             if state.attempt_number == 1 and state.outcome:
                 self._say(f"{self._broker} is not there yet ({state.outcome.exception()}): trying again")
@@ -203,22 +197,21 @@ class _Connection:
             reraise=True,
         )
         try:
-            attempts(self._client.connect, self.settings.host, self.settings.port, 60)
+            attempts(self._client.connect, self._settings.host, self._settings.port, 60)
         except OSError as error:
-            raise cannot_be_reached(self.settings, error) from error
+            raise cannot_be_reached(self._settings, error) from error
         self._client.loop_start()
         answered = self._connected.wait(patience)
-        if self.failure.text:
-            raise StreamproofError(self.failure.text)
+        if self._failure:
+            raise StreamproofError(self._failure)
         if not answered:
-            raise does_not_answer(self.settings)
+            raise does_not_answer(self._settings)
+        self._client.publish(self._processes, msgspec.json.encode(_Process(self._me)), qos=1)
+        self._told.wait(_ANSWER_SECONDS)
+        self.check()
+        self._is_only_one.set()
 
-    def publish(self, payload: bytes, message: Message | None) -> None:
-        """Send a message as soon as the broker takes one more, in the order of the calls."""
-        self._queue.append((payload, message))
-        self.send_queued()
-
-    def send_queued(self) -> None:
+    def _send_queued(self) -> None:
         """Send what waits for acknowledgements, as far as they have come."""
         # Two at once could overtake each other. Nor may the thread that paho calls back in wait: it holds paho's lock.
         if self._sending.acquire(blocking=False):
@@ -228,79 +221,92 @@ class _Connection:
             finally:
                 self._sending.release()
 
-    def _publish(self, payload: bytes, message: Message | None) -> None:
-        info = self._client.publish(self._topic, payload, qos=1)
+    def _publish(self, category: str, payload: bytes, message: Message | None) -> None:
+        topic = f"{self._stream}/{category}"
+        info = self._client.publish(topic, payload, qos=1)
         if info.rc not in (MQTTErrorCode.MQTT_ERR_SUCCESS, MQTTErrorCode.MQTT_ERR_NO_CONN):
-            self.failure.text = f"{self._broker}: {self._topic}: {info.rc.name}"
+            self._failure = f"{self._broker}: {topic}: {info.rc.name}"
         with self._lock:
             # The acknowledgement can come before publish() has told us the message's id.
             has_subscriber = self._early.pop(info.mid, None)
             if has_subscriber is None:
-                self._waiting[info.mid] = message
-        if message and has_subscriber is not None:
-            self._acknowledge(message, has_subscriber=has_subscriber)
-
-    def close(self) -> None:
-        self._closing = True
-        self._client.disconnect()
-        self._client.loop_stop()
+                self._waiting[info.mid] = (category, message)
+        if has_subscriber is not None:
+            self._acknowledge(category, message, has_subscriber=has_subscriber)
 
     def _say(self, text: str) -> None:
-        console.print(f"{self.category}: {text}", markup=False, soft_wrap=True)
+        console.print(text, markup=False, soft_wrap=True)
 
     def _on_connect(self, _c: Client, _u: object, _f: ConnectFlags, code: ReasonCode, told: Properties | None) -> None:
         if code.is_failure:
-            self.failure.text = why_refused(self.settings, code)
+            self._failure = why_refused(self._settings, code)
             self._connected.set()
             return
         self._window = min(_MOST_UNACKNOWLEDGED, getattr(told, "ReceiveMaximum", _MOST_UNACKNOWLEDGED))
         # Before anything is sent: a confirmation that nobody hears is lost, and its rows are sent again.
-        self._client.subscribe(self._confirmations, qos=1)
+        self._client.subscribe([(self._confirmations, 1), (self._processes, 1)])
         if self._connected.is_set():
             with self._lock:
-                again = list(self._waiting.values())  # paho sends them
-            self.in_flight.resent[self.category] += sum(message.rows for message in again if message)
-            self._say("connected again")
+                again = [message for _, message in self._waiting.values() if message]  # paho sends them
+            for message in again:
+                self._in_flight.resent[message.category] += message.rows
+            self._say(f"connected again to {self._broker}")
 
     def _on_subscribe(self, _c: Client, _u: object, _mid: int, codes: list[ReasonCode], _p: Properties | None) -> None:
-        if codes[0].is_failure:
-            self.failure.text = f"{self._broker} refuses to subscribe to {self._confirmations}: {codes[0]}"
+        if codes[0].is_failure:  # without the other one a second process that sends the run goes unnoticed, no more
+            self._failure = f"{self._broker} refuses to subscribe to {self._confirmations}: {codes[0]}"
         self._connected.set()
 
     def _on_message(self, _c: Client, _u: object, message: MQTTMessage) -> None:
+        if message.topic == self._processes:
+            self._hear(message.payload)
+            return
         try:
             confirmation = self._decoder.decode(message.payload)
         except msgspec.DecodeError:
             return  # not the flow's: its rows are sent again
-        if (confirmation.run, confirmation.category) == (self.run, self.category):
+        if confirmation.run == self._run and confirmation.category in self._in_flight.sent:
             for first, last in confirmation.ranges:
-                self.in_flight.confirm(self.category, first, last)
+                self._in_flight.confirm(confirmation.category, first, last)
+
+    def _hear(self, payload: bytes) -> None:
+        """Hear another process that sends a run of this id: the one that was there first goes on."""
+        try:
+            other = msgspec.json.decode(payload, type=_Process)
+        except msgspec.DecodeError:
+            return
+        if other.sends_already == self._me:
+            self._failure = _SENT_ALREADY.format(run=self._run, broker=self._broker)
+            self._told.set()
+        elif other.asks and other.asks != self._me and (self._is_only_one.is_set() or self._me > other.asks):
+            answer = _Process(sends_already=other.asks)
+            self._client.publish(self._processes, msgspec.json.encode(answer), qos=1)
 
     def _on_disconnect(
         self, _c: Client, _u: object, _f: DisconnectFlags, code: ReasonCode, _p: Properties | None
     ) -> None:
-        if not self._closing and not self.failure.text:
-            why = _TAKEN_OVER.format(run=self.run) if code.value == _TAKE_OVER else str(code)
-            self._say(f"the connection broke ({why}): trying again")
+        if not self._closing and not self._failure:
+            self._say(f"the connection to {self._broker} broke ({code}): trying again")
 
     def _on_publish(self, _c: Client, _u: object, mid: int, code: ReasonCode, _p: Properties | None) -> None:
-        if code.is_failure:
-            self.failure.text = f"{self._broker} refuses messages to {self._topic}: {code}"
-            return
         has_subscriber = code.value != _NO_SUBSCRIBERS
-        if not has_subscriber and not self._warned:
-            self._warned = True
-            self._say(f"nobody subscribes to {self._topic}: what is sent now is sent again later (streamproof deploy)")
         with self._lock:
-            if mid not in self._waiting:
+            if mid not in self._waiting and not code.is_failure:
                 self._early[mid] = has_subscriber
                 return
-            message = self._waiting.pop(mid)
-        self.send_queued()
-        if message:
-            self._acknowledge(message, has_subscriber=has_subscriber)
+            category, message = self._waiting.pop(mid, ("+", None))
+        if code.is_failure:
+            self._failure = f"{self._broker} refuses messages to {self._stream}/{category}: {code}"
+            return
+        self._send_queued()
+        self._acknowledge(category, message, has_subscriber=has_subscriber)
 
-    def _acknowledge(self, message: Message, *, has_subscriber: bool) -> None:
-        self.in_flight.acknowledge(message, has_subscriber=has_subscriber)
-        if self.confirm == "broker":
-            self.in_flight.confirm(self.category, message.first, message.last)
+    def _acknowledge(self, category: str, message: Message | None, *, has_subscriber: bool) -> None:
+        if not has_subscriber and not self._warned:
+            self._warned = True
+            topic = f"{self._stream}/{category}"
+            self._say(f"nobody subscribes to {topic}: what is sent now is sent again later (streamproof deploy)")
+        if message:
+            self._in_flight.acknowledge(message, has_subscriber=has_subscriber)
+            if self._confirm == "broker":
+                self._in_flight.confirm(message.category, message.first, message.last)

@@ -55,7 +55,7 @@ app = lazy_app(
         ),
         "replay": Later(
             "edge_replayer.cli:replay",
-            "Replay CSV files as if devices were sending them, each category over its own MQTT connection.",
+            "Replay CSV files over MQTT as if devices were sending them.",
         ),
         "validate": Later(
             "streamproof.chain.proof:validate",

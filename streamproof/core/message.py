@@ -25,3 +25,6 @@ CONFIRMATION_TOPIC = "{stream}/{category}/confirmed/{run}"
 """The MQTT topic on which the flow tells the edge what Kafka has: one JSON object a message,
 ``{"run": text, "category": text, "ranges": [[first, last], …]}``, the ranges of ``seq`` in Kafka's rows or dead
 letters; an end mark is the range [-1, -1]. Rows go to ``{stream}/{category}``, so their subscriber does not see it."""
+
+PROCESSES_TOPIC = "{stream}/{run}/processes"
+"""The MQTT topic on which processes that send a run of the same id hear of each other."""

@@ -18,14 +18,13 @@ from paho.mqtt.client import Client
 from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
-from paho.mqtt.reasoncodes import ReasonCode
 from paho.mqtt.subscribeoptions import SubscribeOptions
 from tenacity import retry, retry_if_exception_type, stop_after_delay, wait_fixed
 from waiting import PATIENCE
 
 from edge_replayer.in_flight import InFlight
 from edge_replayer.options import ReplayOptions
-from edge_replayer.publisher import MqttPublisher, _Connection
+from edge_replayer.publisher import MqttPublisher
 from edge_replayer.replay import replay, resume
 from streamproof.core.contract import load_contract
 from streamproof.core.errors import StreamproofError, UsageError
@@ -204,13 +203,13 @@ def test_ctrl_c_ends_the_run_with_true_counts_and_an_end_mark(broker, listener, 
 def test_no_more_messages_are_on_the_wire_than_the_broker_takes_and_none_overtakes_another(
     broker, listener, home, tmp_path, monkeypatch
 ):
-    unacknowledged, publish = [], _Connection._publish
+    unacknowledged, publish = [], MqttPublisher._publish
 
     def watched(self, *message):
         unacknowledged.append(len(self._waiting))
         publish(self, *message)
 
-    monkeypatch.setattr(_Connection, "_publish", watched)
+    monkeypatch.setattr(MqttPublisher, "_publish", watched)
     file = tmp_path / "books.csv"
     file.write_text("".join(f"u,p{i},5.0,1\n" for i in range(3000)))
     options = ReplayOptions(
@@ -279,18 +278,19 @@ def test_runs_and_categories_that_read_alike_do_not_take_each_others_connection(
         closing(publisher_of(broker, "load", "1-Books")) as one,
         closing(publisher_of(broker, "load-1", "Books")) as two,
     ):
-        assert (one.is_connected("1-Books"), two.is_connected("Books")) == (True, True)
+        assert (one.is_connected(), two.is_connected()) == (True, True)
     assert capfd.readouterr().err == ""
 
 
-def test_a_broker_that_says_that_another_client_took_the_connection_over_is_told_as_such(broker, capfd):
-    taken_over = ReasonCode(PacketTypes.DISCONNECT, identifier=0x8E)  # Mosquitto 2.0.11 only hangs up
-    with closing(publisher_of(broker, "mine", "A")) as publisher:
-        publisher._connections["A"]._on_disconnect(None, None, None, taken_over, None)
-    assert capfd.readouterr().err == (
-        "A: the connection broke (another client took its place: is a run mine being sent from elsewhere, too?): "
-        "trying again\n"
-    )
+def test_a_second_process_that_sends_a_run_of_the_same_id_is_refused_and_the_first_goes_on(broker, capfd):
+    with closing(publisher_of(broker, "mine", "A")) as first:
+        with pytest.raises(StreamproofError, match="a run mine is being sent by another process, over the MQTT broker"):
+            publisher_of(broker, "mine", "B")
+        first.check()
+        assert first.is_connected()
+        publisher_of(broker, "yours", "A").close()
+    publisher_of(broker, "mine", "A").close()
+    assert capfd.readouterr().err == ""
 
 
 def killed(broker, listener, home, arguments: list[str], rows: int) -> None:
