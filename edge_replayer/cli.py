@@ -2,10 +2,8 @@
 
 import re
 import sys
-from collections.abc import Sequence
 from datetime import datetime
 from fractions import Fraction
-from pathlib import Path
 from typing import Annotated, Literal
 
 import msgspec
@@ -18,7 +16,7 @@ from streamproof.core.command import INTERRUPTED, console, new_app
 from streamproof.core.contract import load_contract
 from streamproof.core.duration import parse_duration
 from streamproof.core.errors import StreamproofError, UsageError
-from streamproof.core.run import Run
+from streamproof.core.run import Run, category_files, some_of
 
 Clock = Literal["wall", "virtual"]
 
@@ -77,7 +75,8 @@ def replay(
         str | None,
         typer.Option(
             metavar="RUN",
-            help="Go on with a run whose replayer was killed, from what is confirmed. All else is known from the run.",
+            help="Go on with a run whose replayer was killed, from what is confirmed. All else is known from the run; "
+            "a file that has moved is named again, CATEGORY=FILE.",
         ),
     ] = None,
     metrics: Annotated[
@@ -94,15 +93,22 @@ def replay(
     strict: Annotated[
         bool, typer.Option("--strict", help="End with an error at the first row that does not fit the contract.")
     ] = False,
+    allow_empty: Annotated[
+        bool, typer.Option("--allow-empty", help="Let a category have no row that fits the contract.")
+    ] = False,
     json: Annotated[bool, typer.Option("--json", help="Print the result as JSON on standard output.")] = False,
 ) -> None:
     """Replay CSV files over MQTT as if devices were sending them."""
     if resume is not None:
-        if stream or files or run or rate or interval or speed or clock or start or limit or loop or strict or confirm:
+        named = [argument for argument in (stream, *(files or [])) if argument is not None]
+        others = (run, rate, interval, speed, clock, start, limit, loop, strict, allow_empty, confirm)
+        if any(others) or any("=" not in argument for argument in named):
             raise UsageError(
-                "--resume RUN takes files and pace from the run: beside it only --in-flight, --metrics and --json"
+                "--resume RUN takes files and pace from the run: beside it only --in-flight, --metrics, --json, "
+                "and CATEGORY=FILE for a file that has moved"
             )
-        _end(run_resume(resume, in_flight=in_flight, metrics=_address(metrics)), as_json=json)
+        moved = category_files(named)
+        _end(run_resume(resume, in_flight=in_flight, metrics=_address(metrics), files=moved), as_json=json)
         return
     if stream is None or not files:
         raise UsageError("name a stream and at least one CATEGORY=FILE, or --resume RUN")
@@ -136,6 +142,7 @@ def replay(
         run=run,
         to=to,
         strict=strict,
+        allow_empty=allow_empty,
         metrics=_address(metrics),
     )
     try:
@@ -155,27 +162,11 @@ def _end(result: Run, *, as_json: bool) -> None:
     console.print(f"run {result.run} {result.state}", markup=False)
     if result.state == "stopped":
         raise typer.Exit(INTERRUPTED)
-    unfit = [category for category, rows in result.rows.items() if rows.rejected and not rows.sent]
-    if unfit:
-        raise StreamproofError(f"of {', '.join(unfit)} no row fits the contract: nothing was sent (see the rejects)")
-
-
-def category_files(arguments: Sequence[str]) -> dict[str, Path]:
-    """Return the file of each category from ``CATEGORY=FILE`` arguments.
-
-    Raises:
-        UsageError: an argument is not of that form, or a category is named twice.
-
-    """
-    files: dict[str, Path] = {}
-    for argument in arguments:
-        category, equals, file = argument.partition("=")
-        if not equals or not file:
-            raise UsageError(f"{argument!r}: write CATEGORY=FILE")
-        if category in files:
-            raise UsageError(f"the category {category!r} is named twice: a category has one file")
-        files[category] = Path(file)
-    return files
+    if not result.allow_empty and (empty := [category for category, rows in result.rows.items() if not rows.sent]):
+        raise StreamproofError(
+            f"of {some_of(empty)} no row fits the contract: nothing was sent (see the rejects). "
+            "Where that is as it should be, begin anew with --allow-empty"
+        )
 
 
 def _positive(option: str, text: str) -> Fraction:

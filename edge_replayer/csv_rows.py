@@ -27,6 +27,7 @@ from typing import IO
 
 import msgspec
 
+from edge_replayer.open_files import open_to_read
 from streamproof.core.contract import Contract, ContractField
 from streamproof.core.errors import StreamproofError, UsageError
 
@@ -108,7 +109,7 @@ class CsvRows:
                         reject(number, str(rejected), line)
 
     def _open(self) -> "_Lines":
-        self._raw = self.path.open("rb", buffering=1 << 18)
+        self._raw = open_to_read(self.path)
         return _Lines(self._raw, self.path, self._size)
 
     def _first_record(self, lines: "_Lines") -> list[str] | None:

@@ -50,7 +50,7 @@ class InFlight:
         self._clock = clock
         # A dict would look for its oldest entry among all that were removed before it.
         self._messages: dict[str, OrderedDict[int, Message]] = {category: OrderedDict() for category in categories}
-        self._by_time: list[tuple[int, int, Message]] = []  # a heap; what is confirmed leaves it when it comes to the top
+        self._by_time: list[tuple[int, int, Message]] = []  # a heap; what is confirmed leaves it at its top
         self._added = 0
         self._order = SendOrder()
         self._changed = threading.Condition()

@@ -13,6 +13,8 @@ from streamproof.core.errors import StreamproofError
 from streamproof.core.run import RowCounts
 
 _PREFIX = "streamproof_replayer_"
+_MOST_CATEGORIES = 100
+"""Of more there is only the sum, without a category: each would be half a dozen series for Prometheus to keep."""
 _Family = CounterMetricFamily | GaugeMetricFamily
 
 
@@ -60,6 +62,9 @@ class ReplayMetrics(Collector):
 
         def each(kind: type[_Family], name: str, text: str, value: Callable[[str], float]) -> Metric:
             family = kind(_PREFIX + name, text, labels=("run", "category"))
+            if len(rows) > _MOST_CATEGORIES:
+                family.add_metric((self.run, ""), sum(map(value, rows)))
+                return family
             for category in rows:
                 family.add_metric((self.run, category), value(category))
             return family

@@ -36,6 +36,7 @@ class ReplayOptions:
             a row that is lost behind the broker is then lost.
         run: the run's id; None makes one.
         strict: end with an error at the first row that does not fit the contract.
+        allow_empty: whether a category may have no row that fits.
         metrics: the address and port where Prometheus may read the run's counts; None serves none.
         to: ``stdout`` prints the messages, needs no broker, and writes neither manifest nor reject files.
 
@@ -58,6 +59,7 @@ class ReplayOptions:
     confirm: Literal["kafka", "broker"] = "kafka"
     run: str | None = None
     strict: bool = False
+    allow_empty: bool = False
     to: Literal["mqtt", "stdout"] = "mqtt"
     metrics: tuple[str, int] | None = None
 

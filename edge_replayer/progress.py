@@ -1,7 +1,10 @@
-"""The progress of a run on standard error: a bar for each category, or a line now and then without a terminal."""
+"""The progress of a run on standard error: a bar for each category, or a line now and then without a terminal.
+
+Many categories are shown as one.
+"""
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from types import TracebackType
 
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
@@ -10,6 +13,7 @@ from streamproof.core.command import console
 from streamproof.core.run import RowCounts
 
 _LINE_EVERY = 10.0
+_MOST_SHOWN = 20
 
 
 class RunProgress:
@@ -22,6 +26,8 @@ class RunProgress:
 
     def __init__(self, done: Mapping[str, Callable[[], float | None]]) -> None:
         self._done = done
+        if len(done) > _MOST_SHOWN:
+            self._done = {f"{len(done):,} categories": lambda: _mean([share() for share in done.values()])}
         self._began: float | None = None  # sorting comes before the first row
         self._said = time.monotonic()
         self._bars: Progress | None = None
@@ -33,7 +39,7 @@ class RunProgress:
                 TextColumn("{task.fields[counts]}", markup=False),
             )
             self._bars = Progress(*columns, TimeElapsedColumn(), console=console)
-            self._tasks = {c: self._bars.add_task(c, total=None, counts="") for c in done}
+            self._tasks = {c: self._bars.add_task(c, total=None, counts="") for c in self._done}
 
     def __enter__(self) -> "RunProgress":
         if self._bars:
@@ -53,6 +59,8 @@ class RunProgress:
         if not self._bars and not is_last and now < self._said + _LINE_EVERY:
             return
         self._said = now
+        if len(rows) > _MOST_SHOWN:
+            rows = dict.fromkeys(self._done, _total(rows.values()))
         for category, counts in rows.items():
             rate = counts.sent / max(now - self._began, 0.001)
             text = f"{counts.sent:,} rows, {rate:,.0f}/s, {counts.confirmed:,} confirmed, {counts.rejected:,} rejected"
@@ -62,3 +70,17 @@ class RunProgress:
                 self._bars.update(self._tasks[category], total=total, completed=share or 0.0, counts=text)
             else:
                 console.print(f"{category}: {text}", markup=False, soft_wrap=True)
+
+
+def _total(rows: Iterable[RowCounts]) -> RowCounts:
+    total = RowCounts()
+    for each in rows:
+        total.sent += each.sent
+        total.confirmed += each.confirmed
+        total.rejected += each.rejected
+    return total
+
+
+def _mean(shares: Collection[float | None]) -> float | None:
+    known = [share for share in shares if share is not None]
+    return sum(known) / len(known) if known else None

@@ -269,7 +269,7 @@ class MqttPublisher:
             for first, last in confirmation.ranges:
                 self._in_flight.confirm(confirmation.category, first, last)
 
-    def _hear(self, payload: bytes) -> None:
+    def _hear(self, payload: bytes | bytearray) -> None:
         """Hear another process that sends a run of this id: the one that was there first goes on."""
         try:
             other = msgspec.json.decode(payload, type=_Process)

@@ -5,7 +5,7 @@ import signal
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -21,19 +21,23 @@ from edge_replayer.payload import Payloads
 from edge_replayer.progress import RunProgress
 from edge_replayer.publisher import MqttPublisher, StandardOutput
 from edge_replayer.rejects import Rejects
-from edge_replayer.resume import SORT_FOLDER, source_of, take_over
+from edge_replayer.resume import SORT_FOLDER, FilesAsTheyWere, source_of, take_over
 from edge_replayer.schedule import Schedule, now_ms
 from edge_replayer.sender import Sender
 from edge_replayer.sent_file import SentFile
 from streamproof.core.command import console
 from streamproof.core.errors import StreamproofError, UsageError
+from streamproof.core.known_runs import KnownRuns
 from streamproof.core.run import MANIFEST, RowCounts, Run, manifest_path, new_run_id
-from streamproof.core.settings import HomeSettings, MqttSettings
+from streamproof.core.settings import HomeSettings, KafkaSettings, MqttSettings
 
 if TYPE_CHECKING:
     from prometheus_client import CollectorRegistry
 
 _SAVE_EVERY = 2.0
+_MOST_OF_THE_TIME = 0.05
+"""Share of the time that counting and saving may take, however many categories there are."""
+_MOST_SHOWN = 20  # categories whose rejected lines are shown
 _QUIET, _COMPLAIN_EVERY = 10.0, 30.0  # seconds
 
 
@@ -42,6 +46,7 @@ def replay(
     home: HomeSettings | None = None,
     mqtt: MqttSettings | None = None,
     stop: threading.Event | None = None,
+    kafka: KafkaSettings | None = None,
 ) -> Run:
     """Replay CSV files and return the run's manifest, as it was saved.
 
@@ -52,14 +57,15 @@ def replay(
     an end mark, so that ``resume`` goes on.
 
     Raises:
-        UsageError: a file, a category or the run's id cannot be used.
-        StreamproofError: the broker cannot be reached or refuses, no row fits, or, if strict, one does not.
+        UsageError: a file, a category or the run's id cannot be used; also where Kafka knows such a run.
+        StreamproofError: the broker cannot be reached or refuses, no row fits, or, if strict, one does not; or a file
+            has changed meanwhile.
         OSError: the run's folder cannot be written; what was sent until then ``resume`` goes on with.
 
     """
     home, run = home or HomeSettings(), options.run or new_run_id()
     _refuse_known(manifest_path(run, home))
-    return _run(_Replay(run, options, home, mqtt or MqttSettings()), stop)
+    return _run(_Replay(run, options, home, mqtt or MqttSettings(), kafka or KafkaSettings()), stop)
 
 
 def resume(  # noqa: PLR0917 - what to go on with, and what is not known from the run
@@ -69,23 +75,26 @@ def resume(  # noqa: PLR0917 - what to go on with, and what is not known from th
     stop: threading.Event | None = None,
     in_flight: int = 50_000,
     metrics: tuple[str, int] | None = None,
+    files: Mapping[str, Path] | None = None,
+    kafka: KafkaSettings | None = None,
 ) -> Run:
     """Go on with a run that ended before its end was marked: killed, or stopped with unconfirmed rows.
 
     The rows behind those that are known to be confirmed are sent, with the numbers and event times that they have by
-    the manifest. Those that the ended process sent already may reach Kafka twice: counted as ``resent``.
+    the manifest. Those that the ended process sent already may reach Kafka twice: counted as ``resent``. ``files`` has
+    the new places of those that have moved.
 
     Raises:
         UsageError: there is no such run, it has ended, another process sends it, or a file has changed.
-        StreamproofError: the broker cannot be reached or refuses.
+        StreamproofError: the broker cannot be reached or refuses, or a file has changed meanwhile.
         OSError: as ``replay``.
 
     """
     home = home or HomeSettings()
-    before, sent, options = take_over(run, home, in_flight)
+    before, sent, options = take_over(run, home, in_flight, files or {})
     options = replace(options, metrics=metrics)
     with closing(sent):
-        return _run(_Replay(run, options, home, mqtt or MqttSettings(), before, sent), stop)
+        return _run(_Replay(run, options, home, mqtt or MqttSettings(), kafka or KafkaSettings(), before, sent), stop)
 
 
 def _run(it: "_Replay", stop: threading.Event | None) -> Run:
@@ -115,6 +124,7 @@ class _Replay:
         options: ReplayOptions,
         home: HomeSettings,
         mqtt: MqttSettings,
+        kafka: KafkaSettings,
         before: Run | None = None,
         sent: SentFile | None = None,
     ) -> None:
@@ -123,9 +133,15 @@ class _Replay:
         self.is_interrupted = False
         self._before = {c: before.rows[c] if before else RowCounts() for c in options.files}
         self._manifest, self._sent = before, sent
-        self._saved = self._complain_at = 0.0
+        self._saved = self._complain_at = self._tick_at = 0.0
         self._folder = None if options.to == "stdout" else manifest_path(run, home).parent
+        self._known: KnownRuns | None = None
+        if self._folder and options.confirm == "kafka":
+            self._known = KnownRuns(options.contract, mqtt, kafka)
+            if not before:
+                self._known.refuse(run)
         self._files = {category: CsvRows(options.contract, path) for category, path in options.files.items()}
+        self._as_they_were = FilesAsTheyWere(options.files)
         confirmed_to = {category: counts.confirmed_to for category, counts in self._before.items()}
         self._in_flight = InFlight(list(self._files), options.in_flight, confirmed_to=confirmed_to)
         with self.cleanup as on_error:
@@ -149,9 +165,6 @@ class _Replay:
             self._save()
             if self._sent:
                 self._sent.remove()
-        for category, counts in manifest.rows.items():
-            if not counts.sent and manifest.state == "finished":
-                console.print(f"{self._options.files[category]}: no row fits the contract", markup=False)
         return manifest
 
     def may_go_on(self) -> bool:
@@ -191,9 +204,12 @@ class _Replay:
             self.cleanup.callback(self._free_id)
         rejects = {
             category: Rejects(
-                file.path, folder / f"rejects-{category}.csv" if folder else None, strict=self._options.strict
+                file.path,
+                folder / f"rejects-{category}.csv" if folder else None,
+                strict=self._options.strict,
+                shows=place < _MOST_SHOWN,
             )
-            for category, file in self._files.items()
+            for place, (category, file) in enumerate(self._files.items())
         }
         for each in rejects.values():
             self.cleanup.callback(each.close)
@@ -212,6 +228,7 @@ class _Replay:
             limit=options.limit,
             loop=options.loop,
             strict=options.strict,
+            allow_empty=options.allow_empty,
             confirm=options.confirm,
             batch_rows=options.batch_rows,
             batch_ms=options.batch_ms,
@@ -224,11 +241,15 @@ class _Replay:
         progress = self.cleanup.enter_context(RunProgress({c: self._share_read(c) for c in self._files}))
 
         def tick() -> None:
+            self._complain_when_quiet()
+            if (began := time.monotonic()) < self._tick_at:
+                return
             self._count()
             progress.show(manifest.rows)
-            self._complain_when_quiet()
-            if time.monotonic() >= self._saved + _SAVE_EVERY:
+            if began >= self._saved + _SAVE_EVERY:
                 self._save()
+            ended = time.monotonic()
+            self._tick_at = ended + (ended - began) / _MOST_OF_THE_TIME
 
         def before_end(last: int) -> None:
             self._count()
@@ -272,8 +293,10 @@ class _Replay:
             )
         try:
             is_all_sent = sender.send(rows)
+            if is_all_sent:
+                self._as_they_were.refuse_changed(manifest)
         except StreamproofError:
-            # A strict run met a bad row, or a file broke off: what is sent stays sent, so its end is marked.
+            # A strict run met a bad row, or a file broke off or changed: what is sent stays sent, so its end is marked.
             self.stop.set()
             manifest.state = "stopped"
             sender.finish(mark_end=self._may_end())
@@ -290,6 +313,9 @@ class _Replay:
         return is_all_sent and is_confirmed
 
     def _note_sent(self, message: Message) -> None:
+        if self._known:
+            known, self._known = self._known, None
+            known.note(self.id)
         if self._sent:
             self._sent.write(message.category, max(message.last, self._before[message.category].sent))
 

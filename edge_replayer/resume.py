@@ -2,12 +2,13 @@
 
 import hashlib
 import shutil
+from collections.abc import Mapping
 from contextlib import ExitStack
 from pathlib import Path
 
 from edge_replayer.options import ReplayOptions
 from edge_replayer.sent_file import SentFile
-from streamproof.core.errors import UsageError
+from streamproof.core.errors import StreamproofError, UsageError
 from streamproof.core.run import Run, Source, load_run, manifest_path
 from streamproof.core.settings import HomeSettings
 
@@ -15,8 +16,16 @@ SORT_FOLDER = "sort-"
 """What the name of a run's folder for sorting begins with; a killed process leaves its own behind."""
 
 
-def take_over(run: str, home: HomeSettings, in_flight: int) -> tuple[Run, SentFile, ReplayOptions]:
+def take_over(
+    run: str, home: HomeSettings, in_flight: int, files: Mapping[str, Path]
+) -> tuple[Run, SentFile, ReplayOptions]:
     """Return a run's manifest with what was sent at the end, its sent file, held by this process, and its options.
+
+    Args:
+        run: the run's id.
+        home: where its manifest is.
+        in_flight: as in the options.
+        files: the new places of files that have moved.
 
     Raises:
         UsageError: there is no such run, it has ended, another process sends it, or a file has changed.
@@ -28,7 +37,7 @@ def take_over(run: str, home: HomeSettings, in_flight: int) -> tuple[Run, SentFi
     sent = SentFile(folder, before.sources)
     with ExitStack() as on_error:
         on_error.callback(sent.close)
-        before = load_run(run, home)  # nobody else writes it from now on
+        before = load_run(run, home).with_files(files)  # nobody else writes it from now on
         _refuse_ended(before)
         _refuse_changed(before)
         for left in folder.glob(f"{SORT_FOLDER}*"):
@@ -62,6 +71,7 @@ def _options(run: Run, in_flight: int) -> ReplayOptions:
         in_flight=in_flight,
         confirm=run.confirm,
         strict=run.strict,
+        allow_empty=run.allow_empty,
     )
 
 
@@ -76,11 +86,42 @@ def _refuse_changed(run: Run) -> None:
     for category, source in run.sources.items():
         if not source.file.is_file():
             raise UsageError(
-                f"{source.file} ({category}) is gone: put the file there again, or a link to it, "
-                f"for the run {run.run!r} to go on"
+                f"{source.file} ({category}) is gone: put the file there again, or a link to it, or say where it is "
+                f"now (replay --resume {run.run} {category}=FILE), for the run {run.run!r} to go on"
             )
         if source_of(source.file).sha256 != source.sha256:
             raise UsageError(
-                f"{source.file} ({category}) has changed since the run {run.run!r} began: "
+                f"{source.file} ({category}) has changed since the run {run.run!r} began, or is another file: "
                 "a run goes on with the same bytes only"
             )
+
+
+class FilesAsTheyWere:
+    """Files that are to stay as they are while they are replayed: their size, times and places are cheap to ask for."""
+
+    def __init__(self, files: Mapping[str, Path]) -> None:
+        self._files = {category: (path, _about(path)) for category, path in files.items()}
+
+    def refuse_changed(self, run: Run) -> None:
+        """Refuse files that hold other bytes than the manifest says.
+
+        Raises:
+            StreamproofError: one of them has changed, or is gone.
+
+        """
+        for category, (path, before) in self._files.items():
+            try:
+                if _about(path) == before or source_of(path).sha256 == run.sources[category].sha256:
+                    continue
+                what = "has changed"
+            except FileNotFoundError:
+                what = "has gone"
+            raise StreamproofError(
+                f"{path} ({category}) {what} while it was replayed: which of its bytes were sent is not known, so "
+                f"the run {run.run!r} has failed. Begin anew with a file that stays as it is"
+            )
+
+
+def _about(path: Path) -> tuple[int, int, int, int]:
+    about = path.stat()
+    return about.st_dev, about.st_ino, about.st_size, about.st_mtime_ns

@@ -10,7 +10,6 @@ from typing import Annotated
 
 import typer
 
-from edge_replayer.cli import category_files
 from edge_replayer.options import ReplayOptions
 from edge_replayer.replay import replay
 from flink_jobs.cluster import Cluster
@@ -24,7 +23,7 @@ from streamproof.chain.start_servers import extensions_folder, start_servers
 from streamproof.core.command import console
 from streamproof.core.contract import load_contract
 from streamproof.core.errors import StreamproofError
-from streamproof.core.run import new_run_id
+from streamproof.core.run import category_files, new_run_id
 from streamproof.core.settings import HomeSettings, KafkaSettings, NifiSettings
 from streamproof.stack.servers import Stack
 from validation.report import print_verdict, write_report

@@ -12,10 +12,12 @@ With ``loop``, row ``seq`` is the file's accepted row ``(seq - 1) % rows + 1`` (
 """
 
 import re
+from collections.abc import Collection, Iterable, Mapping
 from datetime import UTC, datetime
 from fractions import Fraction
+from itertools import islice
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, PlainSerializer, ValidationError
 
@@ -76,6 +78,7 @@ class Run(BaseModel):
             follow, as the mark closes the last windows.
         sources: the file of each category.
         rows: the counts of each category.
+        allow_empty: whether a category may have no row that fits.
         confirm: who says that a row has arrived: ``kafka``, by the flow, or the ``broker``, which may lose it still.
         strict: whether the first row that does not fit ends the run.
         state: ``running`` until the replayer ends; ``stopped`` when it ended before the files did, or before all of
@@ -94,6 +97,7 @@ class Run(BaseModel):
     limit: int | None = None
     loop: bool = False
     strict: bool = False
+    allow_empty: bool = False
     confirm: Literal["kafka", "broker"] = "kafka"
     batch_rows: int
     batch_ms: int
@@ -108,11 +112,51 @@ class Run(BaseModel):
         """Whether the end of the run is marked."""
         return self.end is not None
 
+    def with_files(self, files: Mapping[str, Path]) -> Self:
+        """Return the manifest with new places of some categories' files; they must still hold the same bytes.
+
+        Raises:
+            UsageError: the run has no such category, or there is no such file.
+
+        """
+        sources = dict(self.sources)
+        for category, file in files.items():
+            if category not in sources:
+                raise UsageError(f"the run {self.run!r} has no category {category!r}: it has {some_of(sources)}")
+            if not file.is_file():
+                raise UsageError(f"{file}: there is no such file")
+            sources[category] = sources[category].model_copy(update={"file": file.resolve()})
+        return self.model_copy(update={"sources": sources})
+
     def save(self, home: HomeSettings) -> None:
         """Write the manifest; a reader sees the old one or the new one, never a half."""
         path = manifest_path(self.run, home)
         path.parent.mkdir(parents=True, exist_ok=True)
         write_whole(path, self.model_dump_json(indent=2) + "\n")
+
+
+def category_files(arguments: Iterable[str]) -> dict[str, Path]:
+    """Return the file of each category from ``CATEGORY=FILE`` arguments.
+
+    Raises:
+        UsageError: an argument is not of that form, or a category is named twice.
+
+    """
+    files: dict[str, Path] = {}
+    for argument in arguments:
+        category, equals, file = argument.partition("=")
+        if not equals or not file:
+            raise UsageError(f"{argument!r}: write CATEGORY=FILE")
+        if category in files:
+            raise UsageError(f"the category {category!r} is named twice: a category has one file")
+        files[category] = Path(file)
+    return files
+
+
+def some_of(names: Collection[str], most: int = 5) -> str:
+    """Name the first of some names, and say how many more there are."""
+    more = f" and {len(names) - most:,} more" if len(names) > most else ""
+    return ", ".join(islice(names, most)) + more
 
 
 def manifest_path(run: str, home: HomeSettings) -> Path:
