@@ -71,7 +71,7 @@ def audit(
         status.update("asking NiFi and Flink")
         while True:
             answers = stages.ask(manifest, job)
-            rows = audit_rows(db, manifest, None, *answers)
+            rows = audit_rows(db, manifest, None, *answers, records.contents)
             if is_settled(rows, *answers) or time.monotonic() >= deadline:
                 break
             time.sleep(ASK_SECONDS)

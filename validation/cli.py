@@ -9,6 +9,7 @@ import typer
 from streamproof.core.command import console, new_app
 from streamproof.core.duration import parse_duration
 from streamproof.core.errors import UsageError
+from streamproof.core.run import category_files
 from streamproof.core.settings import HomeSettings, KafkaSettings
 from validation.audit import audit as follow_rows
 from validation.export import FOR_PROGRAMS, Format, export_windows
@@ -45,6 +46,9 @@ class Commands:
     def validate(
         self,
         run: RunArgument,
+        files: Annotated[
+            list[str] | None, typer.Argument(metavar="[CATEGORY=FILE…]", help="Where a file is now that has moved.")
+        ] = None,
         job: JobOption = None,
         size: SizeOption = None,
         slide: SlideOption = None,
@@ -58,7 +62,14 @@ class Commands:
         home = HomeSettings()
         wanted = Wanted.parse(job, size, slide)
         verdict = judge(
-            run, home, KafkaSettings(), wanted=wanted, wait=seconds, late=self.late_rows, stages=self.stages
+            run,
+            home,
+            KafkaSettings(),
+            wanted=wanted,
+            wait=seconds,
+            late=self.late_rows,
+            stages=self.stages,
+            files=category_files(files or []),
         )
         page = write_report(verdict, home.runs / run)
         if json:
@@ -77,13 +88,13 @@ class Commands:
         ] = None,
         json: Annotated[bool, typer.Option("--json", help="Print the audit as JSON.")] = False,
     ) -> None:
-        """Follow a run's rows from stage to stage; exit code 1 when any is lost. Also while the run goes on."""
+        """Follow a run's rows from stage to stage; exit code 1 when any is lost, or not the run's."""
         found = follow_rows(run, HomeSettings(), KafkaSettings(), job=job, stages=self.stages)
         if json:
             typer.echo(found.model_dump_json(indent=2))
         else:
             print_audit(found)
-        if found.rows.lost:
+        if found.rows.lost or found.rows.differing:
             raise typer.Exit(1)
 
 

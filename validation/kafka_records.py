@@ -14,7 +14,7 @@ from confluent_kafka import Message
 from msgspec import UNSET, UnsetType
 
 from streamproof.core.contract import Contract
-from streamproof.core.kafka import TopicReader
+from streamproof.core.kafka import TopicReader, read_records
 from streamproof.core.measures import MEASURES, USUAL, Measure, WindowKind, column
 from streamproof.core.message import END_SEQ, HEARTBEAT_SEQ
 from streamproof.core.run import Run
@@ -148,6 +148,8 @@ class RunRecords:
         self._row = RunDecoder(run.run, _RowId)
         self._window = RunDecoder(run.run, _window_type(run.contract))
         topics = run.contract.topics
+        self._kafka, self._rows_topic = kafka, topics.rows
+        self._contents: dict[tuple[int, int], int] = {}
         wanted: dict[str, Callable[[list[Message]], None]] = {}
         if only != "windows":
             wanted |= {topics.rows: self._add_rows, topics.dead_letters: self._add_dead_letters}
@@ -186,6 +188,17 @@ class RunRecords:
             if messages := reader.poll(seconds / len(self._topics)):
                 add(messages)
         return self._size() > before
+
+    def contents(self, places: list[tuple[int, int]]) -> dict[tuple[int, int], int]:
+        """Return a digest of what rows say, given as (partition, offset), less the low watermark they came with.
+
+        They are read once more: to keep it of each row would cost every run what only doubled rows are asked for.
+        """
+        new = [place for place in places if place not in self._contents]
+        for message in read_records(self._rows_topic, new, self._kafka):
+            place = cast("tuple[int, int]", (message.partition(), message.offset()))
+            self._contents[place] = _digest(message.value() or b"")
+        return self._contents
 
     def is_at_end(self) -> bool:
         """Return whether all that is committed was read; False also where Kafka does not tell."""
@@ -242,6 +255,15 @@ class RunRecords:
         columns |= {"measures": [names[each] for each in there], "written_at": [moment for moment, _ in found]}
         arrow = pa.table(columns, schema=_ARROW_WINDOW)  # noqa: F841 (found by its name)
         self._db.execute(_READ_WINDOW)
+
+
+def _digest(row: bytes) -> int:
+    try:
+        fields = json.loads(row)
+        fields.pop("low_watermark", None)
+        return hash(json.dumps(fields, sort_keys=True))
+    except (ValueError, AttributeError):
+        return hash(row)
 
 
 def _plain(value: object) -> object:

@@ -31,6 +31,7 @@ STAGES = {
 
 _OF_FILES = {"accepted", "rejected"}
 _LONGEST_NAME, _WIDEST = 30, 1000
+_MOST_CATEGORIES, _MOST_REASONS = 20, 50
 
 
 def print_verdict(verdict: Verdict, file: TextIO | None = None) -> None:
@@ -43,8 +44,7 @@ def print_verdict(verdict: Verdict, file: TextIO | None = None) -> None:
     out.print(windows)
     for example in verdict.not_right:
         out.print(Text(describe(example)), soft_wrap=True)
-    for reason in verdict.reasons:
-        out.print(Text(f"- {reason}"), soft_wrap=True)
+    _print_reasons(out, verdict.reasons)
     out.print("[bold green]PROVEN[/]" if verdict.proven else "[bold red]NOT PROVEN[/]")
 
 
@@ -55,26 +55,53 @@ def print_audit(audit: Audit) -> None:
     if audit.state == "running":
         stages["under_way"] = "under\nway"
     _print_rows(out, audit.run, stages, audit.categories)
+    reasons = []
     for category, rows in audit.categories.items():
-        for missing in rows.say_missing():
-            out.print(Text(f"- {category}: {missing}"), soft_wrap=True)
+        reasons += [f"{category}: {reason}" for reason in (*rows.say_missing(), *rows.say_differing(audit.run))]
         if rows.never_sent and audit.state != "running":
-            out.print(Text(f"- {category}: {rows.never_sent} rows in Kafka have a seq that was never sent"))
+            reasons.append(f"{category}: {rows.never_sent} rows in Kafka have a seq that was never sent")
+    _print_reasons(out, reasons)
     if audit.unreadable:
         out.print(f"- {audit.unreadable} records in Kafka name the run but are not what their topic should hold")
     out.print(f"The run is {audit.state}; Flink's job: {audit.job or 'unknown'}", soft_wrap=True)
-    out.print("[bold red]ROWS ARE LOST[/]" if audit.rows.lost else "[bold green]NO ROW IS LOST[/]")
+    if audit.rows.differing:
+        out.print("[bold red]TWO RUNS BEAR THIS ID[/]")
+    elif audit.rows.lost:
+        out.print("[bold red]ROWS ARE LOST[/]")
+    else:
+        out.print("[bold green]NO ROW IS LOST[/]")
 
 
 def _print_rows(out: Console, run: str, stages: dict[str, str], categories: dict[str, CategoryRows]) -> None:
-    """Print a line for each category; as wide as it is, as a cut number says nothing."""
+    """Print a line for each category; as wide as it is, as a cut number says nothing. Of many, some and their sum."""
     table = Table(Column("category", overflow="fold", max_width=_LONGEST_NAME), box=HORIZONTALS)
     for title in stages.values():
         table.add_column(title, justify="right")
-    for category, rows in categories.items():
+    shown = categories
+    if len(categories) > _MOST_CATEGORIES:
+        first = sorted(categories, key=lambda category: not _is_strange(categories[category]))[:_MOST_CATEGORIES]
+        shown = {category: categories[category] for category in first}
+    for category, rows in shown.items():
         table.add_row(Text(category), *(count(getattr(rows, stage)) for stage in stages))
+    if len(categories) > len(shown):
+        counts = {stage: [getattr(rows, stage) for rows in categories.values()] for stage in stages}
+        sums = (None if None in each else sum(each) for each in counts.values())
+        table.add_row("…")
+        table.add_row(f"all {len(categories):,} categories", *map(count, sums))
     out.width = max(out.width, out.measure(table, options=out.options.update(max_width=_WIDEST)).maximum)
     out.print(Text(f"Rows of run {run}"), table, sep="\n")
+
+
+def _is_strange(rows: CategoryRows) -> bool:
+    """Whether a category's counts should be looked at first."""
+    return not rows.sent or any((rows.lost, rows.under_way, rows.dead_letters, rows.never_sent, rows.differing))
+
+
+def _print_reasons(out: Console, reasons: list[str]) -> None:
+    for reason in reasons[:_MOST_REASONS]:
+        out.print(Text(f"- {reason}"), soft_wrap=True)
+    if len(reasons) > _MOST_REASONS:
+        out.print(f"- and {len(reasons) - _MOST_REASONS:,} more (--json has all)")
 
 
 def count(number: int | None) -> str:

@@ -2,7 +2,7 @@
 
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -88,6 +88,7 @@ def validate(
     wait: float = 0,
     late: LateRows | int | None = None,
     stages: Stages = Stages(),  # noqa: B008 - frozen
+    files: Mapping[str, Path] | None = None,
 ) -> Verdict:
     """Judge a run by its manifest, its CSV files and what is in Kafka.
 
@@ -99,12 +100,13 @@ def validate(
         wait: seconds: while rows or windows are missing, go on reading until nothing new came for so long.
         late: the rows that the job dropped as late, or who can tell.
         stages: who can tell what NiFi received and what the job read.
+        files: the new places of files that have moved.
 
     Raises:
         StreamproofError: a file has changed since the run, or Kafka cannot be read.
 
     """
-    manifest = load_run(run, home)
+    manifest = load_run(run, home).with_files(files or {})
     asked = wanted or Wanted()
     with (
         open_database(home.runs / run) as db,
@@ -114,14 +116,14 @@ def validate(
     ):
         files_read = beside.submit(_read_files, db.cursor(), manifest)
         records.read()
-        files = files_read.result()
+        counts = files_read.result()
         deadline = time.monotonic() + wait
         computed, settled_by = None, 0.0
         while True:
             status.update("comparing")
             job, windows = find_job(db, asked), None
             answers = stages.ask(manifest, job.name if job and job.name else asked.job)
-            rows = audit_rows(db, manifest, files, *answers)
+            rows = audit_rows(db, manifest, counts, *answers, records.contents)
             missing = sum(category.lost + category.under_way for category in rows.values())
             if job:
                 if job != computed:
@@ -240,7 +242,10 @@ def _doubts_on_rows(run: Run, category: str, rows: CategoryRows) -> Iterator[str
     whole_file_once = run.state == "finished" and not run.loop and (run.limit is None or run.pace == "file")
     if whole_file_once and counts.rejected != rows.rejected:
         yield f"{counts.rejected} records were rejected, but by the file it must be {rows.rejected}"
+    if not rows.sent and run.state == "finished" and not run.allow_empty:
+        yield "no row of its file fits the contract; where that is as it should be, replay it with --allow-empty"
     yield from rows.say_missing()
+    yield from rows.say_differing(run.run)
     if rows.only_dead_letters:
         yield f"{rows.only_dead_letters} rows went to the dead letters instead of Kafka"
     if rows.never_sent:

@@ -1,7 +1,7 @@
 """A reader of Kafka's topics: only what is committed, without a consumer group, so reading leaves no trace there."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Collection, Iterable, Iterator
 from datetime import datetime, timedelta
 from typing import cast
 
@@ -161,3 +161,46 @@ class TopicReader:
         """Leave Kafka."""
         self._consumer.close()
         self._asking.close()
+
+
+def read_records(topic: str, places: Collection[tuple[int, int]], kafka: KafkaSettings) -> Iterator[Message]:
+    """Yield the records of a topic that stand at these places: (partition, offset).
+
+    Raises:
+        StreamproofError: Kafka cannot be read.
+
+    """
+    consumer = new_consumer(kafka, auto_offset_reset="earliest")
+    wanted = set(places)
+    try:
+        for partition, first, last in _stretches(sorted(wanted)):
+            consumer.assign([TopicPartition(topic, partition, first)])
+            heard, at = time.monotonic(), first
+            while at <= last:
+                found = consumer.consume(_BATCH, 0.1)
+                for message in found:
+                    if error := message.error():
+                        raise StreamproofError(f"Kafka at {kafka.servers}: topic {topic}: {error.str()}")
+                    at = cast("int", message.offset()) + 1
+                    if (partition, at - 1) in wanted:
+                        yield message
+                if found:
+                    heard = time.monotonic()
+                elif time.monotonic() - heard > _STALLED_SECONDS:
+                    raise StreamproofError(f"Kafka at {kafka.servers}: topic {topic} gives no records from {at} on")
+    finally:
+        consumer.close()
+
+
+def _stretches(places: Iterable[tuple[int, int]]) -> Iterator[tuple[int, int, int]]:
+    """Join places that lie near each other into (partition, first, last)."""
+    stretch = None
+    for partition, offset in places:
+        if stretch and stretch[0] == partition and offset - stretch[2] <= _BATCH:
+            stretch = (partition, stretch[1], offset)
+            continue
+        if stretch:
+            yield stretch
+        stretch = (partition, offset, offset)
+    if stretch:
+        yield stretch
