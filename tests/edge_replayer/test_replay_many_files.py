@@ -173,7 +173,7 @@ def test_a_run_goes_on_with_a_file_that_has_moved(broker, home, command, ratings
     assert (load_run("R", home).sources["A"].file, load_run("R", home).rows["A"].confirmed) == (moved, 100)
 
 
-def test_many_categories_are_one_line_of_progress_and_one_series_each(monkeypatch, capfd):
+def test_many_categories_are_one_line_of_progress_and_one_series_each(capfd):
     rows = {f"D{n}": RowCounts(sent=n, confirmed=1) for n in range(200)}
     with RunProgress({category: lambda: 0.5 for category in rows}) as progress:
         progress.show(rows, is_last=True)
