@@ -42,10 +42,17 @@ def number_rows(db: duckdb.DuckDBPyConnection, run: Run, files: dict[str, FileCo
 
     With ``loop``, the file is gone through as often as the count asks for.
     """
-    sent = [(c, rows.sent, files[c].accepted) for c, rows in run.rows.items() if c in files and files[c].accepted]
-    db.execute("CREATE OR REPLACE TABLE sent_rows (category VARCHAR, sent BIGINT, accepted BIGINT, rounds BIGINT)")
-    for category, count, accepted in sent:
-        db.execute("INSERT INTO sent_rows VALUES (?, ?, ?, ?)", [category, count, accepted, -(-count // accepted)])
+    known = [c for c in run.rows if c in files and files[c].accepted]
+    db.execute(
+        "CREATE OR REPLACE TABLE sent_rows AS SELECT unnest($categories::VARCHAR[]) AS category, "
+        "unnest($sent::BIGINT[]) AS sent, unnest($accepted::BIGINT[]) AS accepted, unnest($rounds::BIGINT[]) AS rounds",
+        {
+            "categories": known,
+            "sent": [run.rows[c].sent for c in known],
+            "accepted": [files[c].accepted for c in known],
+            "rounds": [-(-run.rows[c].sent // files[c].accepted) for c in known],
+        },
+    )
     db.execute(f"CREATE OR REPLACE TABLE sent AS SELECT * EXCLUDE (line, seq) FROM ({numbered_rows(db, run)})")
 
 

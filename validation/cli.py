@@ -88,13 +88,13 @@ class Commands:
         ] = None,
         json: Annotated[bool, typer.Option("--json", help="Print the audit as JSON.")] = False,
     ) -> None:
-        """Follow a run's rows from stage to stage; exit code 1 when any is lost, or not the run's."""
+        """Follow a run's rows from stage to stage; exit code 1 when any is lost. Also while the run goes on."""
         found = follow_rows(run, HomeSettings(), KafkaSettings(), job=job, stages=self.stages)
         if json:
             typer.echo(found.model_dump_json(indent=2))
         else:
             print_audit(found)
-        if found.rows.lost or found.rows.differing:
+        if found.rows.lost or any(rows.differing for rows in found.categories.values()):
             raise typer.Exit(1)
 
 

@@ -103,7 +103,6 @@ class RowTotals(BaseModel):
     received: int | None
     kafka: int
     doubled: int
-    differing: int = 0
     dead_letters: int
     read: int | None
     lost: int

@@ -64,7 +64,7 @@ def print_audit(audit: Audit) -> None:
     if audit.unreadable:
         out.print(f"- {audit.unreadable} records in Kafka name the run but are not what their topic should hold")
     out.print(f"The run is {audit.state}; Flink's job: {audit.job or 'unknown'}", soft_wrap=True)
-    if audit.rows.differing:
+    if any(rows.differing for rows in audit.categories.values()):
         out.print("[bold red]TWO RUNS BEAR THIS ID[/]")
     elif audit.rows.lost:
         out.print("[bold red]ROWS ARE LOST[/]")

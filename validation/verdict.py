@@ -191,8 +191,10 @@ def open_database(near: Path, memory: str = _MEMORY) -> Iterator[duckdb.DuckDBPy
 
 
 def _read_files(db: duckdb.DuckDBPyConnection, run: Run) -> dict[str, FileCounts]:
+    db.begin()  # one transaction: each file's would be written to disk for itself
     files = read_rows(db, run)
     number_rows(db, run, files)
+    db.commit()
     return files
 
 

@@ -55,7 +55,7 @@ def test_a_second_run_of_one_id_is_refused_and_what_it_sends_all_the_same_is_nam
     assert not elsewhere.runs.exists()
     assert replay(again, elsewhere, kafka=KafkaSettings(servers="127.0.0.1:1")).state == "finished"
     found = audit(run, chain.servers.home, chain.servers.kafka, stages=STAGES)
-    assert (found.rows.differing, found.rows.doubled, found.rows.lost) == (1, 100, 0)
+    assert (found.categories["X"].differing, found.rows.doubled, found.rows.lost) == (1, 100, 0)
     verdict = validate(run, chain.servers.home, chain.servers.kafka)
     assert not verdict.proven
     assert [r for r in verdict.reasons if "two runs bear the id" in r] == [

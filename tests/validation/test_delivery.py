@@ -48,7 +48,7 @@ def test_copies_that_differ_in_the_low_watermark_alone_are_copies(pipeline):
     pipeline.rows += [row | {"low_watermark": row["low_watermark"] - 1} for row in pipeline.rows[:5]]
     pipeline.write()
     verdict = pipeline.validate()
-    assert (verdict.rows.doubled, verdict.rows.differing) == (5, 0)
+    assert (verdict.rows.doubled, verdict.categories["Books"].differing) == (5, 0)
     assert verdict.proven, verdict.reasons
 
 
@@ -57,7 +57,7 @@ def test_copies_that_differ_otherwise_are_of_two_runs_and_not_called_delivered(p
     pipeline.rows += [row | field for row in pipeline.rows[:2]] + [pipeline.rows[9]]
     pipeline.write()
     verdict = pipeline.validate()
-    assert (verdict.proven, verdict.rows.doubled, verdict.rows.differing) == (False, 3, 2)
+    assert (verdict.proven, verdict.rows.doubled, verdict.categories["Books"].differing) == (False, 3, 2)
     assert f"two runs bear the id {pipeline.run.run}" in verdict.reasons[0]
     done = pipeline.command("audit")
     assert done.exit_code == 1
