@@ -96,7 +96,7 @@ class _Process(msgspec.Struct, omit_defaults=True):
 
 
 _Waiting = tuple[str, bytes, Message | None]
-"""A category and what is to be sent to its topic; heartbeats have no message."""
+"""A topic and what is to be sent there; what need not arrive has no message."""
 
 
 class _Confirmation(msgspec.Struct):
@@ -155,13 +155,13 @@ class MqttPublisher:
 
     def send(self, message: Message) -> None:
         """Send a message, for the first time or again, as soon as the broker takes one more; in the order of calls."""
-        self._queue.append((message.category, message.payload, message))
+        self._queue.append((self._topic(message.category), message.payload, message))
         self._send_queued()
 
     def send_heartbeat(self, category: str, payload: bytes) -> None:
         """Send a heartbeat; none waits in this process for a connection."""
         if self.is_connected():
-            self._queue.append((category, payload, None))
+            self._queue.append((self._topic(category), payload, None))
             self._send_queued()
 
     def is_connected(self) -> bool:
@@ -206,7 +206,7 @@ class MqttPublisher:
             raise StreamproofError(self._failure)
         if not answered:
             raise does_not_answer(self._settings)
-        self._client.publish(self._processes, msgspec.json.encode(_Process(self._me)), qos=1)
+        self._tell(_Process(asks=self._me))
         self._told.wait(_ANSWER_SECONDS)
         self.check()
         self._is_only_one.set()
@@ -221,8 +221,10 @@ class MqttPublisher:
             finally:
                 self._sending.release()
 
-    def _publish(self, category: str, payload: bytes, message: Message | None) -> None:
-        topic = f"{self._stream}/{category}"
+    def _topic(self, category: str) -> str:
+        return f"{self._stream}/{category}"
+
+    def _publish(self, topic: str, payload: bytes, message: Message | None) -> None:
         info = self._client.publish(topic, payload, qos=1)
         if info.rc not in (MQTTErrorCode.MQTT_ERR_SUCCESS, MQTTErrorCode.MQTT_ERR_NO_CONN):
             self._failure = f"{self._broker}: {topic}: {info.rc.name}"
@@ -230,9 +232,9 @@ class MqttPublisher:
             # The acknowledgement can come before publish() has told us the message's id.
             has_subscriber = self._early.pop(info.mid, None)
             if has_subscriber is None:
-                self._waiting[info.mid] = (category, message)
+                self._waiting[info.mid] = (topic, message)
         if has_subscriber is not None:
-            self._acknowledge(category, message, has_subscriber=has_subscriber)
+            self._acknowledge(topic, message, has_subscriber=has_subscriber)
 
     def _say(self, text: str) -> None:
         console.print(text, markup=False, soft_wrap=True)
@@ -279,8 +281,11 @@ class MqttPublisher:
             self._failure = _SENT_ALREADY.format(run=self._run, broker=self._broker)
             self._told.set()
         elif other.asks and other.asks != self._me and (self._is_only_one.is_set() or self._me > other.asks):
-            answer = _Process(sends_already=other.asks)
-            self._client.publish(self._processes, msgspec.json.encode(answer), qos=1)
+            self._tell(_Process(sends_already=other.asks))
+
+    def _tell(self, process: _Process) -> None:
+        self._queue.append((self._processes, msgspec.json.encode(process), None))
+        self._send_queued()
 
     def _on_disconnect(
         self, _c: Client, _u: object, _f: DisconnectFlags, code: ReasonCode, _p: Properties | None
@@ -294,17 +299,16 @@ class MqttPublisher:
             if mid not in self._waiting and not code.is_failure:
                 self._early[mid] = has_subscriber
                 return
-            category, message = self._waiting.pop(mid, ("+", None))
+            topic, message = self._waiting.pop(mid, (self._topic("+"), None))
         if code.is_failure:
-            self._failure = f"{self._broker} refuses messages to {self._stream}/{category}: {code}"
+            self._failure = f"{self._broker} refuses messages to {topic}: {code}"
             return
         self._send_queued()
-        self._acknowledge(category, message, has_subscriber=has_subscriber)
+        self._acknowledge(topic, message, has_subscriber=has_subscriber)
 
-    def _acknowledge(self, category: str, message: Message | None, *, has_subscriber: bool) -> None:
+    def _acknowledge(self, topic: str, message: Message | None, *, has_subscriber: bool) -> None:
         if not has_subscriber and not self._warned:
             self._warned = True
-            topic = f"{self._stream}/{category}"
             self._say(f"nobody subscribes to {topic}: what is sent now is sent again later (streamproof deploy)")
         if message:
             self._in_flight.acknowledge(message, has_subscriber=has_subscriber)

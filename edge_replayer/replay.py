@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 _SAVE_EVERY = 2.0
 _MOST_OF_THE_TIME = 0.05
 """Share of the time that counting and saving may take, however many categories there are."""
+_NOTE_SECONDS = 5.0
 _MOST_SHOWN = 20  # categories whose rejected lines are shown
 _QUIET, _COMPLAIN_EVERY = 10.0, 30.0  # seconds
 
@@ -314,8 +315,11 @@ class _Replay:
 
     def _note_sent(self, message: Message) -> None:
         if self._known:
-            known, self._known = self._known, None
-            known.note(self.id)
+            # Beside the sending: where Kafka hangs, the rows wait for it soon enough.
+            noting = threading.Thread(target=self._known.note, args=(self.id,), daemon=True)
+            self._known = None
+            noting.start()
+            self.cleanup.callback(noting.join, _NOTE_SECONDS)
         if self._sent:
             self._sent.write(message.category, max(message.last, self._before[message.category].sent))
 
