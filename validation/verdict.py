@@ -33,6 +33,7 @@ SETTLED_SECONDS = 5.0
 
 ASK_SECONDS = 0.25
 _MEMORY = "1GB"
+_MANY_FILES = 100
 
 
 class JudgedWindows(WindowCounts):
@@ -191,10 +192,13 @@ def open_database(near: Path, memory: str = _MEMORY) -> Iterator[duckdb.DuckDBPy
 
 
 def _read_files(db: duckdb.DuckDBPyConnection, run: Run) -> dict[str, FileCounts]:
+    if len(run.sources) > _MANY_FILES:
+        db.execute("SET threads = 1")  # to share out a small file takes longer than to read it
     db.begin()  # one transaction: each file's would be written to disk for itself
     files = read_rows(db, run)
     number_rows(db, run, files)
     db.commit()
+    db.execute("RESET threads")
     return files
 
 
