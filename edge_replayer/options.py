@@ -68,6 +68,11 @@ class ReplayOptions:
             raise UsageError("one pace is needed, and only one: --rate, --interval or --speed")
         if (self.interval or self.speed or 0) <= 0:
             raise UsageError("the pace must be above 0")
+        if self.speed is not None and self.contract.event_time is None:
+            raise UsageError(
+                f"--speed goes by the file's own time, and the contract {self.contract.name} names none: "
+                "set event_time to a time field in it, or take --rate or --interval"
+            )
         if self.loop and self.speed is not None:
             raise UsageError("--loop goes with --rate or --interval only: the file's own time cannot begin anew")
         if self.start is not None and self.start < 0:

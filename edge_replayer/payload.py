@@ -3,7 +3,6 @@
 import msgspec
 
 from streamproof.core.contract import Contract
-from streamproof.core.message import FILLERS
 
 
 class Payloads:
@@ -11,7 +10,7 @@ class Payloads:
 
     def __init__(self, run: str, contract: Contract, categories: list[str]) -> None:
         self._run = run
-        self._fillers = {name: FILLERS[field.type] for name, field in contract.fields.items()}
+        self._fillers = {name: field.filler for name, field in contract.fields.items()}
         text = msgspec.json.encode
         self._heads = {c: f'{{"run":{text(run).decode()},"category":{text(c).decode()},"seq":' for c in categories}
 

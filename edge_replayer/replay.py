@@ -155,6 +155,9 @@ class _Replay:
         """Send everything; the manifest is right whatever happens on the way."""
         self._manifest = manifest = self._manifest or self._new_manifest()
         manifest.state = "running"
+        for file in self._files.values():
+            if doubt := file.doubt():
+                console.print(doubt, markup=False, soft_wrap=True)
         try:
             self._save()
             manifest.state = "finished" if self._send(manifest) else "stopped"
@@ -310,6 +313,8 @@ class _Replay:
         if not manifest.ended and any(self._in_flight.sent.values()):
             console.print(f"stopped without an end mark: `streamproof replay --resume {self.id}` goes on", markup=False)
         if is_all_sent and not any(self._in_flight.sent.values()):
+            if not any(rejects.count for rejects in self._rejects.values()):
+                raise StreamproofError("these files hold no row: nothing was sent")
             raise StreamproofError("no row of these files fits the contract: nothing was sent (see the rejects)")
         return is_all_sent and is_confirmed
 

@@ -75,7 +75,7 @@ class Schedule:
         return lambda event_time: zero + self._pace.seconds_from_first(event_time)
 
     def _file_order(self, category: str) -> Iterator[CsvRow]:
-        rows = self._files[category].rows(self._rejects[category])
+        rows: Iterator[CsvRow] = self._files[category].rows(self._rejects[category])
         if self._options.loop:
             rows = _endless(rows, self._files[category])
         return islice(rows, self._options.limit)

@@ -12,17 +12,17 @@ import typer
 from rich.box import SIMPLE
 from rich.console import Console
 from rich.table import Column, Table
+from rich.text import Text
 
 from flink_jobs.cluster import Cluster
 from flink_jobs.records import JobOptions, Start
-from flink_jobs.tables import JOBS
-from flink_jobs.window import Window
 from streamproof.core.command import console, new_app
 from streamproof.core.contract import load_contract
 from streamproof.core.duration import parse_whole_milliseconds
 from streamproof.core.errors import UsageError
-from streamproof.core.measures import MEASURES, USUAL, parse_measures
+from streamproof.core.question import Question, load_question
 from streamproof.core.settings import FlinkSettings
+from streamproof.core.window import Window
 
 _TERMINATED = 128 + signal.SIGTERM
 """The exit code after SIGTERM, as shells have it."""
@@ -39,15 +39,23 @@ _WIDTH = 190
 
 
 def submit(
-    job: Annotated[str, typer.Argument(help=f"The job: {', '.join(JOBS)}.")],
-    size: Annotated[str, typer.Option(help="Window size, like 30s or 10min.")] = "30s",
-    slide: Annotated[str, typer.Option(help="Window slide; it divides the size. As long as it: tumbling.")] = "5s",
+    questions: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="QUESTION...",
+            help="Names of questions (`question list` shows them) or files (.sql), of one stream.",
+        ),
+    ],
+    size: Annotated[
+        str | None, typer.Option(help="Window size, like 30s or 10min (default: that of each question).")
+    ] = None,
+    slide: Annotated[
+        str | None,
+        typer.Option(help="Window slide; it divides the size (default: that of each question, or else tumbling)."),
+    ] = None,
     cumulative: Annotated[
         bool, typer.Option("--cumulative", help="Windows that grow by the slide up to the size, then begin anew.")
     ] = False,
-    measures: Annotated[
-        str, typer.Option(metavar="NAME,…", help=f"What is written of each window: {', '.join(MEASURES)}.")
-    ] = ",".join(USUAL),
     parallelism: Annotated[int, typer.Option(min=1, help="How many slots of the cluster the job takes.")] = 2,
     run: Annotated[
         str | None, typer.Option(help="Follow this run, whose clock may lie anywhere (default: the live stream).")
@@ -61,7 +69,7 @@ def submit(
         ),
     ] = None,
     stream: Annotated[
-        str | None, typer.Option(help="The stream's name or contract file (default: the one the job is for).")
+        str | None, typer.Option(help="The stream's name or contract file (default: the one the questions name).")
     ] = None,
     checkpoint_interval: Annotated[
         str, typer.Option(help="How often windows are committed and so become visible.")
@@ -75,15 +83,11 @@ def submit(
     jobmanager: JobManager = "",
     as_json: Json = False,
 ) -> None:
-    """Submit a job to the Flink cluster; returns as soon as the job runs."""
+    """Submit one job that answers questions of a stream; returns as soon as the job runs."""
     # PyFlink is slow to import and the other commands do without it.
     from flink_jobs.submission import submit as submit_job
 
     options = JobOptions(
-        window=Window(
-            parse_whole_milliseconds(size), parse_whole_milliseconds(slide), "cumulative" if cumulative else "sliding"
-        ),
-        measures=parse_measures(measures),
         parallelism=parallelism,
         run=run,
         start=_start(start),
@@ -91,17 +95,20 @@ def submit(
         contract=load_contract(stream) if stream else None,
         savepoint=from_savepoint,
     )
-    with console.status(f"submitting {job}"):
+    asked = [_with_window(load_question(each), size, slide, cumulative=cumulative) for each in questions]
+    with console.status(f"submitting {', '.join(each.name for each in asked)}"):
         # Py4J logs, with a traceback, whatever it raises or is interrupted at.
         logging.disable()
         # As Ctrl-C does: what was begun is taken back. By itself the signal would leave Flink's client behind.
         signal.signal(signal.SIGTERM, lambda *_: sys.exit(_TERMINATED))
-        submitted = submit_job(job, options, _flink(jobmanager))
+        submitted = submit_job(asked, options, _flink(jobmanager))
     if as_json:
         typer.echo(json.dumps(asdict(submitted)))
     else:
         typer.echo(submitted.job)
-        console.print(f"{submitted.name} runs: {submitted.page}", soft_wrap=True)
+        console.print(f"{submitted.name} runs: {submitted.page}", markup=False, soft_wrap=True)
+        for note in submitted.notes:
+            console.print(f"note: {note}", markup=False, soft_wrap=True)
 
 
 def list_jobs(jobmanager: JobManager = "", as_json: Json = False) -> None:
@@ -131,6 +138,9 @@ def list_jobs(jobmanager: JobManager = "", as_json: Json = False) -> None:
     out = Console()
     out.width = max(out.width, _WIDTH)
     out.print(table if jobs else "no jobs")
+    for job in jobs:
+        if job.reason:
+            out.print(Text(f"{job.label} has failed: {job.reason}"), soft_wrap=True)
 
 
 def cancel(job: JobId, jobmanager: JobManager = "") -> None:
@@ -155,6 +165,14 @@ def _flink(jobmanager: str) -> FlinkSettings:
     if jobmanager and not (host and port.isdecimal()):
         raise UsageError(f"--jobmanager {jobmanager!r}: write it as host:port, like 127.0.0.1:8081")
     return FlinkSettings(jobmanager=jobmanager) if jobmanager else FlinkSettings()
+
+
+def _with_window(question: Question, size: str | None, slide: str | None, *, cumulative: bool) -> Question:
+    if size is None and slide is None and not cumulative:
+        return question
+    size_ms = parse_whole_milliseconds(size) if size else question.window.size
+    slide_ms = parse_whole_milliseconds(slide) if slide else min(question.window.slide, size_ms)
+    return question.with_window(Window(size_ms, slide_ms, "cumulative" if cumulative else "sliding"))
 
 
 def _start(text: str | None) -> Start | None:

@@ -6,7 +6,7 @@ import os
 import re
 import shutil
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
@@ -18,7 +18,7 @@ from py4j.protocol import Py4JError
 from pydantic_settings import SettingsConfigDict
 from pyflink import java_gateway
 from pyflink.common import Configuration
-from pyflink.table import EnvironmentSettings, TableEnvironment
+from pyflink.table import EnvironmentSettings, ExplainDetail, TableEnvironment
 from pyflink.util.exceptions import JavaException
 
 from streamproof.core.errors import StreamproofError
@@ -58,29 +58,100 @@ def connector_jar() -> Path:
     )
 
 
-def run_statements(statements: Sequence[str], configuration: Mapping[str, str]) -> None:
-    """Run SQL statements one after the other; a last INSERT is submitted, not waited for.
+class Session:
+    """A table environment: statements one after the other, and at last all INSERTs as one job.
 
-    Raises:
-        StreamproofError: Flink refused one; the text holds its reason.
+    Args:
+        configuration: Flink's settings.
 
     """
-    _start_jvm()
-    settings = Configuration()
-    for name, value in configuration.items():
-        settings.set_string(name, value)
-    built = EnvironmentSettings.new_instance().in_streaming_mode().with_configuration(settings).build()
-    tables = TableEnvironment.create(built)
-    for statement in statements:
-        try:
-            tables.execute_sql(statement)
-        except (Py4JError, JavaException) as error:
-            raise StreamproofError(f"Flink refused the job: {_innermost_cause(str(error))}") from error
+
+    def __init__(self, configuration: Mapping[str, str]) -> None:
+        _start_jvm()
+        settings = Configuration()
+        for name, value in configuration.items():
+            settings.set_string(name, value)
+        built = EnvironmentSettings.new_instance().in_streaming_mode().with_configuration(settings).build()
+        self._tables = TableEnvironment.create(built)
+        self._inserts = self._tables.create_statement_set()
+
+    def execute(self, statement: str) -> None:
+        """Run a statement that makes or drops something.
+
+        Raises:
+            StreamproofError: Flink refused it; the text holds its reason.
+
+        """
+        with _refusals():
+            self._tables.execute_sql(statement)
+
+    def columns_of(self, select: str) -> dict[str, str]:
+        """Return the columns of a query and their SQL types.
+
+        Raises:
+            StreamproofError: Flink refused it; the text holds its reason.
+
+        """
+        with _refusals():
+            schema = self._tables.sql_query(select)._j_table.getResolvedSchema()
+        return {
+            column.getName(): column.getDataType().getLogicalType().copy(True).asSerializableString()
+            for column in schema.getColumns()
+        }
+
+    def explain(self, select: str) -> str:
+        """Return the optimised physical plan of a query.
+
+        Raises:
+            StreamproofError: Flink refused it; the text holds its reason.
+
+        """
+        with _refusals():
+            text = self._tables.explain_sql(select, ExplainDetail.CHANGELOG_MODE)
+        return str(text).split("== Optimized Physical Plan ==")[1].split("== Optimized Execution Plan ==")[0].strip()
+
+    def add_insert(self, statement: str) -> None:
+        """Add an INSERT to the job. It sees the views as they are now.
+
+        Raises:
+            StreamproofError: Flink refused it; the text holds its reason.
+
+        """
+        with _refusals():
+            self._inserts.add_insert_sql(statement)
+
+    def submit(self) -> None:
+        """Submit the job; nothing is waited for.
+
+        Raises:
+            StreamproofError: Flink refused it; the text holds its reason.
+
+        """
+        with _refusals():
+            self._inserts.execute()
+
+    def run(self) -> None:
+        """Run the job to its end, where its messages have one.
+
+        Raises:
+            StreamproofError: Flink refused it, or it failed; the text holds the reason.
+
+        """
+        with _refusals():
+            self._inserts.execute().wait()
+
+
+@contextmanager
+def _refusals() -> Iterator[None]:
+    try:
+        yield
+    except (Py4JError, JavaException) as error:
+        raise StreamproofError(f"Flink refused the job: {_innermost_cause(str(error))}") from error
 
 
 def _innermost_cause(trace: str) -> str:
-    causes = [line for line in trace.splitlines() if line.strip() and not line.lstrip().startswith(("at ", "..."))]
-    return causes[-1].removeprefix("Caused by: ").strip() if causes else trace
+    *_, cause = re.split(r"^(?:Caused by)?: ", trace, flags=re.MULTILINE)
+    return re.sub(r"^[\w.$]+(?:Exception|Error): ", "", cause.strip().partition("\n")[0])
 
 
 @cache

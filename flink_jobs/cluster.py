@@ -1,5 +1,6 @@
 """A Flink cluster by its REST interface: its jobs, their late rows, cancelling, savepoints."""
 
+import re
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -18,6 +19,15 @@ _COMMIT_S = 15.0
 _FINISH_S = 60.0
 _CHECKPOINTS = "execution.checkpointing.dir"
 
+_TRIES = 5
+"""How often in a row a job may fail on the same rows."""
+
+_OF_THE_DATA = re.compile(
+    r"(?:java\.lang\.(?:Arithmetic|NumberFormat|ClassCast|IndexOutOfBounds)|java\.time\.DateTime"
+    r"|org\.apache\.flink\.table\.api\.TableRuntime)\w*Exception"
+)
+"""Errors of a question's expressions: no restart mends them."""
+
 
 @dataclass(frozen=True)
 class Job:
@@ -34,6 +44,7 @@ class Job:
         unreadable: messages of the topic that are not JSON, since the last restart.
         restarts: how many times Flink has restarted it.
         last_checkpoint: when the newest completed checkpoint was begun, or None.
+        reason: why it has failed; None where it has not.
 
     """
 
@@ -46,6 +57,7 @@ class Job:
     unreadable: int | None
     restarts: int | None
     last_checkpoint: datetime | None
+    reason: str | None = None
 
 
 class Cluster:
@@ -72,10 +84,14 @@ class Cluster:
         """Return the jobs that the cluster remembers, the newest first, then finished ones that it has forgotten."""
         jobs, records = self._get("/jobs/overview")["jobs"], load_records()
         labels = {flink_id: record.label for record in records for flink_id in record.flink_ids}
+        reasons = {record.label: record.reason for record in records if record.reason}
         known = {j["jid"] for j in jobs}
         forgotten = (r for r in reversed(records) if r.finished_at and r.jobmanager == self.address)
         return [
-            *(self._describe(j, labels.get(j["jid"], j["jid"])) for j in sorted(jobs, key=lambda j: -j["start-time"])),
+            *(
+                self._describe(j, labels.get(j["jid"], j["jid"]), reasons)
+                for j in sorted(jobs, key=lambda j: -j["start-time"])
+            ),
             *(_describe_finished(r) for r in forgotten if r.flink_ids[-1] not in known),
         ]
 
@@ -103,6 +119,37 @@ class Cluster:
         """Return Flink's word for a job's state."""
         # A job's own page is up to three seconds old (web.refresh-interval), this is not.
         return str(self._get(f"/jobs/{newest_id(job)}/status")["status"])
+
+    def why_failed(self, job: str) -> str | None:
+        """Return why a job has failed or is being restarted; None where it does well, or is not remembered here."""
+        record = find_record(job)
+        if record is None or record.reason:
+            return record.reason if record else None
+        return self._reason(newest_id(job)) if self.state(job) in {"FAILED", "FAILING", "RESTARTING"} else None
+
+    def error_in_the_data(self, job: str) -> str | None:
+        """Return the error on which a job has failed several times in a row, because the same rows come again.
+
+        None where it has not: what else ends a task, such as a part that is away, mends itself. In a row means without
+        a completed checkpoint in between.
+        """
+        if self.state(job) != "RESTARTING":
+            return None
+        since = self.last_checkpoint(job)
+        tried = [
+            _cause(entry["stacktrace"])
+            for entry in self._get(f"/jobs/{newest_id(job)}/exceptions")["exceptionHistory"]["entries"]
+            if since is None or _time(entry["timestamp"]) > since
+        ]
+        if len(tried) < _TRIES or len(set(tried[:_TRIES])) > 1 or not _OF_THE_DATA.match(tried[0]):
+            return None
+        return tried[0]
+
+    def give_up(self, job: str, reason: str) -> None:
+        """Cancel a job that fails on the same rows for ever, and remember why."""
+        self.cancel(job)
+        if record := find_record(job):
+            record.model_copy(update={"state": "failed", "reason": reason}).save()
 
     def late_rows(self, job: str) -> int:
         """Return the rows that a job dropped as late, in all its operators, since its last (re)start."""
@@ -242,7 +289,7 @@ class Cluster:
         path = f"/jobs/{newest_id(job)}"
         return [self._get(f"{path}/vertices/{vertex['id']}") for vertex in self._get(path)["vertices"]]
 
-    def _describe(self, job: Mapping[str, Any], label: str) -> Job:
+    def _describe(self, job: Mapping[str, Any], label: str, reasons: Mapping[str, str]) -> Job:
         id_ = job["jid"]
         return Job(
             id=id_,
@@ -254,6 +301,7 @@ class Cluster:
             unreadable=self.unreadable(id_),
             restarts=self.restarts(id_),
             last_checkpoint=self.last_checkpoint(id_),
+            reason=self._reason(id_) if job["state"] == "FAILED" else reasons.get(label),
         )
 
     def _counters(self, job: str, *endings: str) -> dict[str, int]:

@@ -28,7 +28,7 @@ def start_offsets(contract: Contract, kafka: KafkaSettings, start: Start) -> dic
     admin = AdminClient({"bootstrap.servers": kafka.servers, "log_level": 0})
     try:
         admin.list_topics(timeout=_TIMEOUT_S)
-        ensure_topics(contract, kafka)
+        ensure_topics([contract.topics.rows], kafka)
         return _offsets(admin, contract.topics.rows, start)
     except KafkaException as error:
         raise StreamproofError(

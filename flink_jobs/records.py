@@ -16,11 +16,10 @@ from urllib.request import url2pathname
 
 from pydantic import BaseModel, ValidationError
 
-from flink_jobs.window import Window
 from streamproof.core.alone import alone as hold
 from streamproof.core.contract import Contract
 from streamproof.core.errors import StreamproofError, UsageError
-from streamproof.core.measures import USUAL, Measure
+from streamproof.core.question import Asked
 from streamproof.core.run import Run, load_run
 from streamproof.core.settings import HomeSettings
 from streamproof.core.whole_file import write_whole
@@ -34,20 +33,16 @@ class JobOptions:
     """What a submission may choose.
 
     Attributes:
-        window: the window's shape.
-        measures: what is written of each window.
         parallelism: how many slots of the cluster the job takes.
         run: the run to follow, whose clock may lie anywhere; None follows all runs as they come, by one clock.
         start: where in the rows topic to begin; None is ``earliest`` for a run, ``latest`` otherwise.
         checkpoint_interval: milliseconds; windows become visible to ``read_committed`` readers at a checkpoint.
-        contract: the stream; None is the one that the job is made for.
+        contract: the stream; None is the one that the questions name.
         savepoint: the path of a savepoint or checkpoint to go on from, as the cluster sees it; it then decides where
             to begin. The label stays that of the job that wrote it.
 
     """
 
-    window: Window
-    measures: tuple[Measure, ...] = USUAL
     parallelism: int = 2
     run: str | None = None
     start: Start | None = None
@@ -61,7 +56,7 @@ class JobRecord(BaseModel):
 
     Attributes:
         label: the ``job`` of its windows and a part of its transactional ids; the first of its Flink ids.
-        job: its name in ``JOBS``.
+        asked: the questions that it answers.
         contract: the stream, as it was then.
         options: what was chosen; of several submissions the last.
         offsets: where it began to read, for each partition of the rows topic.
@@ -72,26 +67,34 @@ class JobRecord(BaseModel):
             JobManager does not know has been lost.
         finished_at: when it was found to have finished.
         late_rows: of a finished job, the rows that it dropped as late since its last restart.
+        reason: of a job that has failed and was given up, why.
 
     """
 
     label: str
-    job: str
+    asked: list[Asked]
     contract: Contract
     options: JobOptions
     offsets: dict[int, int]
     checkpoints: str
     jobmanager: str
     flink_ids: list[str]
-    state: Literal["running", "cancelled", "stopped", "finished"] = "running"
+    state: Literal["running", "cancelled", "stopped", "finished", "failed"] = "running"
     finished_at: datetime | None = None
     late_rows: int | None = None
+    reason: str | None = None
 
     @property
     def name(self) -> str:
-        """What it is called at Flink: job, stream, window and what it follows."""
+        """What it is called at Flink: questions with their windows, stream, and what it follows."""
         followed = f"run {self.options.run}" if self.options.run else "live"
-        return f"{self.job} {self.contract.name} {self.options.window} {followed}"
+        asked = " ".join(f"{each.name} {each.window}" for each in self.asked)
+        return f"{self.contract.name}: {asked} {followed}"
+
+    @property
+    def reach(self) -> int:
+        """How long behind a run's last row its last window ends, milliseconds."""
+        return max(each.question.reach for each in self.asked)
 
     @property
     def last_savepoints(self) -> str:
@@ -170,6 +173,12 @@ def reader_of(run: str, stream: str) -> JobRecord | None:
     of_run = [record for record in records if record.options.run == run]
     live = [record for record in records if record.options.run is None and record.state == "running"]
     return next(iter([*of_run[::-1], *live[::-1]]), None)
+
+
+def asked_by(run: str, stream: str) -> list[JobRecord]:
+    """Return the jobs that follow a run, or its stream live, and were not cancelled; the newest first."""
+    of_stream = [record for record in load_records() if record.contract.name == stream]
+    return [r for r in reversed(of_stream) if r.options.run in (run, None) and r.state != "cancelled"]
 
 
 def newest_id(job: str) -> str:

@@ -1,13 +1,14 @@
 """A job on its way to the cluster: what is checked first, the submission, and the same job submitted again."""
 
 import uuid
-from collections.abc import Collection
+from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 
-from flink_jobs.client import connector_jar, end_jvm, run_statements
+from flink_jobs.client import Session, connector_jar, end_jvm
 from flink_jobs.cluster import ENDED, Cluster
 from flink_jobs.offsets import start_offsets
+from flink_jobs.planner import PLANNING, plan_job
 from flink_jobs.records import (
     JobOptions,
     JobRecord,
@@ -19,10 +20,12 @@ from flink_jobs.records import (
     newest_checkpoint,
     writer_of,
 )
-from flink_jobs.tables import JOBS, job_statements
+from flink_jobs.tables import kafka_sink, kafka_source
 from streamproof.core.contract import load_contract
 from streamproof.core.errors import StreamproofError, UsageError
+from streamproof.core.question import Asked, Question
 from streamproof.core.settings import FlinkSettings, KafkaSettings
+from streamproof.core.topics import ensure_topics
 
 _SLOTS_TIMEOUT_S = 60
 """How long TaskManagers may take to come back to a JobManager that was started again, and jobs to end with a run."""
@@ -36,10 +39,11 @@ class Submitted:
     """A job that runs.
 
     Attributes:
-        job: its label, the ``job`` of its windows; it stays when the job is submitted again.
-        name: job, stream, window and what it follows.
+        job: its label, the ``job`` of its results; it stays when the job is submitted again.
+        name: stream, questions with their windows, and what it follows.
         page: its page in Flink's web interface.
         flink_id: its id there, new with each submission.
+        notes: what is worth knowing of its questions though nothing is wrong.
 
     """
 
@@ -47,42 +51,55 @@ class Submitted:
     name: str
     page: str
     flink_id: str
+    notes: list[str]
 
 
 def submit(
-    job: str, options: JobOptions, flink: FlinkSettings | None = None, kafka: KafkaSettings | None = None
+    questions: Sequence[Question],
+    options: JobOptions,
+    flink: FlinkSettings | None = None,
+    kafka: KafkaSettings | None = None,
 ) -> Submitted:
-    """Submit a job and return as soon as all its tasks run. A job that does not get so far is cancelled again.
+    """Submit one job for several questions of a stream; return as soon as all its tasks run.
 
-    Delivery: rows at least once in, windows exactly once out, in Kafka transactions that each checkpoint commits.
+    A job that does not get so far is cancelled again.
+
+    Delivery: rows at least once in, results exactly once out, in Kafka transactions that each checkpoint commits.
 
     Raises:
-        UsageError: there is no such job, or the savepoint is not one of the same job, run and window.
+        UsageError: a question is refused, they are not of one stream, or the savepoint is not one of the same
+            questions, run and windows.
         StreamproofError: JobManager or Kafka cannot be reached, no slots are free, or Flink refuses the job.
 
     """
-    if job not in JOBS:
-        raise UsageError(f"there is no job {job!r}: name one of {', '.join(sorted(JOBS))}")
+    names = [question.name for question in questions]
+    if twice := {name for name in names if names.count(name) > 1}:
+        raise UsageError(f"{min(twice)!r} is asked twice: one job answers a question once")
+    if options.contract is None and len(streams := {question.header.stream for question in questions}) > 1:
+        raise UsageError(f"the questions are of several streams, {', '.join(sorted(streams))}: a job has one")
     flink = flink or FlinkSettings()
     if any(ended_run(follower) for follower in followers()):  # they are about to end, which needs the lock
         Cluster(flink).wait_for_slots(options.parallelism, _SLOTS_TIMEOUT_S)
     with alone():
-        return _submit(job, options, flink, kafka or KafkaSettings())
+        return _submit(questions, options, flink, kafka or KafkaSettings())
 
 
-def _submit(job: str, options: JobOptions, flink: FlinkSettings, kafka: KafkaSettings) -> Submitted:
+def _submit(
+    questions: Sequence[Question], options: JobOptions, flink: FlinkSettings, kafka: KafkaSettings
+) -> Submitted:
     cluster = Cluster(flink)
+    asked = [Asked(name=each.name, text=each.text, window=each.window) for each in questions]
     if options.savepoint:
-        record = _writer(job, options, options.savepoint)
+        record = _writer(asked, options, options.savepoint)
         _check_is_not_there(record, cluster)
         _check_slots(cluster, options.parallelism)
     else:
-        contract = options.contract or load_contract(JOBS[job])
+        contract = options.contract or load_contract(questions[0].header.stream)
         _check_slots(cluster, options.parallelism)
         start = options.start if options.start is not None else "earliest" if options.run else "latest"
         record = JobRecord(
             label=uuid.uuid4().hex,
-            job=job,
+            asked=asked,
             contract=contract,
             options=options,
             offsets=start_offsets(contract, kafka, start),
@@ -117,18 +134,18 @@ def resubmit(label: str, flink: FlinkSettings | None = None, kafka: KafkaSetting
         return _launch(record, options, flink, kafka)
 
 
-def _writer(job: str, options: JobOptions, savepoint: str) -> JobRecord:
+def _writer(asked: list[Asked], options: JobOptions, savepoint: str) -> JobRecord:
     record = writer_of(savepoint)
-    for what, asked, had in (
-        ("job", job, record.job),
-        ("window", options.window, record.options.window),
-        ("choice of measures", ", ".join(options.measures), ", ".join(record.options.measures)),
+    for what, wanted, had in (
+        ("question", _joined(asked, lambda of: of.name), _joined(record.asked, lambda of: of.name)),
+        ("window", _joined(asked, lambda of: str(of.window)), _joined(record.asked, lambda of: str(of.window))),
+        ("text of its question", *(_joined(each, lambda of: of.question.digest) for each in (asked, record.asked))),
         ("run", options.run, record.options.run),
         ("stream", (options.contract or record.contract).name, record.contract.name),
     ):
-        if asked != had:
+        if wanted != had:
             raise UsageError(
-                f"{savepoint} is of a job with another {what}: {had or 'all of them'}, not {asked or 'all'}"
+                f"{savepoint} is of a job with another {what}: {had or 'all of them'}, not {wanted or 'all'}"
             )
     if options.contract not in (None, record.contract):
         raise UsageError(f"{savepoint}: the contract of {record.contract.name} has changed since")
@@ -138,6 +155,10 @@ def _writer(job: str, options: JobOptions, savepoint: str) -> JobRecord:
             f"checkpoint, {newest_checkpoint(record)}"
         )
     return record
+
+
+def _joined(asked: list[Asked], what: Callable[[Asked], str]) -> str:
+    return ", ".join(map(what, asked))
 
 
 def _check_is_not_there(record: JobRecord, cluster: Cluster, gone: Collection[str] = ENDED) -> None:
@@ -162,23 +183,13 @@ def _check_slots(cluster: Cluster, parallelism: int, timeout_s: float = 0) -> No
 def _launch(record: JobRecord, options: JobOptions, flink: FlinkSettings, kafka: KafkaSettings) -> Submitted:
     flink_id = uuid.uuid4().hex if record.flink_ids else record.label
     contract = record.contract
-    source = {
+    start = {
         "scan.startup.mode": "specific-offsets",
         "scan.startup.specific-offsets": ";".join(f"partition:{p},offset:{o}" for p, o in record.offsets.items()),
     }
     if options.parallelism > len(record.offsets):
         # A source task without a partition never has a watermark and would hold back everybody's.
-        source["scan.parallelism"] = str(len(record.offsets))
-    statements = job_statements(
-        record.job,
-        contract,
-        options.window,
-        options.measures,
-        label=record.label,
-        run=options.run,
-        kafka_servers=kafka.servers_for_cluster,
-        source_options=source,
-    )
+        start["scan.parallelism"] = str(len(record.offsets))
     cluster = Cluster(flink)
     launched = record.model_copy(
         update={
@@ -191,7 +202,20 @@ def _launch(record: JobRecord, options: JobOptions, flink: FlinkSettings, kafka:
     )
     launched.save()  # before the job runs: if this process is killed, the job is known all the same
     try:
-        run_statements(statements, _configuration(options, flink, launched.name, flink_id))
+        session = Session(_configuration(options, flink, launched.name, flink_id))
+        questions = [each.question for each in record.asked]
+        servers = kafka.servers_for_cluster
+        planned = plan_job(
+            session,
+            questions,
+            contract,
+            label=record.label,
+            run=options.run,
+            source=kafka_source(questions, contract, label=record.label, servers=servers, options=start),
+            sink=lambda question: kafka_sink(question, contract, label=record.label, servers=servers),
+        )
+        ensure_topics([each.question.topic(contract) for each in planned], kafka)
+        session.submit()
         cluster.wait_until_running(flink_id)
     except BaseException as error:
         _take_back(cluster, flink_id, interrupted=not isinstance(error, Exception))
@@ -200,7 +224,8 @@ def _launch(record: JobRecord, options: JobOptions, flink: FlinkSettings, kafka:
         else:
             launched.remove()
         raise
-    return Submitted(record.label, launched.name, cluster.page(flink_id), flink_id)
+    notes = [f"{each.question.name}: {note}" for each in planned for note in each.notes]
+    return Submitted(record.label, launched.name, cluster.page(flink_id), flink_id, notes)
 
 
 def _take_back(cluster: Cluster, flink_id: str, *, interrupted: bool) -> None:
@@ -214,7 +239,7 @@ def _take_back(cluster: Cluster, flink_id: str, *, interrupted: bool) -> None:
 
 def _configuration(options: JobOptions, flink: FlinkSettings, name: str, flink_id: str) -> dict[str, str]:
     host, _, port = flink.jobmanager.rpartition(":")
-    configuration = {
+    configuration = PLANNING | {
         "execution.target": "remote",
         "execution.attached": "false",
         "rest.address": host,
@@ -222,9 +247,7 @@ def _configuration(options: JobOptions, flink: FlinkSettings, name: str, flink_i
         "$internal.pipeline.job-id": flink_id,  # known beforehand, so that it can be recorded and taken back
         "pipeline.name": name,
         "pipeline.jars": connector_jar().as_uri(),
-        "pipeline.object-reuse": "true",
         "parallelism.default": str(options.parallelism),
-        "table.local-time-zone": "UTC",  # else window bounds are in the client's zone
         "execution.checkpointing.interval": f"{options.checkpoint_interval} ms",
         "execution.checkpointing.externalized-checkpoint-retention": "RETAIN_ON_CANCELLATION",
     }

@@ -1,16 +1,12 @@
-"""The SQL around a job's query: the tables of messages and windows, made from the stream's contract."""
+"""The SQL around the questions of a job: tables of messages and results, and the views that the questions read."""
 
-from collections.abc import Mapping, Sequence
-from pathlib import Path
-from string import Template
+from collections.abc import Collection, Mapping, Sequence
+from math import gcd
 
-from flink_jobs.window import Window, interval
 from streamproof.core.contract import Contract
-from streamproof.core.measures import USUAL, Measure, WindowKind, column
-from streamproof.core.message import END_SEQ
-
-JOBS = {"rating_averages": "ratings"}
-"""Each job (its query is NAME.sql beside this module) and the stream that it is for when none is named."""
+from streamproof.core.message import END_SEQ, ENVELOPE
+from streamproof.core.question import Question
+from streamproof.core.window import Window
 
 _TRANSACTION_TIMEOUT_MS = 900_000
 """Kafka's greatest by default: a job that is away for longer loses what it had not yet committed."""
@@ -21,76 +17,144 @@ _BEFORE_ALL_TIME = -62_135_596_800_000
 _ALIGNMENT = "100 ms"
 """How often the source's tasks tell each other how far they are; a partition can get as far ahead meanwhile."""
 
-_FUNCTIONS: dict[WindowKind, str] = {"sliding": "HOP", "cumulative": "CUMULATE"}
-
-_EXPRESSIONS: dict[Measure, str] = {
-    "count": "COUNT(*)",
-    "sum": "SUM(`${measure}`)",
-    # A double: AVG over whole numbers would be cut to a whole number.
-    "avg": "CAST(SUM(`${measure}`) AS DOUBLE) / COUNT(*)",
-    "min": "MIN(`${measure}`)",
-    "max": "MAX(`${measure}`)",
-    # In units of the measure's last digit sums and squares are whole numbers, and nothing is rounded before the root.
-    "stddev": "SQRT(CAST(COUNT(*) * SUM(${units} * ${units}) - SUM(${units}) * SUM(${units}) AS DOUBLE))"
-    " / (COUNT(*) * ${unit}E0)",
-    "histogram": "COLLECT(CAST(`${measure}` AS STRING))",
-    "distinct": "COUNT(DISTINCT `${actor}`)",
+_JSON = {
+    "format": "json",
+    "json.timestamp-format.standard": "ISO-8601",
+    "json.encode.decimal-as-plain-number": "true",
 }
-"""What each measure is in Flink SQL."""
+"""How a result is written."""
+
+_LONGEST_PANE, _SHORTEST_PANE = 10_000, 100
+"""Milliseconds, where the slides of the job's windows leave a choice: what is remembered to tell copies apart are the
+rows of a pane, and each pane has its cost."""
 
 
-def job_statements(
-    job: str,
-    contract: Contract,
-    window: Window,
-    measures: Sequence[Measure] = USUAL,
-    *,
-    label: str,
-    run: str | None,
-    kafka_servers: str,
-    source_options: Mapping[str, str],
-) -> list[str]:
-    """Return all SQL statements of a job; the last one is its INSERT.
+def pane_of(questions: Collection[Question]) -> int:
+    """Return how long the panes are in which copies are told apart: it divides every slide; milliseconds."""
+    slides = gcd(*(question.window.slide for question in questions))
+    choices = range(min(slides, _LONGEST_PANE), _SHORTEST_PANE - 1, -1)
+    return next((pane for pane in choices if slides % pane == 0), slides)
+
+
+def kafka_source(
+    questions: Collection[Question], contract: Contract, *, label: str, servers: str, options: Mapping[str, str]
+) -> dict[str, str]:
+    """Return the options of the table of messages that reads the stream's topic.
 
     Args:
-        job: a name in ``JOBS``.
+        questions: what is asked of the stream.
         contract: the stream.
-        window: the window's shape.
-        measures: what is written of each window.
         label: what marks the job's results and its Kafka transactions; the same when it is submitted again.
-        run: the run to follow, or None for all runs as they come.
-        kafka_servers: the brokers as Flink sees them.
-        source_options: further options of the source table, such as where to start.
-
-    Raises:
-        UsageError: a measure needs what the contract does not name.
+        servers: the brokers as Flink sees them.
+        options: further ones, such as where to start.
 
     """
-    needed = [contract.measure] + ([contract.actor] if contract.actor and "distinct" in measures else [])
-    query = (Path(__file__).parent / f"{job}.sql").read_text(encoding="utf-8")
-    filled = Template(query).substitute(
-        job=label,
-        key=contract.key,
-        needed=", ".join(f"`{name}`" for name in needed),
-        measures=",\n    ".join(_expression(contract, measure) for measure in measures),
-        function=_FUNCTIONS[window.kind],
-        kind=window.kind,
-        size=interval(window.size),
-        slide=interval(window.slide),
-        size_ms=window.size,
-        slide_ms=window.slide,
-    )
-    common = {"connector": "kafka", "properties.bootstrap.servers": kafka_servers, "format": "json"}
-    source = (
-        common | {"topic": contract.topics.rows, "properties.group.id": consumer_group(label)} | dict(source_options)
-    )
-    sink = common | {"topic": contract.topics.windows, "sink.transactional-id-prefix": f"streamproof-{label}"}
-    tables = [
-        _messages_table(contract, window, run, source),
-        _rows_view(contract, needed, run),
-        _windows_table(contract, measures, sink),
+    return {
+        "connector": "kafka",
+        "properties.bootstrap.servers": servers,
+        "format": "json",
+        "topic": contract.topics.rows,
+        "properties.group.id": consumer_group(label),
+        "json.ignore-parse-errors": "true",  # one broken line in the topic must not end the job
+        "scan.watermark.emit.strategy": "on-event",  # so that no later message hides the end mark
+        # Partitions are read in step by event time. Otherwise the state, all that lies above the least of their
+        # watermarks, grows with the backlog where one partition has more rows than another.
+        "scan.watermark.alignment.group": "partitions",
+        "scan.watermark.alignment.max-drift": f"{pane_of(questions)} ms",
+        "scan.watermark.alignment.update-interval": _ALIGNMENT,
+    } | dict(options)
+
+
+def kafka_sink(question: Question, contract: Contract, *, label: str, servers: str) -> dict[str, str]:
+    """Return the options of the table that writes a question's results into its topic, exactly once."""
+    return {
+        "connector": "kafka",
+        "properties.bootstrap.servers": servers,
+        "topic": question.topic(contract),
+        "sink.transactional-id-prefix": f"streamproof-{label}-{question.name}",
+        "sink.delivery-guarantee": "exactly-once",
+        "sink.transaction-naming-strategy": "pooling",
+        "properties.transaction.timeout.ms": str(_TRANSACTION_TIMEOUT_MS),
+    }
+
+
+def shared_statements(
+    questions: Collection[Question],
+    fields: Sequence[str],
+    contract: Contract,
+    source: Mapping[str, str],
+    run: str | None,
+) -> list[str]:
+    """Return the statements that make what all questions of a job share: the messages and the first copies of rows.
+
+    Args:
+        questions: what is asked of the stream.
+        fields: the contract's fields that they may read.
+        contract: the stream.
+        source: the options of the table of messages.
+        run: the run to follow, or None for all runs as they come.
+
+    """
+    return [
+        _messages_table(contract, fields, max(question.reach for question in questions), run, source),
+        _rows_view([name for name in fields if not contract.fields[name].optional], run),
+        _first_copies_view(contract, fields, pane_of(questions)),
     ]
-    return tables + [s.strip() for s in filled.split(";\n") if s.strip()]
+
+
+def question_views(question: Question, fields: Sequence[str]) -> dict[str, str]:
+    """Return the statements that make the views of a question, by the views' names, in their order."""
+    own = "".join(f", `{name}`" for name in fields)
+    columns = f"run, category, seq, event_time{own}, window_start, window_end, window_time"
+    views = {"windowed": f"SELECT {columns} FROM {_windows('first_copies', 'pane_time', question.window)}"}
+    again = question.header.again
+    for view in question.views("flink"):
+        views[view.name] = view.select
+        if again and again.rows == view.name:
+            views["again"] = f"SELECT * FROM {_windows(again.rows, again.time, again.window)}"
+    return {name: f"CREATE TEMPORARY VIEW `{name}` AS {select}" for name, select in views.items()}
+
+
+def results_table(name: str, columns: Mapping[str, str], sink: Mapping[str, str]) -> str:
+    """Return the statement that makes the table of a question's results.
+
+    Args:
+        name: the table's.
+        columns: the question's own columns that are written, and their types at Flink.
+        sink: the table's options, without its format.
+
+    """
+    own = "".join(f", `{column}` {kind}" for column, kind in columns.items())
+    return f"""CREATE TEMPORARY TABLE `{name}` (
+    job STRING, question STRING, run STRING, window_start TIMESTAMP_LTZ(3), window_end TIMESTAMP_LTZ(3),
+    window_size BIGINT, window_slide BIGINT, window_kind STRING{own}
+) WITH ({_with(dict(sink) | _JSON)})"""
+
+
+def results_insert(
+    table: str, question: Question, columns: Collection[str], *, label: str, run: str | None, has_run: bool
+) -> str:
+    """Return the statement that writes a question's results, in the order of ``results_table``.
+
+    Args:
+        table: where to.
+        question: what is asked.
+        columns: its own columns that are written.
+        label: the job's.
+        run: the run that is followed, or None.
+        has_run: whether the question itself says of which run a result is.
+
+    """
+    window = question.window
+    own = "".join(f", q.`{column}`" for column in columns)
+    followed = "q.run" if has_run else _text(run or "")
+    return f"""INSERT INTO `{table}`
+SELECT {_text(label)}, {_text(f"{question.name}@{question.digest}")}, {followed},
+    CAST(q.window_start AS TIMESTAMP_LTZ(3)), CAST(q.window_end AS TIMESTAMP_LTZ(3)),
+    CAST({window.size} AS BIGINT), CAST({window.slide} AS BIGINT), {_text(window.kind)}{own}
+FROM (
+{question.body("flink")}
+) AS q"""
 
 
 def consumer_group(label: str) -> str:
@@ -98,84 +162,70 @@ def consumer_group(label: str) -> str:
     return f"streamproof-{label}"
 
 
-def _messages_table(contract: Contract, window: Window, run: str | None, options: Mapping[str, str]) -> str:
-    columns = ", ".join(f"`{name}` {_sql_type(contract, name)}" for name in contract.message_fields())
+def interval(milliseconds: int) -> str:
+    """Write a duration as an SQL interval."""
+    return f"INTERVAL '{milliseconds // 1000}.{milliseconds % 1000:03}' SECOND(10, 3)"
+
+
+def _messages_table(
+    contract: Contract, fields: Sequence[str], reach: int, run: str | None, options: Mapping[str, str]
+) -> str:
+    # Fields that no question reads are not even looked for in the messages.
+    columns = ", ".join(f"`{name}` {_wire_type(contract, name)}" for name in (*ENVELOPE, *fields))
     # The edge's own low watermark, not a bound on lateness that somebody guessed. Behind a run's last row the end
-    # mark moves it on by a window, which closes the last ones. Other runs' rows leave it where it is, or begin it: a
-    # partition without any watermark would not be waited for by those that have reached the run.
+    # mark moves it on by the longest window, which closes the last ones. Other runs' rows leave it where it is, or
+    # begin it: a partition without any watermark would not be waited for by those that have reached the run.
     others = f"WHEN run <> {_text(run)} THEN TO_TIMESTAMP_LTZ({_BEFORE_ALL_TIME}, 3)" if run is not None else ""
     watermark = f"""CASE
         {others}
-        WHEN seq = {END_SEQ} THEN TO_TIMESTAMP_LTZ(event_time + {window.size}, 3)
+        WHEN seq = {END_SEQ} THEN TO_TIMESTAMP_LTZ(event_time + {reach}, 3)
         ELSE TO_TIMESTAMP_LTZ(low_watermark, 3) END"""
-    defaults = {
-        "json.ignore-parse-errors": "true",  # one broken line in the topic must not end the job
-        "scan.watermark.emit.strategy": "on-event",  # so that no later message hides the end mark
-        # Partitions are read in step by event time. Otherwise the state, all that lies above the least of their
-        # watermarks, grows with the backlog where one partition has more rows than another.
-        "scan.watermark.alignment.group": "partitions",
-        "scan.watermark.alignment.max-drift": f"{window.slide} ms",
-        "scan.watermark.alignment.update-interval": _ALIGNMENT,
-    }
     return f"""CREATE TEMPORARY TABLE messages (
     {columns},
     event_ts AS TO_TIMESTAMP_LTZ(event_time, 3),
     WATERMARK FOR event_ts AS {watermark}
-) WITH ({_with(defaults | dict(options))})"""
+) WITH ({_with(options)})"""
 
 
-def _expression(contract: Contract, measure: Measure) -> str:
-    unit = 10 ** (contract.fields[contract.measure].scale or 0)
-    units = f"CAST(`{contract.measure}` * {unit} AS DECIMAL(18, 0))"
-    return Template(_EXPRESSIONS[measure]).substitute(
-        measure=contract.measure, actor=contract.actor, unit=unit, units=units
-    )
-
-
-def _rows_view(contract: Contract, fields: Sequence[str], run: str | None) -> str:
+def _rows_view(fields: Sequence[str], run: str | None) -> str:
     # Heartbeats and end marks have done their work when the watermark is taken. A field that is absent, or that Flink
     # cannot read as its type, is NULL: such a row is in no window, not even in its count. It does not count as
     # unreadable, which Flink tells of whole messages alone; the validation, which reads the same topic, finds it.
-    needed = ("run", "category", "event_ts", contract.key, *fields)
+    needed = ("run", "category", "event_ts", *fields)
     whole = "".join(f" AND `{name}` IS NOT NULL" for name in needed)
     followed = f" AND run = {_text(run)}" if run is not None else ""
     return f"CREATE TEMPORARY VIEW stream_rows AS SELECT * FROM messages WHERE seq > 0{whole}{followed}"
 
 
-def _windows_table(contract: Contract, measures: Sequence[Measure], options: Mapping[str, str]) -> str:
-    scale = contract.fields[contract.measure].scale
-    single = _sql_type(contract, contract.measure)
-    types: dict[Measure, str] = {
-        "count": "BIGINT",
-        "sum": "BIGINT" if scale is None else f"DECIMAL(38, {scale})",
-        "avg": "DOUBLE",
-        "min": single,
-        "max": single,
-        "stddev": "DOUBLE",
-        "histogram": "MULTISET<STRING>",
-        "distinct": "BIGINT",
-    }
-    columns = ", ".join(f"`{column(contract, measure)}` {types[measure]}" for measure in measures)
-    delivery = {
-        "sink.delivery-guarantee": "exactly-once",
-        "sink.transaction-naming-strategy": "pooling",
-        "properties.transaction.timeout.ms": str(_TRANSACTION_TIMEOUT_MS),
-        "json.timestamp-format.standard": "ISO-8601",
-        "json.encode.decimal-as-plain-number": "true",
-    }
-    return f"""CREATE TEMPORARY TABLE windows (
-    job STRING, run STRING, category STRING, `{contract.key}` STRING,
-    window_start TIMESTAMP_LTZ(3), window_end TIMESTAMP_LTZ(3),
-    window_size BIGINT, window_slide BIGINT, window_kind STRING,
-    {columns}
-) WITH ({_with(delivery | dict(options))})"""
+def _first_copies_view(contract: Contract, fields: Sequence[str], pane: int) -> str:
+    # At-least-once delivery may bring a row several times: only the first copy counts. Copies have the same event
+    # time, so they meet in the same pane, a tumbling window. The watermark closes panes and clears their state, so what
+    # is remembered does not grow with the run. Windows are whole numbers of panes.
+    times = {name for name, field in contract.fields.items() if field.type == "time"}
+    own = "".join(
+        f", CAST(TO_TIMESTAMP_LTZ(`{name}`, 3) AS TIMESTAMP(3)) AS `{name}`" if name in times else f", `{name}`"
+        for name in fields
+    )
+    return f"""CREATE TEMPORARY VIEW first_copies AS
+SELECT run, category, seq, CAST(event_ts AS TIMESTAMP(3)) AS event_time{own}, window_time AS pane_time
+FROM (
+    SELECT *, ROW_NUMBER() OVER (
+        PARTITION BY window_start, window_end, run, category, seq ORDER BY event_ts) AS copy
+    FROM TABLE(TUMBLE(TABLE stream_rows, DESCRIPTOR(event_ts), {interval(pane)})))
+WHERE copy = 1"""
 
 
-def _sql_type(contract: Contract, name: str) -> str:
-    kind = contract.message_fields()[name]
-    if kind == "decimal":
-        return f"DECIMAL(18, {contract.fields[name].scale})"
-    return "STRING" if kind == "text" else "BIGINT"
+def _windows(table: str, time: str, window: Window) -> str:
+    function = "CUMULATE" if window.kind == "cumulative" else "HOP"
+    return (
+        f"TABLE({function}(TABLE `{table}`, DESCRIPTOR(`{time}`), {interval(window.slide)}, {interval(window.size)}))"
+    )
+
+
+def _wire_type(contract: Contract, name: str) -> str:
+    if name in contract.fields and contract.fields[name].type != "time":
+        return contract.fields[name].flink_type
+    return "STRING" if contract.message_fields()[name] == "text" else "BIGINT"
 
 
 def _with(options: Mapping[str, str]) -> str:
@@ -184,3 +234,7 @@ def _with(options: Mapping[str, str]) -> str:
 
 def _text(value: str) -> str:
     return "'" + value.replace("'", "''") + "'"
+
+
+OWN_VIEWS = ("messages", "stream_rows", "first_copies", "windowed", "again", "results")
+"""Names that a question's views cannot have."""

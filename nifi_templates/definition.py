@@ -70,7 +70,7 @@ def stream_parameters(contract: Contract, mqtt: MqttSettings, kafka: KafkaSettin
         "kafka.topic.rows": contract.topics.rows,
         "kafka.topic.dead.letters": contract.topics.dead_letters,
         "record.schema": json.dumps(contract.avro_schema()),
-        "record.key": contract.key,
+        "record.key": contract.partition_by or "",
     }
 
 

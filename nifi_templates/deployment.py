@@ -119,7 +119,7 @@ def deploy(
     digest = _digest(template, parameters)
     with nifi_connection(nifi):
         _require_processors()
-        topics_made = ensure_topics(contract, kafka)
+        topics_made = ensure_topics([contract.topics.rows, contract.topics.dead_letters], kafka)
         old = _group(contract.name)
         if old is not None and digest in (old.component.comments or ""):
             _start(contract.name, old.id)

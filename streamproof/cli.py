@@ -34,7 +34,7 @@ app = lazy_app(
         ),
         "submit": Later(
             "streamproof.chain.cli:submit",
-            "Submit a job to the Flink cluster; returns as soon as the job runs.",
+            "Submit one job that answers questions of a stream; returns as soon as the job runs.",
         ),
         "list": Later(
             "flink_jobs.cli:list_jobs",
@@ -59,15 +59,19 @@ app = lazy_app(
         ),
         "validate": Later(
             "streamproof.chain.proof:validate",
-            "Prove that a run lost no row and that every window is right; exit code 0 only when all is proven.",
+            "Prove that a run lost no row and that each answer is right; exit code 0 only when all is proven.",
         ),
         "audit": Later(
             "streamproof.chain.proof:audit",
             "Follow a run's rows from stage to stage; exit code 1 when any is lost. Also while the run goes on.",
         ),
+        "results": Later(
+            "streamproof.chain.proof:results",
+            "Write a question's results of a run, as CSV, JSON, Parquet or a table for Excel.",
+        ),
         "windows": Later(
-            "validation.cli:windows",
-            "Write the windows that a job wrote for a run, as CSV, JSON, Parquet or a table for Excel.",
+            "streamproof.chain.proof:windows",
+            "Write the rating averages of a run, as `results RUN rating_averages` does.",
         ),
         "report": Later(
             "streamproof.report:report",
@@ -110,4 +114,45 @@ app.add_typer(
         },
     ),
     name="flow",
+)
+app.add_typer(
+    lazy_app(
+        "Describe a CSV file.",
+        {
+            "draft": Later(
+                "edge_replayer.draft.cli:draft",
+                "Write a contract for a CSV file, and a first question about it; "
+                "what is not sure is a comment in the contract.",
+            ),
+        },
+    ),
+    name="contract",
+)
+app.add_typer(
+    lazy_app(
+        "Look at questions, check and test them, without a server.",
+        {
+            "list": Later(
+                "flink_jobs.question_cli:list_questions",
+                "List the questions that come with the project: name, stream, window, and what they ask.",
+            ),
+            "show": Later(
+                "flink_jobs.question_cli:show",
+                "Print a question's text.",
+            ),
+            "check": Later(
+                "flink_jobs.question_cli:check",
+                "Check questions as `submit` does, without a server: the text, both engines' types, Flink's plan.",
+            ),
+            "plan": Later(
+                "flink_jobs.question_cli:plan",
+                "Say what Flink does to answer a question, step by step.",
+            ),
+            "test": Later(
+                "flink_jobs.question_cli:run_tests",
+                "Run questions over a few rows in both engines, and compare with the answers that are expected.",
+            ),
+        },
+    ),
+    name="question",
 )

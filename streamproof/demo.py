@@ -14,7 +14,6 @@ from edge_replayer.options import ReplayOptions
 from edge_replayer.replay import replay
 from flink_jobs.cluster import Cluster
 from flink_jobs.submission import JobOptions, submit
-from flink_jobs.window import Window
 from nifi_templates.deployment import deploy
 from streamproof.chain.ask_stages import STAGES
 from streamproof.chain.late_rows import late_rows
@@ -23,6 +22,7 @@ from streamproof.chain.start_servers import extensions_folder, start_servers
 from streamproof.core.command import console
 from streamproof.core.contract import load_contract
 from streamproof.core.errors import StreamproofError
+from streamproof.core.question import load_question
 from streamproof.core.run import category_files, new_run_id
 from streamproof.core.settings import HomeSettings, KafkaSettings, NifiSettings
 from streamproof.stack.servers import Stack
@@ -32,7 +32,7 @@ from validation.verdict import validate
 SAMPLES = {"Movies_and_TV": 20_000, "Home_and_Kitchen": 20_000}
 """The generated categories, and how many ratings each has."""
 
-_WINDOW = Window(size=30_000, slide=5_000)
+_QUESTION = load_question("rating_averages")
 _ONE_SECOND = Fraction(1000)
 _START = datetime(2024, 1, 1, tzinfo=UTC)
 _WAIT_SECONDS = 60
@@ -70,9 +70,9 @@ def run_demo(files: Sequence[str], extensions: Path) -> None:
         _step("2/5 deploying the NiFi flow")
         deploy(contract)
 
-        _step(f"3/5 submitting the window job: averages over {_WINDOW}")
+        _step(f"3/5 submitting the window job: averages over {_QUESTION.window}")
         # The run is still to begin, and what earlier runs left in the topic may be much to read.
-        job = submit("rating_averages", JobOptions(window=_WINDOW, run=run, start="latest"))
+        job = submit([_QUESTION], JobOptions(run=run, start="latest"))
         on_failure.callback(Cluster().cancel, job.job)
         console.print(f"job {job.name}", markup=False, soft_wrap=True)
 

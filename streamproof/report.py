@@ -1,7 +1,6 @@
 """The command ``report``: one page in HTML that needs nothing else. The verdict, charts, what ran, the settings."""
 
 import importlib.metadata
-from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
@@ -19,15 +18,17 @@ from streamproof.core.run import Run, load_run
 from streamproof.core.settings import HomeSettings, KafkaSettings
 from streamproof.core.whole_file import write_whole
 from streamproof.dashboard import charts
-from streamproof.dashboard.words import measured, moment, thing
+from streamproof.dashboard.words import moment, name_of_key
+from validation.answers import Answers, Wanted
 from validation.cli import WAIT_SECONDS, JobOption, RunArgument, SizeOption, SlideOption
-from validation.jobs import Wanted
 from validation.kafka_records import RunRecords
-from validation.live.ratings import Windows, sampled_lines, sampled_sizes
-from validation.report import job_of, render, shape
-from validation.verdict import Verdict, open_database, validate
+from validation.live.results import QuestionResults
+from validation.report import render
+from validation.verdict import Verdict, open_database, questions_of, validate
 
-_PRODUCTS = 3
+_LINES = 3
+_HEIGHT = 360
+"""Pixels."""
 _CHART_STYLE = Path(charts.__file__).parent / "assets" / "charts.css"
 _VERSIONS = ("apache-flink", "nipyapi", "paho-mqtt", "confluent-kafka", "duckdb", "plotly")
 
@@ -56,7 +57,7 @@ def write_run_report(verdict: Verdict, home: HomeSettings, kafka: KafkaSettings,
     Args:
         verdict: what was found.
         home: where the run's manifest is.
-        kafka: where the windows of the verdict's job are.
+        kafka: where the results of the verdict's jobs are.
         output: the file to write; it appears when it is whole.
 
     Raises:
@@ -64,12 +65,18 @@ def write_run_report(verdict: Verdict, home: HomeSettings, kafka: KafkaSettings,
 
     """
     run = load_run(verdict.run, home)
-    figures = _figures(verdict, run, home, kafka) if verdict.job else {}
     # The first chart brings plotly's own code along, so that the page needs no network.
-    drawn = {
-        caption: to_html(figure, full_html=False, include_plotlyjs=number == 0, default_height=360)
-        for number, (caption, figure) in enumerate(figures.items())
-    }
+    drawn: dict[str, dict[str, str]] = {}
+    for name, figures in _figures(verdict, run, home, kafka).items():
+        drawn[name] = {
+            caption: to_html(
+                figure,
+                full_html=False,
+                include_plotlyjs=not drawn and number == 0,
+                default_height=figure.layout.height or _HEIGHT,
+            )
+            for number, (caption, figure) in enumerate(figures.items())
+        }
     template = Path(__file__).with_name("run_report.html")  # it extends validation's report.html
     page = render(
         verdict,
@@ -85,25 +92,42 @@ def write_run_report(verdict: Verdict, home: HomeSettings, kafka: KafkaSettings,
         raise StreamproofError(f"the report cannot be written to {output}: {error.strerror}") from error
 
 
-def _figures(verdict: Verdict, run: Run, home: HomeSettings, kafka: KafkaSettings) -> Mapping[str, go.Figure]:
-    measure, products = measured(run.contract), f"{thing(run.contract)}s"
-    with (
-        open_database(home.runs / run.run) as db,
-        RunRecords(db, run, kafka, only="windows") as records,
-    ):
+def _figures(verdict: Verdict, run: Run, home: HomeSettings, kafka: KafkaSettings) -> dict[str, dict[str, go.Figure]]:
+    """Return the charts of each question by its name, and each chart by its caption."""
+    by_jobs = STAGES.jobs(run) if STAGES.jobs else []
+    questions = [
+        each.with_window(verdict.questions[each.name].window)
+        for each in questions_of(run, by_jobs, Wanted())
+        if each.name in verdict.questions
+    ]
+    with open_database(home.runs / run.run) as db, RunRecords(db, run, kafka, questions, only="results") as records:
         records.read()
-        windows = Windows(db, job_of(verdict))
-        bounds = windows.bounds()
-        most = {f"{p.category} {p.key}": windows.series(p.category, p.key) for p in windows.search("", _PRODUCTS)}
-        lines, sizes = sampled_lines(most.values()), windows.sizes()
+        answers = [
+            Answers(question, verdict.questions[question.name].job, number) for number, question in enumerate(questions)
+        ]
+        # Of a question that was asked with several texts, the one of which there are results.
         return {
-            f"Average {measure} of the {len(most)} {products} with most rows, window by window{lines}":
-                charts.average_chart(most, bounds, measure),
-            f"How many {products} have which average {measure}, of all their rows":
-                charts.distribution_chart(windows.distribution_of_run(bounds), None, bounds, products, measure),
-            f"What is in each window of {shape(verdict)}: rows, and {products}{sampled_sizes(sizes, verdict.slide)}":
-                charts.size_chart(sizes, products),
-        }  # fmt: skip
+            each.question.name: figures for each in answers if (figures := _charts_of(QuestionResults(db, each), each))
+        }
+
+
+def _charts_of(results: QuestionResults, answers: Answers) -> dict[str, go.Figure]:
+    value, span = results.value, results.span(None, 0)
+    if value is None or span is None:
+        return {}
+    keys = results.search("", _LINES)
+    series = {name_of_key(results.key, key): results.series(key, value, span) for key in keys}
+    lines, bounds = charts.lines_chart(series, value), results.bounds(value)
+    lines.update_layout(height=charts.lines_height(series, lines))
+    of_which = f" of the {len(keys)} with most {results.weight}" if results.key else ""
+    return {
+        f"{value}{of_which}, window by window{charts.said_of_bands(results, span)}": lines,
+        f"How many answers have which {value}":
+            charts.distribution_chart(results.distribution(value, bounds), None, bounds, value),
+        f"What is in each window of {answers.windows}: answers, and {results.weight}"
+        f"{charts.said_of_means(results, span)}":
+            charts.size_chart(results.sizes(span), results.weight),
+    }  # fmt: skip
 
 
 def _what_ran(verdict: Verdict, run: Run) -> dict[str, str]:
@@ -117,12 +141,11 @@ def _what_ran(verdict: Verdict, run: Run) -> dict[str, str]:
         "rows a message": f"up to {run.batch_rows}, within {run.batch_ms} ms",
         "confirmed by": run.confirm,
     }
-    if verdict.job and (job := find_record(verdict.job)):
-        options = job.options
-        found["job"] = (
-            f"{job.job} {options.window} ({', '.join(options.measures)}), "
-            f"{'following the run' if options.run else 'live'}, parallelism "
-            f"{options.parallelism}, a checkpoint each {options.checkpoint_interval} ms"
-        )
+    for number, label in enumerate(dict.fromkeys(each.job for each in verdict.questions.values())):
+        if job := find_record(label):
+            options = job.options
+            found[f"job {number + 1}" if number else "job"] = (
+                f"{job.name}; parallelism {options.parallelism}, a checkpoint each {options.checkpoint_interval} ms"
+            )
     installed = ", ".join(f"{name} {importlib.metadata.version(name)}" for name in _VERSIONS)
     return found | {"versions": f"{installed} (installed at {datetime.now(UTC):%Y-%m-%d})"}

@@ -31,7 +31,7 @@ def stream_of(file, name="n"):
         "at": {"type": "time", "unit": file.unit},
     }
     layout = {"delimiter": file.delimiter, "header": file.header, "columns": COLUMNS}
-    names = {"name": name, "key": "id", "measure": "amount", "event_time": "at"}
+    names = {"name": name, "partition_by": "id", "event_time": "at"}
     return parse_contract(names | {"csv": layout, "fields": fields}, "test")
 
 

@@ -11,9 +11,9 @@ from streamproof.core.duration import parse_duration
 from streamproof.core.errors import UsageError
 from streamproof.core.run import category_files
 from streamproof.core.settings import HomeSettings, KafkaSettings
+from validation.answers import Wanted
 from validation.audit import audit as follow_rows
-from validation.export import FOR_PROGRAMS, Format, export_windows
-from validation.jobs import Wanted
+from validation.export import FOR_PROGRAMS, Format, export_results
 from validation.report import print_audit, print_verdict, write_report
 from validation.stages import Stages
 from validation.verdict import LateRows
@@ -25,6 +25,12 @@ JobOption = Annotated[
 ]
 SizeOption = Annotated[str | None, typer.Option(help="Only windows of this size, like 30s.")]
 SlideOption = Annotated[str | None, typer.Option(help="Only windows with this slide, like 5s.")]
+QuestionOption = Annotated[
+    str | None,
+    typer.Option(help="Only this question, by its name or file. Default: all that were asked of the run."),
+]
+FormatOption = Annotated[Format, typer.Option("--format", help="The form; parquet and xlsx need --output.")]
+OutputOption = Annotated[Path | None, typer.Option(help="The file to write. Default: standard output.")]
 
 WAIT_SECONDS = 30.0
 """How long more windows or rows are waited for while any is missing, unless another time is asked for."""
@@ -52,15 +58,16 @@ class Commands:
         job: JobOption = None,
         size: SizeOption = None,
         slide: SlideOption = None,
+        question: QuestionOption = None,
         wait: Annotated[
             str, typer.Option(help="While anything is missing, read on until nothing new came for so long; 0 for not.")
         ] = f"{WAIT_SECONDS:g}s",
         json: Annotated[bool, typer.Option("--json", help="Print the verdict as JSON.")] = False,
     ) -> None:
-        """Prove that a run lost no row and that every window is right; exit code 0 only when all is proven."""
+        """Prove that a run lost no row and that each answer is right; exit code 0 only when all is proven."""
         seconds = 0.0 if wait == "0" else float(parse_duration(wait) / 1000)
         home = HomeSettings()
-        wanted = Wanted.parse(job, size, slide)
+        wanted = Wanted.parse(job, size, slide, question)
         verdict = judge(
             run,
             home,
@@ -97,24 +104,40 @@ class Commands:
         if found.rows.lost or any(rows.differing for rows in found.categories.values()):
             raise typer.Exit(1)
 
+    def results(
+        self,
+        run: RunArgument,
+        question: Annotated[
+            str | None, typer.Argument(help="The question, by its name or file; not needed where only one was asked.")
+        ] = None,
+        form: FormatOption = "csv",
+        output: OutputOption = None,
+        job: JobOption = None,
+        size: SizeOption = None,
+        slide: SlideOption = None,
+    ) -> None:
+        """Write a question's results of a run, as CSV, JSON, Parquet or a table for Excel."""
+        if form in FOR_PROGRAMS and output is None:
+            raise UsageError(f"--format {form} needs --output FILE")
+        wanted = Wanted.parse(job, size, slide, question)
+        home, kafka = HomeSettings(), KafkaSettings()
+        export_results(run, home, kafka, wanted=wanted, form=form, output=output, stages=self.stages)
 
-def windows(
-    run: RunArgument,
-    form: Annotated[Format, typer.Option("--format", help="The form; parquet and xlsx need --output.")] = "csv",
-    output: Annotated[Path | None, typer.Option(help="The file to write. Default: standard output.")] = None,
-    job: JobOption = None,
-    size: SizeOption = None,
-    slide: SlideOption = None,
-) -> None:
-    """Write the windows that a job wrote for a run, as CSV, JSON, Parquet or a table for Excel."""
-    if form in FOR_PROGRAMS and output is None:
-        raise UsageError(f"--format {form} needs --output FILE")
-    export_windows(
-        run, HomeSettings(), KafkaSettings(), wanted=Wanted.parse(job, size, slide), form=form, output=output
-    )
+    def windows(
+        self,
+        run: RunArgument,
+        form: FormatOption = "csv",
+        output: OutputOption = None,
+        job: JobOption = None,
+        size: SizeOption = None,
+        slide: SlideOption = None,
+    ) -> None:
+        """Write the rating averages of a run, as `results RUN rating_averages` does."""
+        self.results(run, "rating_averages", form, output, job, size, slide)
 
 
 app = new_app("Prove a run: the batch truth, the delivery audit, the comparison.")
 app.command()(Commands().validate)
 app.command()(Commands().audit)
-app.command()(windows)
+app.command()(Commands().results)
+app.command()(Commands().windows)

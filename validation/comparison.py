@@ -1,63 +1,83 @@
-"""The comparison: the windows that a job wrote against the windows that the files say there must be."""
+"""The comparison: the answers that a job wrote against the answers that the files say there must be."""
 
-from datetime import UTC, datetime
+from collections.abc import Iterable
+from datetime import date, datetime
 from decimal import Decimal
 from typing import Any, Literal
 
 import duckdb
 from pydantic import BaseModel
 
-from streamproof.core.measures import Measure
-from validation.jobs import COLUMNS, Job, windows_of
+from streamproof.core.batch import quoted
+from streamproof.core.question import RESULT_COLUMNS
+from streamproof.core.run import Run
+from validation.answers import Answers, truth_table
 
 SHOWN = 10
+ROWS_SHOWN = 5
 
-
-_EXACT = "o.{0} = t.{0}"
-_DOUBLE = "abs(o.{0} - t.{0}) <= greatest(1e-12, 1e-15 * abs(t.{0}))"
+_DOUBLE = "o.{0} IS NOT DISTINCT FROM t.{0} OR abs(o.{0} - t.{0}) <= greatest(1e-12, 1e-15 * abs(t.{0}))"
 """Within 1e-12; beyond 1,000, where a double is coarser than that, within 1e-15 of its size."""
+_EXACT = "o.{0} IS NOT DISTINCT FROM t.{0}"
 
 _COMPARE = """
-CREATE OR REPLACE TABLE compared AS
+CREATE OR REPLACE TABLE {into} AS
 WITH o AS (
-    SELECT *, row_number() OVER (PARTITION BY category, key, window_start, window_end ORDER BY arrival) AS copy
-    FROM ({windows})
+    SELECT *, row_number() OVER (PARTITION BY {told_apart} ORDER BY _arrival) AS _copy FROM ({answers})
 ),
-t AS (SELECT *, total::DOUBLE / n AS average FROM truth)
-SELECT CASE
-           WHEN o.copy IS NULL THEN 'missing'
-           WHEN o.copy > 1 THEN 'doubled'
-           WHEN t.n IS NULL THEN 'extra'
-           WHEN {equal} THEN 'right'
-           ELSE 'wrong'
-       END AS verdict,
-       coalesce(t.category, o.category) AS category, coalesce(t.key, o.key) AS key,
-       coalesce(t.window_start, o.window_start) AS window_start, coalesce(t.window_end, o.window_end) AS window_end,
-       CASE WHEN t.n IS NOT NULL THEN {{{expected}}} END AS expected,
-       CASE WHEN o.copy IS NOT NULL THEN {{{found}}} END AS found
-FROM t FULL JOIN o
-  ON t.category = o.category AND t.key = o.key AND t.window_start = o.window_start AND t.window_end = o.window_end
-     AND o.copy = 1
+t AS (SELECT *, true AS _is_true FROM {truth}),
+judged AS (
+    SELECT CASE
+               WHEN o._copy IS NULL THEN 'missing'
+               WHEN o._copy > 1 THEN 'doubled'
+               WHEN t._is_true IS NULL THEN 'extra'
+               WHEN o._whole AND {equal} THEN 'right'
+               ELSE 'wrong'
+           END AS verdict, t, o
+    FROM t FULL JOIN o ON {same_key} AND o._copy = 1
+)
+SELECT verdict, coalesce(t.window_start, o.window_start) AS window_start,
+       coalesce(t.window_end, o.window_end) AS window_end,
+       CASE WHEN verdict <> 'right' THEN {key} END AS key,
+       CASE WHEN verdict NOT IN ('right', 'extra', 'doubled') OR t._is_true THEN {expected} END AS expected,
+       CASE WHEN verdict NOT IN ('right', 'missing') THEN {found} END AS found
+FROM judged
 """
 
-WindowValues = dict[Measure, int | float | str | None]
-"""What a window says; sum, min, max and histogram exact, as text; None where a value could not be read."""
+Value = int | float | bool | str | None
+"""A value of an answer; decimals exact and times in ISO 8601, as text; None is NULL, or what cannot be read."""
 
 
-class WindowExample(BaseModel):
-    """One window that is not right: what it must be and what was found (None: not there, or not to be there)."""
+class InputRow(BaseModel):
+    """A row of a file that lies in a window: its line (from 1), and what the contract says it holds."""
+
+    category: str
+    line: int
+    seq: int
+    event_time: str
+    fields: dict[str, Value]
+
+
+class Difference(BaseModel):
+    """One answer that is not right: what it must be and what was found (None: not there, or not to be there).
+
+    Attributes:
+        key: the columns that tell it apart from others of its window.
+        rows: the first rows of the files that it should be made of, as far as the key names fields.
+
+    """
 
     verdict: Literal["wrong", "missing", "extra", "doubled"]
-    category: str
-    key: str
     window_start: str
     window_end: str
-    expected: WindowValues | None
-    found: WindowValues | None
+    key: dict[str, Value]
+    expected: dict[str, Value] | None
+    found: dict[str, Value] | None
+    rows: list[InputRow] = []
 
 
-class WindowCounts(BaseModel):
-    """How many windows are right, wrong, missing, or extra; a second copy of a window is an extra one."""
+class AnswerCounts(BaseModel):
+    """How many answers are right, wrong, missing, or extra; a second copy of an answer is an extra one."""
 
     right: int = 0
     wrong: int = 0
@@ -65,54 +85,132 @@ class WindowCounts(BaseModel):
     extra: int = 0
 
 
-def compare_windows(db: duckdb.DuckDBPyConnection, job: Job) -> WindowCounts:
-    """Make the table ``compared`` from ``truth`` and ``kafka_windows``, and count; ``doubled`` counts as extra."""
-    columns = {measure: COLUMNS[measure] for measure in job.measures}
-    # A value that could not be read is NULL, and so is what compares it: such a window is wrong.
-    equal = " AND ".join((_DOUBLE if m in {"avg", "stddev"} else _EXACT).format(c) for m, c in columns.items())
-    expected, found = (", ".join(f"'{measure}': {of}.{c}" for measure, c in columns.items()) for of in "to")
-    db.execute(_COMPARE.format(windows=windows_of(job), equal=equal, expected=expected, found=found))
-    counts = dict(db.execute("SELECT verdict, count(*) FROM compared GROUP BY verdict").fetchall())
+def compare(
+    db: duckdb.DuckDBPyConnection, answers: Answers, *, into: str = "compared", where: str = "true"
+) -> AnswerCounts:
+    """Make a table from the answers and the truth that says of each whether it is right, and count.
+
+    A second copy of an answer is ``doubled`` there, and counts as extra.
+
+    Args:
+        db: has the tables.
+        answers: what is judged.
+        into: the table's name.
+        where: which windows alone, as an SQL condition on window_start and window_end.
+
+    """
+    question, truth = answers.question, f"(SELECT * FROM {truth_table(answers.number)} WHERE {where})"
+    kinds = {name: kind for name, kind, *_ in db.execute(f"DESCRIBE {truth_table(answers.number)}").fetchall()}
+    own = [name for name in kinds if name not in RESULT_COLUMNS and name not in question.key]
+    key = ["window_start", "window_end", *question.key]
+    equal = [(_DOUBLE if kinds[name] in {"DOUBLE", "FLOAT"} else _EXACT).format(quoted(name)) for name in own]
+    db.execute(
+        _COMPARE.format(
+            answers=f"SELECT * FROM ({answers.select}) WHERE {where}",
+            into=into,
+            truth=truth,
+            told_apart=", ".join(map(quoted, key)),
+            equal=" AND ".join(f"({each})" for each in equal) or "true",
+            same_key=" AND ".join(
+                [
+                    "t.window_start = o.window_start AND t.window_end = o.window_end",
+                    *(_EXACT.format(quoted(name)) for name in question.key),
+                ]
+            ),
+            key=_struct("CASE WHEN t._is_true THEN t.{0} ELSE o.{0} END", question.key),
+            expected=_struct("t.{0}", own),
+            found=_struct("o.{0}", own),
+        )
+    )
+    counts = dict(db.execute(f"SELECT verdict, count(*) FROM {into} GROUP BY verdict").fetchall())
     counts["extra"] = counts.get("extra", 0) + counts.pop("doubled", 0)
-    return WindowCounts.model_validate(counts)
+    return AnswerCounts.model_validate(counts)
 
 
-def first_not_right(db: duckdb.DuckDBPyConnection) -> list[WindowExample]:
-    """Return the earliest windows of ``compared`` that are not right, up to ``SHOWN`` of each kind."""
+def keys_that_are_none(db: duckdb.DuckDBPyConnection, answers: Answers) -> int:
+    """Return how many true answers share window and key with another one, so that the key does not tell them apart."""
+    key = ", ".join(map(quoted, ["window_start", "window_end", *answers.question.key]))
+    found = db.execute(
+        f"SELECT coalesce(sum(n), 0)::BIGINT FROM "
+        f"(SELECT count(*) AS n FROM {truth_table(answers.number)} GROUP BY {key} HAVING n > 1)"
+    ).fetchone()
+    return found[0] if found else 0
+
+
+def first_not_right(db: duckdb.DuckDBPyConnection, compared: str = "compared") -> list[Difference]:
+    """Return the earliest answers of a table of ``compare`` that are not right, up to ``SHOWN`` of each kind."""
     rows = db.execute(
         f"""
-        SELECT verdict, category, key, window_start, window_end, expected, found
-        FROM compared WHERE verdict <> 'right'
-        QUALIFY row_number() OVER (PARTITION BY verdict ORDER BY window_start, window_end, category, key) <= {SHOWN}
-        ORDER BY verdict <> 'wrong', verdict, window_start, window_end, category, key
+        SELECT verdict, window_start, window_end, key, expected, found
+        FROM {compared} WHERE verdict <> 'right'
+        QUALIFY row_number() OVER (PARTITION BY verdict ORDER BY window_start, window_end, key) <= {SHOWN}
+        ORDER BY verdict <> 'wrong', verdict, window_start, window_end, key
         """
     ).fetchall()
     return [
-        WindowExample(
+        Difference(
             verdict=verdict,
-            category=category,
-            key=key,
             window_start=iso_time(start),
             window_end=iso_time(end),
+            key=_values(key) or {},
             expected=_values(expected),
             found=_values(found),
         )
-        for verdict, category, key, start, end, expected, found in rows
+        for verdict, start, end, key, expected, found in rows
     ]
 
 
-def iso_time(milliseconds: int | None) -> str:
-    """Write milliseconds since the epoch in ISO 8601 and UTC; milliseconds only where there are any."""
-    if milliseconds is None:
+def rows_behind(
+    db: duckdb.DuckDBPyConnection, run: Run, difference: Difference, limit: int = ROWS_SHOWN
+) -> list[InputRow]:
+    """Return the first rows of the files, in their order, that lie in the window and have the fields of the key.
+
+    Args:
+        db: has the table ``sent``.
+        run: the run's manifest.
+        difference: the answer.
+        limit: how many at most.
+
+    """
+    if "unreadable" in (difference.window_start, difference.window_end):
+        return []
+    fields = [name for name, *_ in db.execute("DESCRIBE sent").fetchall() if name in run.contract.fields]
+    conditions = ["event_time >= ?::TIMESTAMP", "event_time < ?::TIMESTAMP"]
+    values: list[Any] = [difference.window_start, difference.window_end]
+    for name, value in difference.key.items():
+        if name in (*fields, "category", "seq"):
+            conditions.append(f"{quoted(name)}::VARCHAR IS NOT DISTINCT FROM ?")
+            values.append(None if value is None else str(value))
+    found = db.execute(
+        f"SELECT category, _line, seq, event_time, {_struct('{0}', fields)} FROM sent "
+        f"WHERE {' AND '.join(conditions)} ORDER BY category, seq LIMIT {limit}",
+        values,
+    ).fetchall()
+    return [
+        InputRow(category=category, line=line, seq=seq, event_time=iso_time(moment), fields=_values(fields) or {})
+        for category, line, seq, moment, fields in found
+    ]
+
+
+def iso_time(moment: datetime | None) -> str:
+    """Write a time without zone, which is UTC, in ISO 8601; milliseconds only where there are any."""
+    if moment is None:
         return "unreadable"
-    moment = datetime.fromtimestamp(milliseconds // 1000, UTC).strftime("%Y-%m-%dT%H:%M:%S")
-    return f"{moment}.{milliseconds % 1000:03d}Z" if milliseconds % 1000 else f"{moment}Z"
+    return moment.isoformat(timespec="milliseconds" if moment.microsecond else "seconds") + "Z"
 
 
-def _values(found: dict[Measure, Any] | None) -> WindowValues | None:
-    return found and {name: _short(value) if isinstance(value, Decimal) else value for name, value in found.items()}
+def _struct(of: str, names: Iterable[str]) -> str:
+    return "{" + ", ".join(f"{quoted(name)}: {of.format(quoted(name))}" for name in names) + "}" if names else "NULL"
 
 
-def _short(number: Decimal) -> str:
-    text = f"{number:f}"
-    return text.rstrip("0").rstrip(".") if "." in text else text
+def _values(found: dict[str, Any] | None) -> dict[str, Value] | None:
+    return found and {name: _plain(value) for name, value in found.items()}
+
+
+def _plain(value: Any) -> Value:  # noqa: ANN401 - whatever DuckDB has
+    if isinstance(value, Decimal):
+        text = f"{value:f}"
+        return text.rstrip("0").rstrip(".") if "." in text else text
+    if isinstance(value, datetime):
+        return iso_time(value)
+    return value.isoformat() if isinstance(value, date) else value

@@ -2,36 +2,39 @@
 
 The replayer follows the same rules by its own code:
 
-- A record is a line, ended by LF or CRLF; blank lines do not count. A cell that begins with a quote ends at the next
-  single quote and may hold delimiters, line breaks and doubled quotes, so that a record can go over several lines.
-- A record fits when it is valid UTF-8, holds every column of the contract, and each of their cells matches the
-  field's pattern whole; nothing is trimmed.
+- The bytes are those of ``streamproof.core.stored_file``; the contract's ``skip_lines`` are passed over, and so is a
+  first line ``sep=X``, which names the delimiter.
+- A record is a line, ended by LF or CRLF; blank lines and those that begin with the contract's comment do not count. A
+  cell that begins with a quote ends at the next single quote and may hold delimiters, line breaks and doubled quotes,
+  so that a record can go over several lines.
+- A record fits when it is valid UTF-8, holds every column of the contract, and each of their cells can be read whole as
+  its field (``validation.cells``), or is one of the contract's words for nothing and the field is optional.
 - Where a quoted cell is never closed (within 1 MiB), where anything stands between a closing quote and the next
   delimiter, or where a lone CR stands outside quotes, the line does not fit, and the next line begins a new record.
 """
 
 import csv
-import gzip
 import hashlib
 import io
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, cast
+from typing import Any, cast
 
 import duckdb
 import pyarrow as pa
 
-from streamproof.core.contract import Contract, ContractField
+from streamproof.core.contract import Contract, CsvFormat
 from streamproof.core.errors import StreamproofError
 from streamproof.core.run import Run, Source
+from streamproof.core.stored_file import READ_ERRORS, open_stored
+from validation.cells import cell_value, quoted
 
 _BLOCK = 8 << 20
 _LONGEST = 1 << 20
 """Bytes of the longest record with its line end; it bounds how far an open quote is followed."""
 _LF = ord("\n")
-_BOM = b"\xef\xbb\xbf"
 _SCHEMA = pa.schema([("number", pa.int64()), ("line", pa.string())])
 
 
@@ -41,26 +44,34 @@ class FileCounts:
 
     accepted: int
     rejected: int
+    note: str | None = None
+    """What a reader of the verdict should know of the file."""
 
 
-def read_rows(db: duckdb.DuckDBPyConnection, run: Run) -> dict[str, FileCounts]:
-    """Create the table ``accepted``: category, line (from 1), key, measure (exact), actor, time (ms since the epoch).
+def read_rows(db: duckdb.DuckDBPyConnection, run: Run, fields: Collection[str] | None = None) -> dict[str, FileCounts]:
+    """Create the table ``accepted``: the rows that fit, with each field under its own name and with its own type.
+
+    Beside the fields it holds category, _line (from 1), and _time: the file's own time, milliseconds since the epoch.
+    No field can be named like these.
+
+    Args:
+        db: where the table is made.
+        run: the run's manifest.
+        fields: those that are kept; without it all. Every cell is looked at all the same.
 
     Raises:
         StreamproofError: a file is missing or is not the one that was replayed.
 
     """
-    scale = run.contract.fields[run.contract.measure].scale or 0
-    db.execute(
-        f"CREATE TABLE accepted (category VARCHAR, line BIGINT, key VARCHAR, measure DECIMAL(18, {scale}), "
-        "actor VARCHAR, time BIGINT)"
-    )
+    kept = [name for name in run.contract.fields if fields is None or name in fields]
+    columns = "".join(f', "{name}" {run.contract.fields[name].duckdb_type}' for name in kept)
+    db.execute(f"CREATE OR REPLACE TABLE accepted (category VARCHAR, _line BIGINT, _time BIGINT{columns})")
     counts = {}
     for category, source in run.sources.items():
         _check_unchanged(category, source)
         try:
-            counts[category] = _read_file(db, run.contract, category, source.file)
-        except (OSError, EOFError) as error:
+            counts[category] = _read_file(db, run.contract, kept, category, source.file)
+        except READ_ERRORS as error:
             raise StreamproofError(f"{source.file}: cannot be read: {error}") from error
     return counts
 
@@ -78,9 +89,15 @@ def _check_unchanged(category: str, source: Source) -> None:
         )
 
 
-def _read_file(db: duckdb.DuckDBPyConnection, contract: Contract, category: str, file: Path) -> FileCounts:
-    records = _Records(file, contract.csv.delimiter)
+def _read_file(
+    db: duckdb.DuckDBPyConnection, contract: Contract, kept: list[str], category: str, file: Path
+) -> FileCounts:
+    records = _Records(file, contract.csv)
     number, first = records.first()
+    if match := re.fullmatch('"?sep=(.)"?', first, re.IGNORECASE):
+        records = _Records(file, contract.csv, match[1], number)
+        number, first = records.first()
+    delimiter, quote = records.delimiter, contract.csv.quote
     if not number:
         for _ in records.reader():
             pass
@@ -88,59 +105,88 @@ def _read_file(db: duckdb.DuckDBPyConnection, contract: Contract, category: str,
     try:
         # Lines as LF ends them: str.splitlines() would cut at U+2028 and others, too.
         lines = io.StringIO(first, newline="\n")
-        cells = next(csv.reader(lines, delimiter=contract.csv.delimiter, strict=True), [])
+        how: dict[str, Any] = {"quotechar": quote} if quote else {"quoting": csv.QUOTE_NONE}
+        cells = next(csv.reader(lines, delimiter=delimiter, strict=True, **how), [])
     except csv.Error:
         cells = []
-    header, columns = contract.columns_of(cells, str(file))
-
-    def cell(name: str) -> str:
-        return f"cells[{columns[name] + 1}]"
-
-    fits = " AND ".join(f"({_fits(cell(name), spec)})" for name, spec in contract.fields.items())
-    to_milliseconds = 1000 if contract.fields[contract.event_time].unit == "s" else 1
+    header, columns = contract.columns_of(cells, str(file), delimiter)
+    values, nulls, words = [], [], [f"'{quoted(word)}'" for word in contract.csv.nulls]
+    for name, field in contract.fields.items():
+        found = [f"cells[{column + 1}]" for column in columns[name]]
+        if contract.csv.trim:
+            found = [f"trim({cell}, ' ' || chr(9))" for cell in found]
+        value = cell_value(" || chr(32) || ".join(found), field)
+        if words and (field.optional or words != ["''"]):  # an empty cell fits no field anyway
+            nothing = " AND ".join(f"{cell} IN ({', '.join(words)})" for cell in found)
+            value = f"CASE WHEN NOT ({nothing}) THEN {value} END"
+        if name not in kept and name != contract.event_time:
+            value = f"nullif(({value}) IS NOT NULL, false)"  # only whether it fits
+        values.append(f'{value} AS "{name}"')
+        if field.optional:
+            nulls.append(f'{nothing if words else "false"} AS "_no_{name}"')
+    fits = " AND ".join(
+        f'("{name}" IS NOT NULL' + (f' OR "_no_{name}")' if field.optional else ")")
+        for name, field in contract.fields.items()
+    )
+    time = f'"{contract.event_time}"' if contract.event_time else "NULL"
+    stored = "".join(
+        f', make_timestamp_ms("{name}")' if contract.fields[name].type == "time" else f', "{name}"' for name in kept
+    )
     arrow = records.reader()  # noqa: F841 (DuckDB finds it by its name)
     inserted = db.execute(
         f"""
         INSERT INTO accepted
         WITH cut AS MATERIALIZED (
-            SELECT number, {_CELLS} AS cells
+            SELECT number, {_CELLS if quote else _CELLS_WITHOUT_QUOTES} AS cells
             FROM (SELECT number, strlen(line) AS length, rtrim(line, chr(13)) AS line FROM arrow WHERE number > $header)
-        )
-        SELECT $category, number, {cell(contract.key)}, ltrim({cell(contract.measure)}, '+'),
-               {cell(contract.actor) if contract.actor else "NULL"},
-               CAST({cell(contract.event_time)} AS BIGINT) * {to_milliseconds}
-        FROM cut WHERE {fits}
+        ),
+        typed AS MATERIALIZED (SELECT number, {", ".join([*values, *nulls])} FROM cut)
+        SELECT $category, number, {time}{stored}
+        FROM typed WHERE {fits}
         """,
-        {"category": category, "header": number if header else 0, **_quoting(contract.csv.delimiter)},
+        {
+            "category": category,
+            "header": number if header else 0,
+            **_quoting(delimiter, quote),
+        },
     ).fetchone()
     accepted = cast("tuple[int]", inserted)[0]
-    return FileCounts(accepted, records.not_blank - header - accepted)
+    note = None
+    if (
+        not header
+        and not db.execute(
+            "SELECT 1 FROM accepted WHERE category = ? AND _line = ? LIMIT 1", [category, number]
+        ).fetchone()
+    ):
+        note = f"the first line does not fit, though the contract says that there is no header: {first[:100]!r}"
+    return FileCounts(accepted, records.not_blank - header - accepted, note)
 
 
 _CELLS = f"""CASE
     WHEN length >= {_LONGEST} THEN NULL
-    WHEN line NOT LIKE '%"%'
+    WHEN NOT contains(line, $quote)
         THEN CASE WHEN line NOT LIKE '%' || chr(13) || '%' THEN string_split(line, $delimiter) END
     WHEN regexp_full_match(line, $quoted_record)
-        THEN [CASE WHEN c[1] = '"' THEN replace(c[2:-2], '""', '"') ELSE c END
+        THEN [CASE WHEN c[1] = $quote THEN replace(c[2:-2], $quote || $quote, $quote) ELSE c END
               FOR c IN regexp_extract_all($delimiter || line, $quoted_cell, 1)]
     END"""
 
+_CELLS_WITHOUT_QUOTES = f"""CASE
+    WHEN length < {_LONGEST} AND line NOT LIKE '%' || chr(13) || '%' THEN string_split(line, $delimiter)
+    END"""
 
-def _quoting(delimiter: str) -> dict[str, str]:
-    separator = f"\\x{{{ord(delimiter):X}}}"
-    cell = f'"(?:[^"]|"")*"|[^"\\r\\n{separator}][^\\r\\n{separator}]*|'
+
+def _quoting(delimiter: str, quote: str) -> dict[str, str]:
+    if not quote:
+        return {"delimiter": delimiter}
+    separator, mark = f"\\x{{{ord(delimiter):X}}}", f"\\x{{{ord(quote):X}}}"
+    cell = f"{mark}(?:[^{mark}]|{mark}{mark})*{mark}|[^{mark}\\r\\n{separator}][^\\r\\n{separator}]*|"
     return {
         "delimiter": delimiter,
+        "quote": quote,
         "quoted_record": f"(?:{cell})(?:{separator}(?:{cell}))*",
         "quoted_cell": f"{separator}({cell})",
     }
-
-
-def _fits(cell: str, spec: ContractField) -> str:
-    if spec.type == "text":  # what its pattern says, at a tenth of the price
-        return f"{cell} <> ''"
-    return f"regexp_full_match({cell}, '{spec.pattern}')"
 
 
 class _Records:
@@ -153,30 +199,40 @@ class _Records:
 
     """
 
-    def __init__(self, file: Path, delimiter: str) -> None:
+    def __init__(self, file: Path, layout: CsvFormat, delimiter: str = "", skipped: int = 0) -> None:
+        self.delimiter = delimiter or layout.delimiter
         self._file = file
-        separator = re.escape(delimiter.encode())
-        cell = rb'(?:"(?:[^"]|"")*+"|(?!")(?:(?!%b)[^\r\n])*+)' % separator
+        self._encoding = layout.encoding
+        self._skipped = skipped or layout.skip_lines
+        self._comment = (layout.comment or "").encode()
+        self._quote = layout.quote.encode()
+        separator, mark = re.escape(self.delimiter.encode()), re.escape(self._quote)
+        cell = rb"(?:%b(?:[^%b]|%b%b)*+%b|(?!%b)(?:(?!%b)[^\r\n])*+)" % (mark, mark, mark, mark, mark, mark, separator)
         self._quoted = re.compile(rb"%b(?:%b%b)*+\r*(?:\n|\Z)" % (cell, separator, cell))
         self.not_blank = 0
 
     def first(self) -> tuple[int, str]:
         """Return the number and the text (none if it is too long) of the first record that is not blank, or 0."""
-        number = 0
+        number = self._skipped
         for records in self._blocks():
             for record in records:
                 number += 1
-                if text := record.rstrip(b"\r"):
+                if (text := record.rstrip(b"\r")) and not self._is_comment(record):
                     return number, text.decode("utf-8", "replace") if len(record) < _LONGEST else ""
         return 0, ""
+
+    def _is_comment(self, record: bytes) -> bool:
+        return bool(self._comment) and record.startswith(self._comment)
 
     def reader(self) -> pa.RecordBatchReader:
         """Return the records as Arrow batches, to be read once."""
         return pa.RecordBatchReader.from_batches(_SCHEMA, self._batches())
 
     def _batches(self) -> Iterator[pa.RecordBatch]:
-        number, self.not_blank = 1, 0
+        number, self.not_blank = self._skipped + 1, 0
         for records in self._blocks():
+            if self._comment:
+                records = [b"" if self._is_comment(record) else record for record in records]  # noqa: PLW2901
             self.not_blank += len(records) - records.count(b"") - records.count(b"\r")
             raw = pa.array(records, pa.binary())
             try:
@@ -190,11 +246,13 @@ class _Records:
     def _blocks(self) -> Iterator[list[bytes]]:
         """Yield the file's records, without the LF at their end, some megabytes at a time."""
         with self._file.open("rb") as raw:
-            file = cast("IO[bytes]", gzip.GzipFile(fileobj=raw)) if self._file.suffix == ".gz" else raw
-            data = file.read(_BLOCK).removeprefix(_BOM)
+            file = open_stored(raw, self._file, self._encoding)
+            for _ in range(self._skipped):
+                file.readline()
+            data = file.read(_BLOCK)
             while data:
                 more = file.read(_BLOCK)
-                if b'"' in data:
+                if self._quote and self._quote in data:
                     records, rest = self._cut_quoted(data, at_end=not more)
                 else:
                     *records, rest = data.split(b"\n")
@@ -209,7 +267,7 @@ class _Records:
         """Return the records that surely end within ``data``, and what is left of it."""
         records, position = [], 0
         while (end := data.find(b"\n", position)) >= 0:
-            if data.find(b'"', position, end) >= 0:
+            if data.find(self._quote, position, end) >= 0 and not self._is_comment(data[position:end]):
                 limit = min(position + _LONGEST, len(data))
                 record = self._quoted.match(data, position, limit)
                 ends_file = at_end and record and record.end() == len(data) < position + _LONGEST

@@ -2,9 +2,9 @@
 
 import gc
 import json
-from collections.abc import Callable
-from decimal import Decimal, InvalidOperation
-from itertools import compress
+import re
+from collections import Counter
+from collections.abc import Callable, Sequence
 from typing import Any, Literal, Self, cast
 
 import duckdb
@@ -13,13 +13,14 @@ import pyarrow as pa
 from confluent_kafka import Message
 from msgspec import UNSET, UnsetType
 
-from streamproof.core.contract import Contract
-from streamproof.core.kafka import TopicReader, read_records
-from streamproof.core.measures import MEASURES, USUAL, Measure, WindowKind, column
+from streamproof.core.batch import columns_of, quoted
+from streamproof.core.kafka import TopicReader, read_records, topics_of
 from streamproof.core.message import END_SEQ, HEARTBEAT_SEQ
+from streamproof.core.question import RESULT_COLUMNS, Question
 from streamproof.core.run import Run
 from streamproof.core.settings import KafkaSettings
-from validation.jobs import COLUMNS
+from streamproof.core.window import WindowKind
+from validation.answers import results_table
 
 
 class RunDecoder:
@@ -65,74 +66,177 @@ class _RowId(msgspec.Struct, gc=False):
 _NOTHING = _RowId(None, None, None)
 
 
-def _window_type(contract: Contract) -> type[Any]:
-    """Return what a window's record must be; which measures are there is the job's choice."""
-    texts = [(name, str) for name in ("job", "run", "category", "key", "window_start", "window_end")]
-    shape = [("window_size", int), ("window_slide", int)]
-    kind = ("window_kind", WindowKind, "sliding")
-    chosen = [measure for measure in MEASURES if measure != "distinct" or contract.actor]
-    values = [(COLUMNS[measure], _TYPES[measure], UNSET) for measure in chosen]
-    names = {COLUMNS[measure]: column(contract, measure) for measure in chosen} | {"key": contract.key}
-    return msgspec.defstruct("Window", [*texts, *shape, kind, *values], rename=names)
+class _Labels(msgspec.Struct, gc=False):
+    run: str | None = None
+    question: str | None = None
 
 
-_TYPES: dict[Measure, Any] = {
-    "count": int | None | UnsetType,
-    "sum": msgspec.Raw,
-    "avg": float | None | UnsetType,
-    "min": msgspec.Raw,
-    "max": msgspec.Raw,
-    "stddev": float | None | UnsetType,
-    "histogram": dict[str, int] | None | UnsetType,
-    "distinct": int | None | UnsetType,
-}
-
-_EXACT = "DECIMAL(38, 15)"
-"""Wide enough for any sum; a contract's scale is at most 9, so nothing that was written is rounded away."""
-
-_TABLES = f"""
+_TABLES = """
 CREATE TABLE kafka_rows (category VARCHAR, seq BIGINT, kafka_partition INTEGER, kafka_offset BIGINT);
 CREATE TABLE dead_letters AS FROM kafka_rows;
 CREATE SEQUENCE arrivals;
-CREATE TABLE kafka_windows (
-    arrival BIGINT DEFAULT nextval('arrivals'), written_at BIGINT,
-    job VARCHAR, window_size BIGINT, window_slide BIGINT,
-    category VARCHAR, key VARCHAR, window_start BIGINT, window_end BIGINT,
-    window_kind VARCHAR DEFAULT 'sliding', measures VARCHAR DEFAULT '{",".join(USUAL)}',
-    n BIGINT, total {_EXACT}, average DOUBLE, least {_EXACT}, greatest {_EXACT},
-    deviation DOUBLE, histogram VARCHAR, actors BIGINT
-);
+"""
+_RESULTS = """
+CREATE TABLE {table} (
+    _arrival BIGINT DEFAULT nextval('arrivals'), _written_at BIGINT, _job VARCHAR,
+    _size BIGINT, _slide BIGINT, _kind VARCHAR, _whole BOOLEAN,
+    window_start TIMESTAMP, window_end TIMESTAMP{columns}
+)
 """
 _READ_ROWS = f"""
 SELECT category, seq, kafka_partition, kafka_offset FROM arrow
 WHERE run = ? AND (seq IS NULL OR seq NOT IN ({HEARTBEAT_SEQ}, {END_SEQ}))
 """
-_READ_WINDOW = f"""
-INSERT INTO kafka_windows BY NAME
-SELECT * REPLACE (
-    epoch_ms(TRY_CAST(window_start AS TIMESTAMP)) AS window_start,
-    epoch_ms(TRY_CAST(window_end AS TIMESTAMP)) AS window_end,
-    TRY_CAST(total AS {_EXACT}) AS total,
-    TRY_CAST(least AS {_EXACT}) AS least,
-    TRY_CAST(greatest AS {_EXACT}) AS greatest)
-FROM arrow
-"""
-_ARROW_WINDOW = pa.schema(
-    [(name, pa.string()) for name in ("job", "category", "key", "window_start", "window_end", "window_kind")]
-    + [(name, pa.int64()) for name in ("window_size", "window_slide", "n", "actors")]
-    + [(name, pa.string()) for name in ("total", "least", "greatest", "histogram")]
-    + [(name, pa.float64()) for name in ("average", "deviation")]
-    + [("measures", pa.string()), ("written_at", pa.int64())]
-)
+_FIXED: dict[str, tuple[Any, pa.DataType]] = {
+    "_job": (str, pa.string()),
+    "window_start": (str, pa.string()),
+    "window_end": (str, pa.string()),
+    "_size": (int, pa.int64()),
+    "_slide": (int, pa.int64()),
+    "_kind": (WindowKind, pa.string()),
+}
+_NAMES = {"_job": "job", "_size": "window_size", "_slide": "window_slide", "_kind": "window_kind"}
+
+
+def _read_as(kind: str) -> tuple[Any, pa.DataType]:
+    """Return how a value of a column's type in DuckDB stands in JSON, and how it is handed to DuckDB."""
+    if re.fullmatch(r"U?(TINY|SMALL|BIG|HUGE)?INT(EGER)?", kind):
+        return int | None | UnsetType, pa.int64()
+    if kind.startswith("DECIMAL"):
+        return msgspec.Raw, pa.string()  # not by way of a double
+    return {
+        "DOUBLE": (float | str | None | UnsetType, pa.float64()),  # Infinity and NaN are texts
+        "FLOAT": (float | str | None | UnsetType, pa.float64()),
+        "BOOLEAN": (bool | None | UnsetType, pa.bool_()),
+    }.get(kind, (str | None | UnsetType, pa.string()))
+
+
+class Results:
+    """The results of one question in a topic, from whatever job and with whatever windows, as a table.
+
+    The table (``results_table(number)``) has the question's own columns, ``window_start`` and ``window_end``, and of
+    each result the job (_job), the window's shape (_size, _slide, _kind), when Kafka got it (_written_at, milliseconds
+    since the epoch), in which order it came (_arrival), and whether each of its values is there and can be read
+    (_whole). What could not be read is NULL.
+
+    Args:
+        db: where the table is made.
+        run: whose results.
+        question: the question.
+        number: names the table.
+        columns: the question's columns and their types in DuckDB.
+
+    Attributes:
+        others: how many results of the run are of another text, by question@digest.
+
+    """
+
+    def __init__(self, db: duckdb.DuckDBPyConnection, run: Run, question: Question, number: int) -> None:
+        self.question, self.number = question, number
+        self.others: Counter[str] = Counter()
+        self._db, self._run, self._label = db, run.run, f"{question.name}@{question.digest}"
+        self._columns = {n: k for n, k in columns_of(question, run.contract).items() if n not in RESULT_COLUMNS}
+        columns = "".join(f", {quoted(name)} {_kept_as(kind)}" for name, kind in self._columns.items())
+        db.execute(_RESULTS.format(table=results_table(number), columns=columns))
+        own = {f"c{place}": _read_as(kind) for place, kind in enumerate(self._columns.values())}
+        fixed = [(name, of, *(["sliding"] if name == "_kind" else [])) for name, (of, _) in _FIXED.items()]
+        fields = [("run", str), *fixed, ("question", str | None, None), *((n, of, UNSET) for n, (of, _) in own.items())]
+        names = _NAMES | {f"c{place}": name for place, name in enumerate(self._columns)}
+        self._decoder = msgspec.json.Decoder(msgspec.defstruct("Result", fields, rename=names, gc=False))
+        self._labels = msgspec.json.Decoder(_Labels)
+        self._named = json.dumps(run.run).encode()
+        self._schema = pa.schema(
+            [(name, of) for name, (_, of) in (_FIXED | own).items()]
+            + [("_written_at", pa.int64()), ("_present", pa.bool_())]
+        )
+        self.unreadable = 0
+        read = {f"c{place}": (name, kind) for place, (name, kind) in enumerate(self._columns.items())}
+        cast_ = {
+            f"c{place}": f"TRY_CAST(c{place} AS {_kept_as(kind)})" for place, kind in enumerate(self._columns.values())
+        }
+        whole = " AND ".join(
+            ["_present", *(f"(c IS NULL OR {cast_[c]} IS NOT NULL)".replace("c IS", f"{c} IS") for c in read)]
+        )
+        self._insert = f"""
+            INSERT INTO {results_table(number)} BY NAME
+            SELECT _job, _size, _slide, _kind, _written_at, {whole} AS _whole,
+                   TRY_CAST(window_start AS TIMESTAMP) AS window_start, TRY_CAST(window_end AS TIMESTAMP) AS window_end
+                   {"".join(f", {cast_[c]} AS {quoted(name)}" for c, (name, _) in read.items())}
+            FROM arrow
+            """
+
+    def add(self, messages: list[Message]) -> int:
+        """Take in what is of the run and of this question; return how many results that were."""
+        found = [
+            (message.timestamp()[1], result)
+            for message, result in zip(messages, self._decode(messages), strict=True)
+            if result and result.run == self._run and self._is_mine(result.question)
+        ]
+        if not found:
+            return 0
+        names = [name for name in self._schema.names if name not in {"_written_at", "_present"}]
+        columns: dict[str, list[Any]] = {name: [getattr(result, name) for _, result in found] for name in names}
+        own = [name for name in names if name not in _FIXED]
+        present = [all(values) for values in zip(*([v is not UNSET for v in columns[n]] for n in own), strict=True)]
+        columns |= {name: [_plain(value) for value in columns[name]] for name in own}
+        columns |= {"_present": present or [True] * len(found), "_written_at": [moment for moment, _ in found]}
+        for name in own:
+            if pa.types.is_floating(self._schema.field(name).type):
+                columns[name] = [_number(value) for value in columns[name]]
+        arrow = pa.table(columns, schema=self._schema)  # noqa: F841 (found by its name)
+        self._db.execute(self._insert)
+        return len(found)
+
+    def _is_mine(self, label: str | None) -> bool:
+        if label in (None, self._label):
+            return True
+        self.others[label] += 1
+        return False
+
+    def _decode(self, messages: list[Message]) -> list[Any]:
+        values = [message.value() or b"" for message in messages]
+        try:
+            results = self._decoder.decode_lines(b"\n".join(values))  # several times as fast as one by one
+        except msgspec.DecodeError:
+            results = []
+        return results if len(results) == len(values) else [self._decode_one(value) for value in values]
+
+    def _decode_one(self, value: bytes) -> object:
+        try:
+            return self._decoder.decode(value)
+        except msgspec.DecodeError:
+            if self._named in value and self._label in (self._label_of(value) or self._label):
+                self.unreadable += 1
+            return None
+
+    def _label_of(self, value: bytes) -> str | None:
+        try:
+            return self._labels.decode(value).question
+        except msgspec.DecodeError:
+            return None
+
+
+def _kept_as(kind: str) -> str:
+    """Return the type in which results are kept that may hold any value, also a wrong one."""
+    return re.sub(r"DECIMAL\(\d+", "DECIMAL(38", kind)
 
 
 class RunRecords:
     """A run's records, in tables that grow with each read.
 
     ``kafka_rows`` and ``dead_letters`` have category, seq, and the record's kafka_partition and kafka_offset; the
-    heartbeats and end marks are left out, and a dead letter's seq may be NULL. ``kafka_windows`` has each window as it
-    was written, from any job, with window_size, window_slide, window_kind, measures (those that are there, as text) and
-    written_at (Kafka's timestamp); times are milliseconds, a value that could not be read is NULL.
+    heartbeats and end marks are left out, and a dead letter's seq may be NULL. Each question has a table of results.
+
+    Args:
+        db: where the tables are made.
+        run: the run.
+        kafka: where its records are.
+        questions: whose results are read.
+        only: rows or results alone.
+
+    Attributes:
+        results: of each question, in the questions' order.
+
     """
 
     def __init__(
@@ -140,22 +244,41 @@ class RunRecords:
         db: duckdb.DuckDBPyConnection,
         run: Run,
         kafka: KafkaSettings,
+        questions: Sequence[Question] = (),
         *,
-        only: Literal["rows", "windows"] | None = None,
+        only: Literal["rows", "results"] | None = None,
     ) -> None:
         db.execute(_TABLES)
-        self._db, self._run = db, run.run
+        self._db, self._run, self._since, self._kafka = db, run.run, run.created, kafka
         self._row = RunDecoder(run.run, _RowId)
-        self._window = RunDecoder(run.run, _window_type(run.contract))
+        self._read_rows = 0
+        self.results = [Results(db, run, question, number) for number, question in enumerate(questions)]
         topics = run.contract.topics
-        self._kafka, self._rows_topic = kafka, topics.rows
+        self._rows_topic = topics.rows
         self._contents: dict[tuple[int, int], int] = {}
-        wanted: dict[str, Callable[[list[Message]], None]] = {}
-        if only != "windows":
+        wanted: dict[str, Callable[[list[Message]], int]] = {}
+        if only != "results":
             wanted |= {topics.rows: self._add_rows, topics.dead_letters: self._add_dead_letters}
-        if only != "rows":
-            wanted |= {topics.windows: self._add_windows}
         self._topics = [(TopicReader(topic, run.created, kafka), add) for topic, add in wanted.items()]
+        self._absent = {question.topic(run.contract) for question in questions}
+        self._of_topic = {
+            topic: [results for results in self.results if results.question.topic(run.contract) == topic]
+            for topic in self._absent
+        }
+        try:
+            self._open_topics()
+        except BaseException:
+            self.__exit__()
+            raise
+
+    def _open_topics(self) -> None:
+        """Begin to read topics of results; a topic is made when its question is first asked."""
+        for topic in sorted(self._absent & topics_of(self._kafka)) if self._absent else ():
+            self._topics.append((TopicReader(topic, self._since, self._kafka), self._adder(topic)))
+            self._absent.discard(topic)
+
+    def _adder(self, topic: str) -> Callable[[list[Message]], int]:
+        return lambda messages: sum(results.add(messages) for results in self._of_topic[topic])
 
     def __enter__(self) -> Self:
         return self
@@ -167,10 +290,18 @@ class RunRecords:
     @property
     def unreadable(self) -> int:
         """Records that name the run but are not what their topic should hold."""
-        return self._row.unreadable + self._window.unreadable
+        return self._row.unreadable + sum(results.unreadable for results in self.results)
+
+    def unknown_questions(self) -> Counter[str]:
+        """Return how many results are of questions whose text is not among those that are read, by their label."""
+        known = {f"{results.question.name}@{results.question.digest}" for results in self.results}
+        others: Counter[str] = Counter()
+        for of_topic in self._of_topic.values():
+            others |= Counter({label: n for r in of_topic for label, n in r.others.items() if label not in known})
+        return others
 
     def read(self) -> None:
-        """Read up to the end that each topic had when this object was made; the windows last."""
+        """Read up to the end that each topic had when this object was made; the results last."""
         self._db.begin()  # one transaction: each would be written to disk for itself
         gc.disable()  # it would look again and again at millions of records, none of which refers to another
         try:
@@ -183,11 +314,12 @@ class RunRecords:
 
     def poll(self, seconds: float = 1) -> bool:
         """Read what came since, waiting for up to ``seconds``; return whether anything of this run did."""
-        before = self._size()
+        self._open_topics()
+        came = 0
         for reader, add in self._topics:
             if messages := reader.poll(seconds / len(self._topics)):
-                add(messages)
-        return self._size() > before
+                came += add(messages)
+        return came > 0
 
     def contents(self, places: list[tuple[int, int]]) -> dict[tuple[int, int], int]:
         """Return a digest of what rows say, given as (partition, offset), less the low watermark they came with.
@@ -218,12 +350,7 @@ class RunRecords:
             "committed. A killed job's ends when that job goes on, or after Kafka's transaction.timeout.ms (15 minutes)"
         )
 
-    def _size(self) -> int:
-        tables = ("kafka_rows", "dead_letters", "kafka_windows")
-        found = self._db.execute("SELECT " + " + ".join(f"(SELECT count(*) FROM {table})" for table in tables))
-        return cast("tuple[int]", found.fetchone())[0]
-
-    def _add_rows(self, messages: list[Message], table: str = "kafka_rows") -> None:
+    def _add_rows(self, messages: list[Message], table: str = "kafka_rows") -> int:
         rows = [row or _NOTHING for row in self._row.decode(messages)]
         arrow = pa.table(  # noqa: F841 (found by its name)
             {
@@ -234,27 +361,11 @@ class RunRecords:
                 "kafka_offset": pa.array([message.offset() for message in messages], pa.int64()),
             }
         )
-        self._db.execute(f"INSERT INTO {table} {_READ_ROWS}", [self._run])
+        inserted = self._db.execute(f"INSERT INTO {table} {_READ_ROWS}", [self._run]).fetchone()
+        return cast("tuple[int]", inserted)[0]
 
-    def _add_dead_letters(self, messages: list[Message]) -> None:
-        self._add_rows(messages, "dead_letters")
-
-    def _add_windows(self, messages: list[Message]) -> None:
-        decoded = zip(messages, self._window.decode(messages), strict=True)
-        found = [(message.timestamp()[1], window) for message, window in decoded if window and window.run == self._run]
-        if not found:
-            return
-        columns = {
-            name: [getattr(window, name, UNSET) for _, window in found]
-            for name in _ARROW_WINDOW.names
-            if name not in {"measures", "written_at"}
-        }
-        there = list(zip(*([v is not UNSET for v in columns[COLUMNS[m]]] for m in MEASURES), strict=True))
-        names = {each: ",".join(compress(MEASURES, each)) for each in set(there)}
-        columns |= {name: [_plain(value) for value in columns[name]] for name in COLUMNS.values()}
-        columns |= {"measures": [names[each] for each in there], "written_at": [moment for moment, _ in found]}
-        arrow = pa.table(columns, schema=_ARROW_WINDOW)  # noqa: F841 (found by its name)
-        self._db.execute(_READ_WINDOW)
+    def _add_dead_letters(self, messages: list[Message]) -> int:
+        return self._add_rows(messages, "dead_letters")
 
 
 def _digest(row: bytes) -> int:
@@ -268,14 +379,13 @@ def _digest(row: bytes) -> int:
 
 def _plain(value: object) -> object:
     if isinstance(value, msgspec.Raw):
-        return bytes(value).decode()
-    if isinstance(value, dict):
-        return "{" + ", ".join(f'"{number}": {value[number]}' for number in sorted(value, key=_as_number)) + "}"
+        text = bytes(value).decode()
+        return None if text == "null" else text
     return None if value is UNSET else value
 
 
-def _as_number(text: str) -> tuple[Decimal, str]:
+def _number(value: object) -> float | None:
     try:
-        return Decimal(text), text
-    except InvalidOperation:
-        return Decimal(0), text
+        return None if value is None else float(cast("float | str", value))
+    except ValueError:
+        return None

@@ -9,11 +9,11 @@ from rich.console import Console
 from rich.table import Column, Table
 from rich.text import Text
 
+from validation.answers import in_words
 from validation.audit import Audit
-from validation.comparison import WindowExample, WindowValues
+from validation.comparison import Difference, InputRow, Value
 from validation.delivery import CategoryRows
-from validation.jobs import Job
-from validation.verdict import Verdict
+from validation.verdict import JudgedAnswers, QuestionVerdict, Verdict
 
 STAGES = {
     "accepted": "fitting",
@@ -30,7 +30,7 @@ STAGES = {
 """What becomes of rows (fitting: the contract), in the order of the chain, as ``CategoryRows`` counts it."""
 
 _OF_FILES = {"accepted", "rejected"}
-_LONGEST_NAME, _WIDEST = 30, 1000
+_LONGEST_NAME, _LONGEST_VALUE, _WIDEST = 30, 100, 1000
 _MOST_CATEGORIES, _MOST_REASONS = 20, 50
 
 
@@ -38,12 +38,18 @@ def print_verdict(verdict: Verdict, file: TextIO | None = None) -> None:
     """Print the verdict, to standard output if not to another file."""
     out = Console(highlight=False, file=file)
     _print_rows(out, verdict.run, STAGES, verdict.categories)
-    windows = Table(*(Column(name, justify="right") for name in type(verdict.windows).model_fields), box=HORIZONTALS)
-    windows.add_row(*(count(n) for n in verdict.windows.model_dump().values()))
-    out.print(Text(f"Windows {shape(verdict)} of job {verdict.job or 'unknown'}: {', '.join(verdict.measures)}"))
-    out.print(windows)
-    for example in verdict.not_right:
-        out.print(Text(describe(example)), soft_wrap=True)
+    counts = list(JudgedAnswers.model_fields)
+    for name, question in verdict.questions.items():
+        out.print(Text(f"{name}, windows {shape(question)}, job {question.job}: {', '.join(question.columns)}"))
+        answers = Table(*(Column(each, justify="right") for each in counts), box=HORIZONTALS)
+        answers.add_row(*(count(getattr(question, each)) for each in counts))
+        out.print(answers)
+        for difference in question.not_right:
+            out.print(Text(describe(difference)), soft_wrap=True)
+            for row in difference.rows:
+                out.print(Text(f"    {describe_row(row)}"), soft_wrap=True)
+    for note in verdict.notes:
+        out.print(Text(f"note: {note}"), soft_wrap=True)
     _print_reasons(out, verdict.reasons)
     out.print("[bold green]PROVEN[/]" if verdict.proven else "[bold red]NOT PROVEN[/]")
 
@@ -127,27 +133,33 @@ def render(verdict: Verdict, template: Path, **more: object) -> str:
         lstrip_blocks=True,
     )
     return templates.get_template(template.name).render(
-        verdict=verdict, stages=STAGES, shape=shape(verdict), values=_values, count=count, **more
+        verdict=verdict, stages=STAGES, shape=shape, values=values, describe_row=describe_row, count=count, **more
     )
 
 
-def shape(verdict: Verdict) -> str:
-    """Write the windows in words, like ``30s / 5s``."""
-    return job_of(verdict).windows
+def shape(question: QuestionVerdict) -> str:
+    """Write a question's windows in words, like ``30s / 5s``."""
+    return in_words(question.window)
 
 
-def job_of(verdict: Verdict) -> Job:
-    """Return the job whose windows were judged."""
-    return Job(verdict.job, verdict.size, verdict.slide, verdict.kind, verdict.measures)
+def describe(difference: Difference) -> str:
+    """Write an answer that is not right on one line, with both values."""
+    key = " ".join(_short(value) for value in difference.key.values())
+    where = f"{key} [{difference.window_start}, {difference.window_end})".lstrip()
+    found = f"expected {values(difference.expected)}; found {values(difference.found)}"
+    return f"{difference.verdict}: {where}: {found}"
 
 
-def describe(example: WindowExample) -> str:
-    """Write a window that is not right on one line, with both values."""
-    window = f"{example.category} {example.key} [{example.window_start}, {example.window_end})"
-    return f"{example.verdict}: {window}: expected {_values(example.expected)}; found {_values(example.found)}"
+def describe_row(row: InputRow) -> str:
+    """Write a row of a file on one line."""
+    return f"{row.category}, line {row.line}, {row.event_time}: {values(row.fields)}"
 
 
-def _values(values: WindowValues | None) -> str:
-    if values is None:
-        return "none"
-    return ", ".join(f"{name} {'unreadable' if value is None else value}" for name, value in values.items())
+def values(named: dict[str, Value] | None) -> str:
+    """Write values with their names."""
+    return "none" if named is None else ", ".join(f"{name} {_short(value)}" for name, value in named.items())
+
+
+def _short(value: Value) -> str:
+    text = "NULL" if value is None else str(value)
+    return text if len(text) <= _LONGEST_VALUE else f"{text[:_LONGEST_VALUE]}… ({len(text):,} characters)"

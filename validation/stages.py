@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from streamproof.core.question import Question
 from streamproof.core.run import Run
 
 
@@ -14,6 +15,15 @@ class ReadByJob:
     offsets: dict[int, tuple[int, int]]
 
 
+@dataclass(frozen=True)
+class AskedBy:
+    """A question that a job was asked: the job's label, the question with its windows, whether of this run alone."""
+
+    job: str
+    question: Question
+    of_run: bool
+
+
 ReceivedRows = dict[str, tuple[int, list[list[int]]]]
 """For each category how many rows NiFi received, each as often as it came, and the ranges [first, last] of ``seq``."""
 
@@ -23,6 +33,15 @@ AskNifi = Callable[[Run], ReceivedRows | None]
 AskFlink = Callable[[Run, str | None], ReadByJob | None]
 """Tells what a job has read (None: the newest that reads the run); None where that cannot be known."""
 
+AskJobs = Callable[[Run], list[AskedBy]]
+"""Tells which questions were asked of a run, or of its stream live, by jobs that were not cancelled; newest first."""
+
+WhyFailed = Callable[[str], str | None]
+"""Tells why a job has failed; None where it has not, or that cannot be known."""
+
+WhoHides = Callable[[], list[str]]
+"""Tells which jobs have committed nothing for a while, in words: their open transactions hide what lies behind."""
+
 
 @dataclass(frozen=True)
 class Stages:
@@ -30,6 +49,9 @@ class Stages:
 
     nifi: AskNifi | None = None
     flink: AskFlink | None = None
+    jobs: AskJobs | None = None
+    why_failed: WhyFailed | None = None
+    who_hides: WhoHides | None = None
 
     def ask(self, run: Run, job: str | None) -> tuple[ReceivedRows | None, ReadByJob | None]:
         """Return what NiFi has received of a run, and what a job has read (None: the newest that reads the run)."""

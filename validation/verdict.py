@@ -2,28 +2,38 @@
 
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Self, cast
 
 import duckdb
-from pydantic import BaseModel
+from pydantic import BaseModel, model_validator
 
 from streamproof.core.command import console
 from streamproof.core.disk import duckdb_in
-from streamproof.core.measures import Measure, WindowKind
+from streamproof.core.errors import StreamproofError
+from streamproof.core.question import RESULT_COLUMNS, Question, load_question, question_files
+from streamproof.core.question_text import used_fields
 from streamproof.core.run import Run, load_run
 from streamproof.core.settings import HomeSettings, KafkaSettings
-from validation.batch_windows import compute_windows, number_rows
-from validation.comparison import WindowCounts, WindowExample, compare_windows, first_not_right
+from streamproof.core.window import Window, WindowKind
+from validation.answers import Answers, Wanted, find_answers, truth_table, why_no_answers
+from validation.comparison import (
+    AnswerCounts,
+    Difference,
+    compare,
+    first_not_right,
+    keys_that_are_none,
+    rows_behind,
+)
 from validation.csv_rows import FileCounts, read_rows
 from validation.delivery import CategoryRows, RowTotals, audit_rows, is_settled
-from validation.jobs import Job, Wanted, find_job, why_no_job
 from validation.kafka_records import RunRecords
-from validation.stages import Stages
+from validation.stages import AskedBy, Stages
+from validation.truth import compute_truth, number_rows
 
 LateRows = Callable[[str], int | None]
 """Tells how many rows a job (its name in the windows) dropped as late; None where that cannot be known."""
@@ -33,16 +43,50 @@ SETTLED_SECONDS = 5.0
 
 ASK_SECONDS = 0.25
 _MEMORY = "1GB"
+_ROWS_FOR = 10
+"""Differences that are shown with the rows behind them."""
 _MANY_FILES = 100
 
 
-class JudgedWindows(WindowCounts):
-    """The windows, and the rows that the job dropped as late (None: not known).
+class JudgedAnswers(AnswerCounts):
+    """The answers, and the rows that the job dropped as late (None: not known).
 
-    Late rows do not speak against a run by themselves: where every window is right, what came late were copies.
+    Late rows do not speak against a run by themselves: where every answer is right, what came late were copies.
     """
 
     late: int | None = None
+
+
+class QuestionVerdict(JudgedAnswers):
+    """What was found of one question.
+
+    Attributes:
+        title: the question in words.
+        job: the job whose answers were judged.
+        size: of its windows, milliseconds.
+        slide: of its windows, milliseconds.
+        kind: of its windows.
+        key: the columns that tell the answers of a window apart.
+        columns: the columns that were compared.
+        alerts: how many true answers are alerts; None where the question has no alert.
+        not_right: the earliest answers that are wrong, missing, extra or doubled.
+
+    """
+
+    title: str
+    job: str
+    size: int
+    slide: int
+    kind: WindowKind
+    key: tuple[str, ...]
+    columns: tuple[str, ...]
+    alerts: int | None = None
+    not_right: list[Difference]
+
+    @property
+    def window(self) -> Window:
+        """The shape of its windows."""
+        return Window(self.size, self.slide, self.kind)
 
 
 class Verdict(BaseModel):
@@ -50,16 +94,18 @@ class Verdict(BaseModel):
 
     Attributes:
         proven: every row that the manifest says was sent is in Kafka, the manifest's counts are those of the files,
-            and the job wrote exactly the windows that the files give, at least one. Rows that are doubled in Kafka
-            are counted, and no fault: the job takes the first.
+            and each question that was asked was answered exactly as the files say, at least once. Rows that are doubled
+            in Kafka are counted, and no fault: a job takes the first.
         reasons: why it is not proven; empty where it is.
-        job: the job whose windows were judged; None where none has written any.
-        size: window size in milliseconds; 0 where no job has written windows and no shape was asked for.
-        slide: window slide in milliseconds, or 0 likewise.
-        kind: of the windows.
-        measures: what was compared of each window.
-        not_right: the earliest windows that are wrong, missing, extra or doubled.
+        questions: by their names, those that were asked of the run.
+        job: of a run with one question, the job whose answers were judged; else None.
+        size: of a run with one question, its windows' size in milliseconds; else 0.
+        slide: likewise.
+        kind: likewise.
+        windows: the answers to all questions together.
+        not_right: of a run with one question, the first differences.
         unreadable: records in Kafka that name the run but are not what their topic should hold.
+        notes: what speaks not against the run, but should be known of its files.
 
     """
 
@@ -68,16 +114,31 @@ class Verdict(BaseModel):
     reasons: list[str]
     state: Literal["running", "finished", "stopped"]
     checked_at: datetime
-    job: str | None
-    size: int
-    slide: int
-    kind: WindowKind
-    measures: tuple[Measure, ...]
     rows: RowTotals
-    windows: JudgedWindows
+    questions: dict[str, QuestionVerdict]
+    job: str | None = None
+    size: int = 0
+    slide: int = 0
+    kind: WindowKind = "sliding"
+    windows: JudgedAnswers = JudgedAnswers()
+    not_right: list[Difference] = []
     categories: dict[str, CategoryRows]
-    not_right: list[WindowExample]
     unreadable: int
+    notes: list[str] = []
+
+    @model_validator(mode="after")
+    def _tell_of_the_only_question(self) -> Self:
+        if len(self.questions) == 1:
+            (only,) = self.questions.values()
+            self.job, self.size, self.slide, self.kind = only.job, only.size, only.slide, only.kind
+            self.not_right = only.not_right
+        counts = {
+            name: sum(counts)
+            for name in JudgedAnswers.model_fields
+            if None not in (counts := [getattr(each, name) for each in self.questions.values()])
+        }
+        self.windows = JudgedAnswers.model_validate(counts if self.questions else {})
+        return self
 
 
 def validate(
@@ -109,68 +170,154 @@ def validate(
     """
     manifest = load_run(run, home).with_files(files or {})
     asked = wanted or Wanted()
+    by_jobs = stages.jobs(manifest) if stages.jobs else []
+    questions = questions_of(manifest, by_jobs, asked)
     with (
         open_database(home.runs / run) as db,
         console.status("reading the files and Kafka") as status,
-        RunRecords(db, manifest, kafka) as records,
+        RunRecords(db, manifest, kafka, questions) as records,
         ThreadPoolExecutor(1) as beside,
     ):
-        files_read = beside.submit(_read_files, db.cursor(), manifest)
+        kept = _fields_of([each.question for each in by_jobs] or questions, manifest)
+        files_read = beside.submit(_read_files, db.cursor(), manifest, kept)
         records.read()
-        counts = files_read.result()
+        file_counts = files_read.result()
         deadline = time.monotonic() + wait
-        computed, settled_by = None, 0.0
+        computed: dict[int, Answers] = {}
+        no_truth: dict[int, str] = {}
+        settled_by = 0.0
         while True:
             status.update("comparing")
-            job, windows = find_job(db, asked), None
-            answers = stages.ask(manifest, job.name if job and job.name else asked.job)
-            rows = audit_rows(db, manifest, counts, *answers, records.contents)
+            chosen = find_answers(db, questions, by_jobs, asked)
+            said = stages.ask(manifest, chosen[0].job if chosen else asked.job)
+            rows = audit_rows(db, manifest, file_counts, *said, records.contents)
             missing = sum(category.lost + category.under_way for category in rows.values())
-            if job:
-                if job != computed:
-                    compute_windows(db, manifest, job)
-                    computed = job
-                windows = compare_windows(db, job)
-            now = time.monotonic()
-            if now >= deadline:
+            if not kept.issuperset(_fields_of([answers.question for answers in chosen], manifest)):
+                kept = set(manifest.contract.fields)  # a question that no job here is known to have been asked
+                _read_files(db, manifest, kept)
+            asked_jobs = list(dict.fromkeys(answers.job for answers in chosen))
+            for answers in chosen:
+                if computed.get(answers.number) != answers:
+                    computed[answers.number] = answers
+                    no_truth |= _compute(db, manifest, answers)
+            chosen = [answers for answers in chosen if answers.number not in no_truth]
+            counts = [compare(db, answers, into=f"compared_{answers.number}") for answers in chosen]
+            missing_answers = sum(each.missing for each in counts)
+            if (now := time.monotonic()) >= deadline:
                 break
-            if windows and not windows.missing and not missing:
+            if counts and not missing_answers and not missing:
                 settled_by = settled_by or now + SETTLED_SECONDS
-                if is_settled(rows, *answers) or now >= settled_by:
+                if is_settled(rows, *said) or now >= settled_by:
                     break
                 status.update("waiting for what NiFi and Flink say")
                 time.sleep(ASK_SECONDS)
                 continue
-            status.update(f"waiting: {windows.missing if windows else 'all'} windows and {missing} rows are missing")
+            status.update(f"waiting: {missing_answers if counts else 'all'} answers and {missing} rows are missing")
             if _something_new(records, deadline):
                 deadline = time.monotonic() + wait
-        job = job or Job(None, 0, 0)
-        late_rows = late(job.name) if callable(late) and job.name else late
-        judged = JudgedWindows(
-            **(windows or WindowCounts()).model_dump(), late=late_rows if isinstance(late_rows, int) else None
-        )
+        judged = {
+            answers.question.name: _question_verdict(db, manifest, answers, each, late)
+            for answers, each in zip(chosen, counts, strict=True)
+        }
         reasons = doubts(manifest, rows, judged, records.unreadable)
-        if (judged.missing or not job.name) and (hidden := records.why_hidden()):
-            reasons.append(hidden)
-        if not job.name:
-            reasons.append(why_no_job(db, manifest, asked))
+        reasons += [*no_truth.values(), *more_doubts(db, chosen, asked_jobs, stages)]
+        if (not asked_jobs or any(each.missing for each in counts)) and (hidden := records.why_hidden()):
+            reasons += [hidden, *(stages.who_hides() if stages.who_hides else [])]
+        if not asked_jobs:
+            reasons.append(why_no_answers(db, manifest, questions, asked))
+        reasons += doubts_of_unknown(records.unknown_questions())
         return Verdict(
             run=run,
             proven=not reasons,
             reasons=reasons,
             state=manifest.state,
             checked_at=datetime.now(UTC),
-            job=job.name,
-            size=job.size,
-            slide=job.slide,
-            kind=job.kind,
-            measures=job.measures,
             rows=RowTotals.of(rows),
-            windows=judged,
+            questions=judged,
             categories=rows,
-            not_right=first_not_right(db) if windows else [],
             unreadable=records.unreadable,
+            notes=[f"{category}: {file.note}" for category, file in file_counts.items() if file.note],
         )
+
+
+def _compute(db: duckdb.DuckDBPyConnection, run: Run, answers: Answers) -> dict[int, str]:
+    """Make the table of true answers; return why that cannot be, by the question's number."""
+    try:
+        compute_truth(db, run, answers.question, truth_table(answers.number))
+    except StreamproofError as error:
+        return {answers.number: str(error)}
+    return {}
+
+
+def questions_of(run: Run, by_jobs: Iterable[AskedBy], wanted: Wanted) -> list[Question]:
+    """Return the questions whose results are looked for: those that jobs were asked, then those of the stream's files.
+
+    Raises:
+        UsageError: the wanted question cannot be read.
+
+    """
+    questions = [each.question for each in by_jobs]
+    if wanted.question:
+        asked = load_question(wanted.question)
+        return [asked, *(each for each in _each_once(questions) if each.name == asked.name and each.text != asked.text)]
+    of_stream = [load_question(str(path)) for path in question_files()]
+    return _each_once([*questions, *(each for each in of_stream if each.header.stream == run.contract.name)])
+
+
+def _each_once(questions: list[Question]) -> list[Question]:
+    return list({(each.name, each.digest): each for each in reversed(questions)}.values())[::-1]
+
+
+def _question_verdict(
+    db: duckdb.DuckDBPyConnection, run: Run, answers: Answers, counts: AnswerCounts, late: LateRows | int | None
+) -> QuestionVerdict:
+    question, compared = answers.question, f"compared_{answers.number}"
+    late_rows = late(answers.job) if callable(late) else late
+    columns = [name for name, *_ in db.execute(f"DESCRIBE {truth_table(answers.number)}").fetchall()]
+    alerts = None
+    if question.header.alert is not None:
+        found = db.execute(f"SELECT count(*) FILTER (alert) FROM {truth_table(answers.number)}").fetchone()
+        alerts = cast("tuple[int]", found)[0]
+    not_right = first_not_right(db, compared)
+    for difference in not_right[:_ROWS_FOR]:
+        difference.rows = rows_behind(db, run, difference)
+    return QuestionVerdict(
+        **counts.model_dump(),
+        late=late_rows if isinstance(late_rows, int) else None,
+        title=question.title,
+        job=answers.job,
+        size=question.window.size,
+        slide=question.window.slide,
+        kind=question.window.kind,
+        key=question.key,
+        columns=tuple(name for name in columns if name not in RESULT_COLUMNS and name not in question.key),
+        alerts=alerts,
+        not_right=not_right,
+    )
+
+
+def more_doubts(
+    db: duckdb.DuckDBPyConnection, chosen: Iterable[Answers], jobs: Iterable[str], stages: Stages
+) -> Iterator[str]:
+    """Say which keys do not tell a question's true answers apart, and which jobs have failed."""
+    for answers in chosen:
+        if twice := keys_that_are_none(db, answers):
+            key = ", ".join(answers.question.key) or "none"
+            yield (
+                f"{answers.question.name}: its key ({key}) does not tell its answers apart: {twice:,} true ones share "
+                "it with another of the same window"
+            )
+    for job in jobs:
+        if stages.why_failed and (why := stages.why_failed(job)):
+            yield f"the job {job} has failed: {why}"
+
+
+def doubts_of_unknown(results: Mapping[str, int]) -> list[str]:
+    """Say which results, by their label, are of questions whose text is not known."""
+    return [
+        f"{count} results are of the question {label}, whose text is not known here: name its file (--question)"
+        for label, count in results.items()
+    ]
 
 
 @contextmanager
@@ -191,11 +338,15 @@ def open_database(near: Path, memory: str = _MEMORY) -> Iterator[duckdb.DuckDBPy
         yield db
 
 
-def _read_files(db: duckdb.DuckDBPyConnection, run: Run) -> dict[str, FileCounts]:
+def _fields_of(questions: Iterable[Question], run: Run) -> set[str]:
+    return {name for question in questions for name in used_fields(question, run.contract)}
+
+
+def _read_files(db: duckdb.DuckDBPyConnection, run: Run, fields: Collection[str]) -> dict[str, FileCounts]:
     if len(run.sources) > _MANY_FILES:
         db.execute("SET threads = 1")  # to share out a small file takes longer than to read it
     db.begin()  # one transaction: each file's would be written to disk for itself
-    files = read_rows(db, run)
+    files = read_rows(db, run, fields)
     number_rows(db, run, files)
     db.commit()
     db.execute("RESET threads")
@@ -213,7 +364,9 @@ def _something_new(records: RunRecords, deadline: float) -> bool:
     return False
 
 
-def doubts(run: Run, rows: dict[str, CategoryRows], windows: JudgedWindows, unreadable: int) -> list[str]:
+def doubts(
+    run: Run, rows: dict[str, CategoryRows], questions: Mapping[str, JudgedAnswers], unreadable: int
+) -> list[str]:
     """Return what speaks against a run, each in words; empty where nothing does."""
     found = []
     if run.state == "running":
@@ -227,11 +380,13 @@ def doubts(run: Run, rows: dict[str, CategoryRows], windows: JudgedWindows, unre
         found += [f"{category}: {doubt}" for doubt in _doubts_on_rows(run, category, r)]
     if unreadable:
         found.append(f"{unreadable} records in Kafka name the run but are not what their topic should hold")
-    late = f" (the job dropped {windows.late} rows as late)" if windows.late else ""
-    for count, what in ((windows.wrong, "wrong"), (windows.missing, "missing"), (windows.extra, "extra")):
-        if count:
-            found.append(f"{count} windows are {what}{late}")
-    if not windows.right:
+    for name, answers in questions.items():
+        which = f"{name}: " if len(questions) > 1 else ""
+        late = f" (the job dropped {answers.late} rows as late)" if answers.late else ""
+        for count, what in ((answers.wrong, "wrong"), (answers.missing, "missing"), (answers.extra, "extra")):
+            if count:
+                found.append(f"{which}{count} windows are {what}{late}")
+    if questions and not any(answers.right for answers in questions.values()):
         found.append("not one window is right")
     return found
 

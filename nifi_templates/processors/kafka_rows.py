@@ -20,21 +20,24 @@ def is_mark(line: bytes) -> bool:
     return isinstance(seq, int) and seq <= 0
 
 
-def key_reader(field: str) -> Callable[[bytes], bytes]:
-    """Return a function that reads the text of a field from a line of JSON, as UTF-8.
+def key_reader(field: str) -> Callable[[bytes], bytes | None]:
+    """Return a function that reads the text of a field from a line of JSON, as UTF-8; None for no field, and for null.
 
     A slice of the compact form that NiFi's record writer makes; whatever looks otherwise is parsed.
     """
+    if not field:
+        return lambda _: None
     name = f'"{field}":"'.encode()
     length = len(name)
 
-    def key_of(line: bytes) -> bytes:
+    def key_of(line: bytes) -> bytes | None:
         start = line.find(name) + length
         if start >= length:
             end = line.find(b'"', start)
             key = line[start:end]
             if end >= 0 and b"\\" not in key:
                 return key
-        return str(json.loads(line)[field]).encode()
+        text = json.loads(line)[field]
+        return None if text is None else str(text).encode()
 
     return key_of

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from datetime import datetime
 
 from streamproof.bench.ground import (
+    QUESTION,
     START,
     WINDOW,
     PartsWatch,
@@ -31,7 +32,7 @@ def _throughput(batch_rows: int) -> Callable[[int], Once]:
         run, contract = new_run_id(), load_contract("ratings")
         files = sample_files(rows)
         with window_job(run, start="latest") as job:
-            with TopicWatch(contract.topics.windows, run, keep=False) as windows, PartsWatch() as parts:
+            with TopicWatch(QUESTION.topic(contract), run, keep=False) as windows, PartsWatch() as parts:
                 replayer = replay(run, files, "--rate", "max", "--start", START, "--batch-rows", str(batch_rows))
                 windows.wait_until_quiet()
                 manifest = prove(run, job)
@@ -56,12 +57,12 @@ def _backlog(rows: int) -> Once:
 
 def _latency(rate: int) -> Callable[[int], Once]:
     def once(rows: int) -> Once:
-        run, topics = new_run_id(), load_contract("ratings").topics
+        run, contract = new_run_id(), load_contract("ratings")
         files = sample_files(rows)
         with (
             window_job(run, start="latest") as job,
-            TopicWatch(topics.rows, run) as in_kafka,
-            TopicWatch(topics.windows, run) as windows,
+            TopicWatch(contract.topics.rows, run) as in_kafka,
+            TopicWatch(QUESTION.topic(contract), run) as windows,
         ):
             replay(run, files, "--rate", str(rate / len(files)), "--clock", "wall")
             windows.wait_until_quiet()

@@ -3,6 +3,7 @@
 What reads it, the window job or another, then waits for nobody.
 """
 
+import re
 import threading
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -56,7 +57,7 @@ def fill_topic(manifest: Run) -> Run:
     """
     kafka = KafkaSettings()
     contract, files = manifest.contract, {category: source.file for category, source in manifest.sources.items()}
-    ensure_topics(contract, kafka)
+    ensure_topics([contract.topics.rows, contract.topics.dead_letters], kafka)
     options = ReplayOptions(contract=contract, files=files, interval=manifest.interval, clock="virtual", start=START_MS)
     readers = {category: CsvRows(contract, file) for category, file in files.items()}
     schedule = Schedule(
@@ -115,12 +116,12 @@ def new_run(
 
     """
     ratings, now = load_contract("ratings"), datetime.now(UTC)
-    name = f"{ratings.name}.{run}"
-    topics = Topics(rows=name, dead_letters=f"{name}.dead-letter", windows=f"{name}.averages")
+    name = f"{ratings.name}_{re.sub('[^a-z0-9]', '_', run.lower())}"  # a stream, and so topics, of its own
+    topics = Topics(rows=name, dead_letters=f"{name}.dead-letter")
     files = sample_files(rows, products, categories)
     return Run(
         run=run,
-        contract=ratings.model_copy(update={"topics": topics}),
+        contract=ratings.model_copy(update={"name": name, "topics": topics}),
         clock="virtual",
         pace="interval",
         interval=interval,
@@ -138,7 +139,11 @@ class _ToKafka:
     """What the flow does with the edge's messages: each line a record, a mark one in each partition, confirmed."""
 
     def __init__(self, contract: Contract, kafka: KafkaSettings, in_flight: InFlight) -> None:
-        self._topic, self._in_flight, self._key_of = contract.topics.rows, in_flight, key_reader(contract.key)
+        self._topic, self._in_flight, self._key_of = (
+            contract.topics.rows,
+            in_flight,
+            key_reader(contract.partition_by or ""),
+        )
         self._producer = Producer(
             {
                 "bootstrap.servers": kafka.servers,

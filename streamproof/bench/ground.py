@@ -20,7 +20,6 @@ from confluent_kafka import TopicPartition
 from flink_jobs.cluster import Cluster
 from flink_jobs.records import JobOptions, Start
 from flink_jobs.submission import submit
-from flink_jobs.window import Window
 from nifi_templates.deployment import deploy
 from streamproof.bench.measure import NotProvenError
 from streamproof.chain.ask_stages import STAGES
@@ -30,16 +29,19 @@ from streamproof.chain.start_servers import extensions_folder, start_servers
 from streamproof.core.contract import Contract, copy_contract, load_contract
 from streamproof.core.errors import StreamproofError
 from streamproof.core.kafka import ends_of, new_consumer
+from streamproof.core.question import load_question
 from streamproof.core.run import Run, load_run
 from streamproof.core.settings import HomeSettings, KafkaSettings
 from streamproof.core.topics import partitions_of
+from streamproof.core.window import Window
 from streamproof.stack.flink import TASKMANAGERS
 from streamproof.stack.servers import PARTS, Stack
-from validation.jobs import Wanted
+from validation.answers import Wanted
 from validation.verdict import validate
 
 CATEGORIES = ("Books", "Music")
-WINDOW = Window(30_000, 5_000)
+QUESTION = load_question("rating_averages")
+WINDOW = QUESTION.window
 START = "2024-01-01T00:00:00Z"
 START_MS = round(datetime.fromisoformat(START).timestamp() * 1000)
 """When the first row of each category is due; also in milliseconds since the epoch."""
@@ -120,7 +122,7 @@ def window_job(
         start: where in the topic the job begins to read; without it, at the beginning.
 
     """
-    job = submit("rating_averages", JobOptions(window=window, run=run, contract=contract, start=start)).job
+    job = submit([QUESTION.with_window(window)], JobOptions(run=run, contract=contract, start=start)).job
     try:
         yield job
     finally:

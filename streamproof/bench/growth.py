@@ -8,9 +8,9 @@ from collections.abc import Callable
 from dataclasses import replace
 from fractions import Fraction
 
-from flink_jobs.window import Window
 from streamproof.bench.measure import Benchmark, Once
 from streamproof.bench.side_by_side.own_job import from_full_topic
+from streamproof.core.window import Window
 
 ROWS = 200_000
 _SLIDE = 5_000

@@ -1,16 +1,23 @@
 """What NiFi and Flink say of a run's rows, for the audit and the verdict."""
 
+from datetime import UTC, datetime, timedelta
+
+from flink_jobs.cluster import Cluster
 from flink_jobs.offsets import read_offsets
-from flink_jobs.records import find_record, reader_of
-from nifi_templates.deployment import received_rows
+from flink_jobs.records import asked_by, find_record, reader_of
 from streamproof.core.errors import StreamproofError
 from streamproof.core.run import Run
 from streamproof.core.settings import KafkaSettings
-from validation.stages import ReadByJob, ReceivedRows, Stages
+from validation.stages import AskedBy, ReadByJob, ReceivedRows, Stages
+
+_SILENT = timedelta(seconds=15)
+"""How long after its last checkpoint a job is named where records are hidden."""
 
 
 def received_by_nifi(run: Run) -> ReceivedRows | None:
     """Return what the stream's flow has received of a run, or None when NiFi, the flow or its ledger is away."""
+    from nifi_templates.deployment import received_rows  # nipyapi is slow to import, and not all commands ask NiFi
+
     try:
         runs = received_rows(run.contract.name)
     except StreamproofError:
@@ -27,4 +34,37 @@ def read_by_flink(run: Run, job: str | None) -> ReadByJob | None:
         return None
 
 
-STAGES = Stages(nifi=received_by_nifi, flink=read_by_flink)
+def asked_of(run: Run) -> list[AskedBy]:
+    """Return which questions were asked of a run, or of its stream live, by the jobs that are remembered here."""
+    return [
+        AskedBy(record.label, asked.question, of_run=record.options.run is not None)
+        for record in asked_by(run.run, run.contract.name)
+        for asked in record.asked
+    ]
+
+
+def why_failed(job: str) -> str | None:
+    """Return why a job has failed; None where it has not, or Flink is away."""
+    try:
+        return Cluster().why_failed(job)
+    except StreamproofError:
+        return None
+
+
+def who_hides() -> list[str]:
+    """Return which running jobs have completed no checkpoint for a while: what they have written is not committed."""
+    try:
+        jobs = [job for job in Cluster().list() if job.state in {"RUNNING", "RESTARTING"}]
+    except StreamproofError:
+        return []
+    now = datetime.now(UTC)
+    silent = {job: now - (job.last_checkpoint or job.since) for job in jobs}
+    return [
+        f"the job {job.name} ({job.label}) has completed no checkpoint for {time.total_seconds():.0f} s, so its "
+        "transaction may be the one that is open: wait for it, or cancel it (streamproof cancel)"
+        for job, time in silent.items()
+        if time > _SILENT
+    ]
+
+
+STAGES = Stages(nifi=received_by_nifi, flink=read_by_flink, jobs=asked_of, why_failed=why_failed, who_hides=who_hides)

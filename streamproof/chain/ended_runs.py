@@ -94,7 +94,7 @@ class EndedRuns:
 def _is_closed(record: JobRecord, run: Run, cluster: Cluster) -> bool:
     """Whether a job's watermark has passed the end of its last window."""
     low_watermark = cluster.low_watermark(record.label)
-    return run.end is not None and low_watermark is not None and low_watermark >= run.end + record.options.window.size
+    return run.end is not None and low_watermark is not None and low_watermark >= run.end + record.reach
 
 
 def _finish(record: JobRecord, attempts: int, cluster: Cluster) -> str:

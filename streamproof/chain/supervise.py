@@ -10,6 +10,7 @@ import threading
 
 from flink_jobs.records import followers
 from streamproof.chain.ended_runs import EndedRuns
+from streamproof.chain.failing_jobs import give_up_failing_jobs
 from streamproof.stack.servers import PARTS, Stack
 from streamproof.stack.supervisor import Supervisor, say, set_by_sigterm
 
@@ -23,7 +24,7 @@ def look_after_jobs(stack: Stack, stop: threading.Event) -> None:
     runs = EndedRuns()
     while not stop.wait(_LOOK):
         try:
-            for line in runs.look():
+            for line in (*runs.look(), *give_up_failing_jobs()):
                 say(line)
             if runs.are_lost:
                 subprocess.run(_RESUBMIT, stdin=subprocess.DEVNULL, check=False)

@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 from typing import cast
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
+from confluent_kafka.admin import AdminClient
 
 from streamproof.core.errors import StreamproofError
 from streamproof.core.settings import KafkaSettings
@@ -34,6 +35,19 @@ def new_consumer(kafka: KafkaSettings, group: str = "streamproof", **more: str |
 def ends_of(consumer: Consumer, places: list[TopicPartition], timeout: float = 15) -> dict[int, int]:
     """Return, by partition, the offset behind the last record that the consumer may read."""
     return {place.partition: consumer.get_watermark_offsets(place, timeout=timeout)[1] for place in places}
+
+
+def topics_of(kafka: KafkaSettings) -> set[str]:
+    """Return the names of all topics.
+
+    Raises:
+        StreamproofError: Kafka cannot be reached.
+
+    """
+    try:
+        return set(AdminClient({"bootstrap.servers": kafka.servers, "log_level": 0}).list_topics(timeout=15).topics)
+    except KafkaException as error:
+        raise StreamproofError(f"Kafka at {kafka.servers}: {error.args[0].str()}") from error
 
 
 class TopicReader:

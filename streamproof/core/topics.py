@@ -1,9 +1,10 @@
-"""The stream's Kafka topics: made where they are missing, left alone where they exist."""
+"""Kafka topics: made where they are missing, left alone where they exist."""
+
+from collections.abc import Iterable
 
 from confluent_kafka import KafkaError, KafkaException
 from confluent_kafka.admin import AdminClient, NewTopic
 
-from streamproof.core.contract import Contract
 from streamproof.core.errors import StreamproofError
 from streamproof.core.settings import KafkaSettings
 from streamproof.core.wait import wait_until
@@ -31,18 +32,14 @@ def partitions_of(topic: str, kafka: KafkaSettings) -> list[int]:
     return list(about.partitions)
 
 
-def ensure_topics(contract: Contract, kafka: KafkaSettings) -> list[str]:
-    """Create the stream's three topics where they are missing; return the names of those made, all ready for use.
+def ensure_topics(names: Iterable[str], kafka: KafkaSettings) -> list[str]:
+    """Create topics where they are missing; return the names of those made, all ready for use.
 
     Raises:
         StreamproofError: Kafka cannot be reached or refuses.
 
     """
-    topics = contract.topics
-    wanted = [
-        NewTopic(t, kafka.partitions, kafka.replication, config=_CONFIG)
-        for t in (topics.rows, topics.dead_letters, topics.windows)
-    ]
+    wanted = [NewTopic(name, kafka.partitions, kafka.replication, config=_CONFIG) for name in names]
     admin = AdminClient({"bootstrap.servers": kafka.servers})  # kept: it takes its pending answers with it
     made = []
     for name, result in admin.create_topics(wanted, request_timeout=_TIMEOUT_S).items():

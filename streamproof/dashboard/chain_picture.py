@@ -31,14 +31,14 @@ _WORDS = {"up": "works", "away": "AWAY", "rest": "at rest", "asked": "being aske
 
 
 def chain_picture(picture: Picture, parts: dict[str, PartHealth]) -> html.Ol:
-    """Return the chain from the edge to the windows."""
+    """Return the chain from the edge to the results."""
     nodes = [
         _edge(picture),
         _server("Mosquitto", "MQTT broker", parts, ()),
         _server("NiFi", "flow", parts, ()),
         _server("Kafka", "topics", parts, _in_kafka(picture)),
         _server("Flink", "window job", parts, ()),
-        _windows(picture),
+        _results(picture),
     ]
     return html.Ol([_draw(node) for node in nodes], className="chain")
 
@@ -108,19 +108,19 @@ def _in_kafka(picture: Picture) -> Figures:
     )
 
 
-def _windows(picture: Picture) -> Node:
-    not_right = picture.windows_not_right
+def _results(picture: Picture) -> Node:
+    not_right = picture.answers_not_right
     figures = (
-        ("written", f"{picture.windows_read:,}"),
-        ("right", f"{picture.windows.right:,}"),
+        ("written", f"{picture.results_read:,}"),
+        ("right", f"{picture.answers.right:,}"),
         ("not right", f"{not_right:,}"),
     )
-    if not picture.windows_read:
-        return Node("Windows", "in Kafka", "rest", "none yet", figures)
+    if not picture.results_read:
+        return Node("Results", "in Kafka", "rest", "none yet", figures)
     if not_right:
-        return Node("Windows", "in Kafka", "away", "see below", figures, "NOT RIGHT")
+        return Node("Results", "in Kafka", "away", "see below", figures, "NOT RIGHT")
     if picture.overdue:
-        return Node("Windows", "in Kafka", "away", f"{picture.overdue:,} are not there, see below", figures, "OVERDUE")
+        return Node("Results", "in Kafka", "away", f"{picture.overdue:,} are not there, see below", figures, "OVERDUE")
     if not picture.is_judging:
-        return Node("Windows", "in Kafka", "asked", "", figures, "not judged yet")
-    return Node("Windows", "in Kafka", "up", "", figures, "right")
+        return Node("Results", "in Kafka", "asked", "", figures, "not judged yet")
+    return Node("Results", "in Kafka", "up", "", figures, "right")

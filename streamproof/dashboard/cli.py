@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from streamproof.chain.ask_servers import questions
+from streamproof.chain.ask_stages import STAGES
 from streamproof.chain.health import Watch
 from streamproof.core.command import console
 from streamproof.core.errors import UsageError
@@ -34,7 +35,7 @@ def dashboard(
     home = HomeSettings()
     if run:
         load_run(run, home)
-    reader = Reader(run, home, KafkaSettings())
+    reader = Reader(run, home, KafkaSettings(), STAGES)
     watch = Watch(questions(), lambda: reader.picture.run)
     page = make_page(reader, watch.parts)
     try:

@@ -1,18 +1,24 @@
-"""The verdict so far, in words, and the windows that are not right with the rows that they should be made of."""
+"""The verdict so far, in words, and the answers that are not right with the rows that they should be made of."""
 
 from dash import html
 
-from streamproof.core.contract import Contract
-from streamproof.core.measures import Measure
 from streamproof.dashboard.attributes import attributes
 from streamproof.dashboard.tables import table
-from streamproof.dashboard.words import measured, moment
-from validation.comparison import WindowExample, WindowValues
+from streamproof.dashboard.words import shown
+from validation.comparison import AnswerCounts, Difference, InputRow, Value
 from validation.delivery import RowTotals
-from validation.live.reader import Picture
-from validation.live.window_rows import SHOWN, FileRow
+from validation.live.live_verdict import SoFar
+from validation.live.reader import ROWS_SHOWN, Picture
 
 LISTED = 10
+
+Judgement = tuple[str, str, str]
+"""A state (open, good, bad), its symbol and its word."""
+
+_NOT_RIGHT: Judgement = ("bad", "✕", "NOT RIGHT")
+_OVERDUE: Judgement = ("open", "!", "OVERDUE")
+_SO_FAR: Judgement = ("good", "✓", "RIGHT SO FAR")
+_NOTHING_YET: Judgement = ("open", "…", "Nothing to judge yet")
 
 
 def verdict_card(picture: Picture) -> html.Div:
@@ -33,51 +39,71 @@ def verdict_card(picture: Picture) -> html.Div:
     )
 
 
+def judge_question(picture: Picture, so_far: SoFar) -> tuple[str, str, str, str]:
+    """Return of one question what the card of the verdict has of all: state, symbol, word, and why."""
+    counts = so_far.counts
+    is_quiet = picture.is_quiet and not (picture.problem or picture.no_truth)
+    if counts.wrong or counts.extra or (is_quiet and counts.missing):
+        return *_NOT_RIGHT, _count(counts)
+    if is_quiet and so_far.is_judging:
+        right = ("good", "✓", "RIGHT" if picture.reasons else "PROVEN")
+        return *right, _count(counts) if counts.right else "No answer was due, and none is there."
+    if not counts.right:
+        return *_NOTHING_YET, f"The job {so_far.answers.job} has written nothing that can be judged yet."
+    return *(_OVERDUE if counts.missing else _SO_FAR), _count(counts, is_overdue=bool(counts.missing))
+
+
 def _judge(picture: Picture) -> tuple[str, str, str, str]:
-    run, windows = picture.run, picture.windows
+    run, answers = picture.run, picture.answers
     if run is None:
         return "open", "…", "Nothing to judge", "See above for what is to be started."
     problem = picture.problem or picture.no_truth
     if picture.is_quiet and not problem:
         return _judge_the_end(picture)
-    if picture.windows_not_right or any(rows.lost for rows in picture.rows.values()):
-        return "bad", "✕", "NOT RIGHT", _count(picture)
+    if picture.answers_not_right or any(rows.lost for rows in picture.rows.values()):
+        return *_NOT_RIGHT, _count_all(picture)
     if problem:
         return "open", "?", "Cannot be judged", problem
-    if not windows.right:
-        waits = "The windows are being computed from the CSV files." if picture.windows_read else _no_windows(run.run)
+    if not answers.right:
+        waits = "The answers are being computed from the CSV files." if picture.results_read else _no_results(run.run)
         if picture.is_behind:
             waits = "The past of the run is being read."
-        return "open", "…", "Nothing to judge yet", waits
+        return *_NOTHING_YET, waits
     still = "No confirmed row is missing in Kafka." if run.state == "running" else "The run has ended; more may come."
-    state = ("open", "!", "OVERDUE") if picture.overdue else ("good", "✓", "RIGHT SO FAR")
-    return (*state, f"{_count(picture)} {still}")
+    return *(_OVERDUE if picture.overdue else _SO_FAR), f"{_count_all(picture)} {still}"
 
 
 def _judge_the_end(picture: Picture) -> tuple[str, str, str, str]:
     if picture.is_judging and not picture.reasons:
         rows = RowTotals.of(picture.rows)
-        copies = f" {rows.doubled:,} further copies of rows are there; no window counts one." if rows.doubled else ""
+        copies = f" {rows.doubled:,} further copies of rows are there; no answer counts one." if rows.doubled else ""
         all_rows = f"All {rows.sent:,} rows that were sent are in Kafka."
-        return "good", "✓", "PROVEN", f"The run has ended. {_count(picture)} {all_rows}{copies}"
-    return "bad", "✕", "NOT PROVEN", _count(picture)
+        return "good", "✓", "PROVEN", f"The run has ended. {_count_all(picture)} {all_rows}{copies}"
+    return "bad", "✕", "NOT PROVEN", _count_all(picture)
 
 
-def _no_windows(run: str) -> str:
+def _no_results(run: str) -> str:
     return (
-        "No window has been written yet. A window is written when all its rows have arrived; without a job, none is: "
-        f"streamproof submit rating_averages --size 30s --slide 5s --run {run}"
+        "No result has been written yet. A result is written when all rows of its window have arrived; without a job, "
+        f"none is: streamproof submit QUESTION --run {run}"
     )
 
 
-def _count(picture: Picture) -> str:
-    windows, job = picture.windows, picture.job
-    shape = f" of {job.windows}" if job else ""
-    text = f"{windows.right:,} windows{shape} are exactly what the CSV files say"
-    missing = "not there, though later ones are" if picture.overdue else "missing"
-    for count, what in ((windows.wrong, "wrong"), (windows.missing, missing), (windows.extra, "should not be there")):
+def _count_all(picture: Picture) -> str:
+    questions = picture.questions.values()
+    what = f" to {len(questions)} questions" if len(questions) > 1 else ""
+    if len(questions) == 1:
+        (only,) = questions
+        what = f" over windows of {only.answers.windows}"
+    return _count(picture.answers, what, is_overdue=picture.overdue > 0)
+
+
+def _count(counts: AnswerCounts, what: str = "", *, is_overdue: bool = False) -> str:
+    text = f"{counts.right:,} answers{what} are exactly what the CSV files say"
+    missing = "not there, though later ones are" if is_overdue else "missing"
+    for count, how in ((counts.wrong, "wrong"), (counts.missing, missing), (counts.extra, "should not be there")):
         if count:
-            text += f"; {what}: {count:,}"
+            text += f"; {how}: {count:,}"
     return f"{text}."
 
 
@@ -96,12 +122,12 @@ def _against(picture: Picture) -> list[str]:
 
 
 _HOW = (
-    "Windows: all of them are computed once more, without Flink, from the CSV files alone. In each that Flink writes "
-    "the count, the sum and whatever else the job writes must be equal.",
+    "Answers: all of them are computed once more, without Flink, from the CSV files and the question's text alone. "
+    "Each that Flink writes must be equal in every column.",
     "Rows: each carries a number. One that was sent, and that is neither in Kafka nor among the dead letters, is lost. "
-    "One that is in Kafka twice is doubled, and a window that counts both is wrong.",
-    "While the run goes on, the windows that are written are compared, and of those before them none may be absent: "
-    "RIGHT SO FAR. At its end no row and no window at all may be missing: PROVEN.",
+    "One that is in Kafka twice is doubled, and an answer that counts both is wrong.",
+    "While the run goes on, the answers that are written are compared, and of those before them none may be absent: "
+    "RIGHT SO FAR. At its end no row and no answer at all may be missing: PROVEN.",
     "The verdict needs the CSV files, the run's manifest (which rows were sent) and what lies in Kafka. What NiFi and "
     "Flink say of themselves does not count; it only helps to find where a row was lost.",
 )
@@ -112,37 +138,56 @@ def how_it_is_known() -> html.Details:
     return html.Details([html.Summary("How is this known?"), html.Ul([html.Li(each) for each in _HOW])])
 
 
-def name_of(window: WindowExample) -> str:
-    """Return a window in a few words."""
-    return f"{window.verdict}: {window.category} {window.key}, from {window.window_start} to {window.window_end}"
+def name_of(question: str, difference: Difference) -> str:
+    """Return an answer in a few words."""
+    key = " ".join("none" if value is None else str(value) for value in difference.key.values())
+    of = f" {key}" if key else ""
+    return f"{difference.verdict}: {question}{of}, from {difference.window_start} to {difference.window_end}"
 
 
-def window_detail(window: WindowExample, rows: list[FileRow], contract: Contract) -> html.Div:
-    """Return what a window must be, what Flink wrote, and the rows of the CSV file that lie in it."""
-    names = [*(window.expected or window.found or {})]
+def differences(picture: Picture) -> list[tuple[str, Difference]]:
+    """Return the answers that are not right, by their names; the first of each question before further ones."""
+    named = [
+        (place, name_of(name, each), each)
+        for name, so_far in picture.questions.items()
+        for place, each in enumerate(so_far.not_right)
+    ]
+    return [(name, each) for _, name, each in sorted(named, key=lambda found: found[0])]
+
+
+def difference_detail(name: str, difference: Difference, rows: list[InputRow]) -> html.Div:
+    """Return what an answer must be, what Flink wrote, and the rows of the CSV files that it should be made of."""
+    names = [*(difference.expected or difference.found or {})]
     body = [
         html.Tr([html.Th(what, scope="row"), *(html.Td(_value(values, name)) for name in names)])
-        for what, values in (("by the CSV files", window.expected), ("written by Flink", window.found))
+        for what, values in (("by the CSV files", difference.expected), ("written by Flink", difference.found))
     ]
+    fields = [*rows[0].fields] if rows else []
     lines = [
         html.Tr(
-            [html.Td(f"{row.line:,}"), html.Td(f"{row.seq:,}"), html.Td(row.measure), html.Td(moment(row.event_time))]
+            [
+                html.Td(row.category),
+                html.Td(f"{row.line:,}"),
+                html.Td(f"{row.seq:,}"),
+                html.Td(row.event_time),
+                *(html.Td(_value(row.fields, field)) for field in fields),
+            ]
         )
         for row in rows
     ]
-    of_file = table(("line", "seq", measured(contract), "event time"), lines)
-    cut = f" (the first {SHOWN})" if len(rows) == SHOWN else ""
+    of_file = table(("category", "line", "seq", "event time", *fields), lines)
+    cut = f" (the first {ROWS_SHOWN})" if len(rows) == ROWS_SHOWN else ""
     return html.Div(
         [
-            html.H3(name_of(window)),
+            html.H3(name),
             html.Div(table(("", *names), body), className="scroll", tabIndex=0),
-            html.H3(f"Its rows in the CSV file{cut}"),
-            html.Div(of_file, className="scroll", tabIndex=0) if rows else html.P("None: the file has no row in it."),
+            html.H3(f"Its rows in the CSV files{cut}"),
+            html.Div(of_file, className="scroll", tabIndex=0) if rows else html.P("None: no file has a row in it."),
         ],
         className="detail",
     )
 
 
-def _value(values: WindowValues | None, name: Measure) -> str:
+def _value(values: dict[str, Value] | None, name: str) -> str:
     value = values.get(name) if values else None
-    return "none" if value is None else str(value)
+    return value if isinstance(value, str) else shown(value)

@@ -1,18 +1,11 @@
-"""The words of a page, derived from the contract: ``product_id`` is a product, ``rating`` is rated."""
+"""How the page writes times, values and keys for people."""
 
 from datetime import UTC, datetime
+from decimal import Decimal
 
-from streamproof.core.contract import Contract
+from validation.live.results import Key
 
-
-def thing(contract: Contract) -> str:
-    """Return what a key stands for: ``product`` for ``product_id``."""
-    return contract.key.removesuffix("_id").replace("_", " ")
-
-
-def measured(contract: Contract) -> str:
-    """Return what is measured, in words."""
-    return contract.measure.replace("_", " ")
+_DIGITS = 6
 
 
 def moment(milliseconds: int) -> str:
@@ -20,6 +13,26 @@ def moment(milliseconds: int) -> str:
     return datetime.fromtimestamp(milliseconds / 1000, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
 
 
-def milliseconds_of(iso: str) -> int:
-    """Return the milliseconds since the epoch of a moment in ISO 8601."""
-    return round(datetime.fromisoformat(iso).timestamp() * 1000)
+def shown(value: object) -> str:
+    """Write a value of an answer: whole numbers and decimals exactly, other numbers to six digits, else as it is."""
+    if value is None or isinstance(value, bool):
+        return {None: "none", True: "yes", False: "no"}[value]
+    if isinstance(value, int):
+        return f"{value:,}"
+    if isinstance(value, Decimal):
+        text = f"{value:,f}"
+        return text.rstrip("0").rstrip(".") if "." in text else text
+    if isinstance(value, float):
+        return f"{value:,.{_DIGITS}g}" if abs(value) < 10**_DIGITS else f"{value:,.0f}"
+    if isinstance(value, datetime):
+        return value.isoformat(" ", timespec="milliseconds" if value.microsecond else "seconds")
+    return str(value)
+
+
+def name_of_key(names: tuple[str, ...], key: Key) -> str:
+    """Write a key in one line: its values in their order, the category last and in brackets."""
+    if not names:
+        return "all rows"
+    values = ["none" if value is None else value for name, value in zip(names, key, strict=True) if name != "category"]
+    of_category = [f"({value})" for name, value in zip(names, key, strict=True) if name == "category" and values]
+    return " ".join([" · ".join(values), *of_category]) if values else str(key[0])

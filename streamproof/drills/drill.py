@@ -14,7 +14,6 @@ from pydantic import BaseModel
 
 from flink_jobs.cluster import Cluster
 from flink_jobs.submission import JobOptions, submit
-from flink_jobs.window import Window
 from nifi_templates.deployment import deploy, remove
 from streamproof.chain.ask_stages import STAGES
 from streamproof.chain.late_rows import late_rows
@@ -22,22 +21,24 @@ from streamproof.chain.sample_ratings import write_sample
 from streamproof.core.command import console
 from streamproof.core.contract import Contract, copy_contract, load_contract
 from streamproof.core.errors import StreamproofError
+from streamproof.core.question import load_question
 from streamproof.core.run import load_run, new_run_id
 from streamproof.core.settings import HomeSettings, KafkaSettings, MqttSettings
 from streamproof.drills.faults import FAULTS, Target
 from streamproof.drills.proxy import Proxy
 from streamproof.drills.replayer import Replayer
 from streamproof.stack.servers import PARTS, Stack
-from validation.jobs import Wanted
+from validation.answers import Wanted
+from validation.comparison import AnswerCounts
 from validation.report import print_verdict, write_report
-from validation.verdict import RowTotals, Verdict, WindowCounts, validate
+from validation.verdict import RowTotals, Verdict, validate
 
 STREAM = "drill"
 """A stream of its own: its topics are ``drill``, ``drill.dead-letter`` and ``drill.averages``."""
 
 _CATEGORIES = ("Books", "Music")
 _SAMPLE_ROWS = 20_000
-_WINDOW = Window(size=30_000, slide=5_000)
+_QUESTION = "rating_averages"
 _PAUSE = (0.5, 4.0)
 """Seconds between a recovery and the next strike, at least and at most."""
 
@@ -81,7 +82,7 @@ class DrillResult(BaseModel):
     seed: int
     recoveries: list[float]
     rows: RowTotals
-    windows: WindowCounts
+    windows: AnswerCounts
     proven: bool
     reasons: list[str]
 
@@ -120,7 +121,7 @@ class DrilledChain:
         run = f"{name}-{new_run_id()}"
         chance = random.Random(f"{name} {options.seed}")  # noqa: S311 - to be repeated, not to be secret
         with ExitStack() as cleanup:
-            job = submit("rating_averages", JobOptions(window=_WINDOW, run=run, contract=self.contract)).job
+            job = submit([load_question(_QUESTION)], JobOptions(run=run, contract=self.contract)).job
             cleanup.callback(_cancel, job)
             replayer = Replayer(run, self._arguments(options), self._environment(), self._folder / f"{run}.log")
             cleanup.callback(replayer.kill)
@@ -148,7 +149,7 @@ class DrilledChain:
             seed=options.seed,
             recoveries=recoveries,
             rows=verdict.rows,
-            windows=WindowCounts(**verdict.windows.model_dump(exclude={"late"})),
+            windows=AnswerCounts(**verdict.windows.model_dump(exclude={"late"})),
             proven=verdict.proven,
             reasons=verdict.reasons,
         )

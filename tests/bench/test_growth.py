@@ -4,11 +4,11 @@ from fractions import Fraction
 
 import pytest
 
-from flink_jobs.window import Window
 from streamproof.bench import growth
 from streamproof.bench.growth import GROWTH
 from streamproof.bench.measure import Once
 from streamproof.bench.side_by_side.own_job import from_full_topic
+from streamproof.core.window import Window
 
 
 def test_along_each_curve_one_thing_differs(monkeypatch):

@@ -16,8 +16,8 @@ from streamproof.bench.measure import Result
 from streamproof.bench.side_by_side.runner import SIDE_BY_SIDE, ask, compare_with_truth, say_ratios
 from streamproof.core.message import END_SEQ
 from streamproof.core.run import load_run, new_run_id
-from validation.comparison import WindowCounts
-from validation.jobs import Wanted
+from validation.answers import Wanted
+from validation.comparison import AnswerCounts
 from validation.verdict import validate
 
 ROWS = 400
@@ -37,7 +37,7 @@ def test_batch_programs_give_exactly_the_windows_of_the_validation(home, program
     said = ask(program, asked)
     found = compare_with_truth(run, home / "w")
     assert said.rows == ROWS
-    assert found == WindowCounts(right=said.windows)
+    assert found == AnswerCounts(right=said.windows)
     assert said.windows > ROWS
     assert said.seconds > 0
 
@@ -52,7 +52,7 @@ def test_windows_that_are_wrong_missing_or_extra_are_counted(home):
     rows[1]["product_id"] = "nothing like it"
     rows[2]["greatest"] += 1
     pq.write_table(pa.Table.from_pylist([*rows, rows[5]]), home / "w")
-    assert compare_with_truth(run, home / "w") == WindowCounts(right=len(rows) - 3, wrong=2, missing=1, extra=2)
+    assert compare_with_truth(run, home / "w") == AnswerCounts(right=len(rows) - 3, wrong=2, missing=1, extra=2)
 
 
 @pytest.mark.usefixtures("home")
@@ -106,7 +106,8 @@ def test_a_full_topic_is_a_finished_run_whose_windows_the_job_proves(servers):
                 assert message["low_watermark"] < min(behind, default=run.end + 1)
         assert run.end == START_MS + (ROWS // 2 - 1) * 1000
         with window_job(run.run, run.contract) as job:
-            verdict = validate(run.run, servers.home, servers.kafka, wanted=Wanted(job=job), wait=60)
+            wanted = Wanted(job=job, question="rating_averages")
+            verdict = validate(run.run, servers.home, servers.kafka, wanted=wanted, wait=60)
             assert verdict.reasons == [], (verdict, [each for each in Cluster().list() if each.label == job])
     finally:
         remove_topics(run)

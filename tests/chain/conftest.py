@@ -2,7 +2,7 @@
 
 import json
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,15 +17,16 @@ from edge_replayer.options import ReplayOptions
 from edge_replayer.replay import replay
 from flink_jobs.cluster import Cluster
 from flink_jobs.submission import JobOptions, submit
-from flink_jobs.window import Window
 from nifi_templates.deployment import deploy
 from streamproof.chain.ask_stages import STAGES
 from streamproof.chain.late_rows import late_rows
 from streamproof.chain.sample_ratings import write_sample
 from streamproof.core.contract import Contract, load_contract
 from streamproof.core.duration import parse_whole_milliseconds
+from streamproof.core.question import Question, load_question
 from streamproof.core.run import Run
-from validation.jobs import Wanted
+from streamproof.core.window import Window
+from validation.answers import Wanted
 from validation.verdict import Verdict, validate
 
 WAIT_SECONDS = PATIENCE
@@ -52,11 +53,20 @@ class Chain:
     def new_run(self, name: str) -> str:
         return f"{name}-{uuid4().hex[:8]}"
 
-    def submit(self, shape: str, run: str | None, contract: Contract | None = None, **options: Any) -> str:
+    def submit(
+        self,
+        shape: str,
+        run: str | None,
+        contract: Contract | None = None,
+        questions: Sequence[Question | str] = ("rating_averages",),
+        **options: Any,
+    ) -> str:
         kind, _, sizes = shape.rpartition(" ")
         size, slide = (parse_whole_milliseconds(part) for part in sizes.split("/"))
         window = Window(size, slide, "cumulative" if kind else "sliding")
-        job = submit("rating_averages", JobOptions(window=window, run=run, contract=contract, **options)).job
+        read = [load_question(each) if isinstance(each, str) else each for each in questions]
+        asked = [question.with_window(window) for question in read]
+        job = submit(asked, JobOptions(run=run, contract=contract, **options)).job
         self.jobs.append(job)
         return job
 
@@ -75,7 +85,7 @@ class Chain:
             }
         )
         try:
-            consumer.subscribe([load_contract("ratings").topics.windows])
+            consumer.subscribe([load_question("rating_averages").topic(load_contract("ratings"))])
             deadline = time.monotonic() + WAIT_SECONDS
             while time.monotonic() < deadline:
                 message = consumer.poll(1)

@@ -21,7 +21,7 @@ def test_the_demo_takes_files_of_ones_own_and_their_run_is_reported(deployed_ser
     page = (tmp_path / "report.html").read_text()
     assert '<p class="verdict proven">PROVEN</p>' in page
     assert page.count('class="plotly-graph-div"') == 3
-    assert "Mine 0000143502" in page
+    assert "0000143502 (Mine)" in page
     assert "</script><i>" not in page
     assert str(tmp_path / "mine.csv") in page
     assert not re.search(r"<(script|link|img)[^>]*(src|href)=", page)  # nothing from elsewhere

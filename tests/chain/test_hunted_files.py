@@ -9,10 +9,23 @@ from hypothesis import HealthCheck, Phase, given, seed, settings
 
 from nifi_templates.deployment import deploy, remove
 from streamproof.core.duration import parse_duration
+from streamproof.core.question import parse_question
 
 CATEGORIES = 4
 FILES = 120
 START = 1_704_067_200_000
+AMOUNTS = parse_question(
+    "amounts",
+    """-- How much is there of each id?
+-- stream = "generated"
+-- window = "sliding 30s / 5s"
+-- key = ["category", "id"]
+SELECT window_start, window_end, category, id, COUNT(*) AS times, SUM(amount) AS amount, MIN(amount) AS least
+FROM windowed
+GROUP BY window_start, window_end, category, id
+""",
+    "the test",
+)
 
 
 def generate(hunt_seed):
@@ -48,7 +61,7 @@ def test_generated_files_are_proven_and_what_does_not_fit_is_accounted_for(chain
         path.write_bytes(b"\n".join(file.content.removeprefix(b"\xef\xbb\xbf") for file in made[n::CATEGORIES]))
     run = chain.new_run("hunted")
     replayed = chain.replay(run, paths, stream, interval=parse_duration("1s"), start=START)
-    verdict = chain.assert_proven(run, chain.submit("30s/5s", run, stream))
+    verdict = chain.assert_proven(run, chain.submit("30s/5s", run, stream, [AMOUNTS]))
     assert verdict.rows.kafka == verdict.rows.sent == sum(rows.sent for rows in replayed.rows.values()) > 0
     for category, rows in replayed.rows.items():
         told = (chain.servers.home.runs / run / f"rejects-{category}.csv").read_bytes()

@@ -10,7 +10,6 @@ import pytest
 
 from streamproof.core.contract import load_contract, parse_contract
 from streamproof.core.duration import parse_duration
-from streamproof.core.measures import MEASURES
 
 START = 1_704_067_200_000  # 2024-01-01T00:00:00Z, a boundary of every shape below
 
@@ -26,21 +25,22 @@ def test_two_categories_are_proven_in_tumbling_short_and_long_windows(chain):
         assert verdict.rows.sent == verdict.rows.kafka == 6000
 
 
-def test_every_measure_of_sliding_tumbling_and_cumulative_windows_is_proven(chain):
+def test_three_questions_of_one_job_are_proven_in_sliding_tumbling_and_cumulative_windows(chain):
     # Few users and products, so that windows hold several rows of one, and users that come again.
     chance = random.Random(1)
     rows = "".join(
         f"U{chance.randrange(5)},P{chance.randrange(3)},{chance.randrange(2, 11) / 2},{n}\n" for n in range(3000)
     )
     (chain.folder / "few.csv").write_text(rows)
-    run = chain.new_run("measures")
-    jobs = [chain.submit(shape, run, measures=MEASURES) for shape in ("30s/5s", "10s/10s", "cumulative 1min/10s")]
-    jobs.append(chain.submit("cumulative 1h/10min", run, measures=("count", "stddev")))
+    run, questions = chain.new_run("questions"), ["rating_averages", "rating_spread", "rating_histogram"]
+    shapes = ("30s/5s", "10s/10s", "cumulative 1min/10s", "cumulative 1h/10min")
+    jobs = [chain.submit(shape, run, questions=questions, parallelism=1) for shape in shapes]
     chain.replay(run, {"Few": chain.folder / "few.csv"}, interval=parse_duration("1s"), start=START + 3750)
-    for job, measures in zip(jobs, [MEASURES] * 3 + [("count", "stddev")], strict=True):
+    for job in jobs:
         verdict = chain.assert_proven(run, job)
-        assert verdict.measures == measures
-    assert verdict.kind == "cumulative"
+        assert sorted(verdict.questions) == sorted(questions)
+        assert {answers.job for answers in verdict.questions.values()} == {job}
+    assert {answers.kind for answers in verdict.questions.values()} == {"cumulative"}
 
 
 def test_an_interval_of_1003_ms_from_3750_ms_past_a_boundary_is_proven(chain):
@@ -121,18 +121,22 @@ def test_a_category_that_is_silent_for_minutes_is_waited_for_by_nobody_and_all_a
         "Busy": chain.file("busy", [("P1", 4.0, second + n) for n in range(900)]),
         "Silent": chain.file("silent", [("P2", 3.0, second), ("P2", 5.0, second + 899)]),
     }
+    # On a busy machine the first window may need longer than the silence lasts at the first speed.
+    assert any(_is_first_window_there_before_the_end(chain, files, speed) for speed in (45, 5))
+
+
+def _is_first_window_there_before_the_end(chain, files, speed):
     run = chain.new_run("silent")
     job = chain.submit("30s/5s", run)
-    replaying = threading.Thread(
-        target=chain.replay, args=(run, files), kwargs={"speed": Fraction(45), "clock": "wall"}
-    )
+    options = {"speed": Fraction(speed), "clock": "wall"}
+    replaying = threading.Thread(target=chain.replay, args=(run, files), kwargs=options)
     replaying.start()
-    windows = chain.windows_of(run, "Busy")
-    first = next(windows)
-    assert replaying.is_alive(), "no window of the busy category came before the silent one spoke again"
+    first = next(chain.windows_of(run, "Busy"))
+    was_silent = replaying.is_alive()
     assert first["product_id"] == "P1"
     replaying.join()
     chain.assert_proven(run, job)
+    return was_silent
 
 
 def test_lines_that_do_not_fit_are_rejected_and_the_rest_is_proven(small_files):

@@ -20,9 +20,10 @@ from edge_replayer.options import ReplayOptions
 from edge_replayer.replay import replay
 from flink_jobs.cluster import Cluster
 from flink_jobs.submission import JobOptions, submit
-from flink_jobs.window import Window
 from nifi_templates.deployment import deploy
 from streamproof.core.contract import load_contract
+from streamproof.core.question import load_question
+from streamproof.core.window import Window
 from streamproof.stack.servers import Stack
 
 COMPOSE = yaml.safe_load((CHECKOUT / "docker-compose.yml").read_text())
@@ -132,7 +133,7 @@ def samples(servers, tmp_path_factory):
         own = Stack.from_environment()
         cleanup.callback(own.down)
         own.up(parts=("jobmanager", "taskmanager-1"))
-        job = submit("rating_averages", JobOptions(window=Window(10_000, 5_000), run=None)).job
+        job = submit([load_question("rating_averages").with_window(Window(10_000, 5_000))], JobOptions()).job
         # Killed with its Flink it would leave a transaction open, behind which other tests' windows are hidden.
         cleanup.callback(Cluster().cancel, job)
         stop = threading.Event()

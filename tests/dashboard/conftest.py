@@ -14,23 +14,28 @@ from waiting import PATIENCE
 
 from flink_jobs.cluster import Cluster
 from flink_jobs.submission import JobOptions, submit
-from flink_jobs.window import Window
 from nifi_templates.deployment import deploy
 from streamproof.chain.sample_ratings import write_sample
 from streamproof.core.contract import load_contract
+from streamproof.core.question import load_question
+from streamproof.core.window import Window
 
 expect.set_options(timeout=PATIENCE * 1000)
 
 
+QUESTIONS = ("rating_averages", "rating_spread", "rating_histogram")
+
+
 class Replayed:
-    """A run that is being replayed by a process of its own, followed by a window job."""
+    """A run that is being replayed by a process of its own, followed by a job that answers three questions."""
 
     def __init__(self, folder: Path, rate: str, rows: int) -> None:
         self.run = f"page-{uuid4().hex[:8]}"
         files = {category: folder / f"{category}.csv" for category in ("Books", "Music")}
         for category, file in files.items():
             write_sample(file, rows, seed=category)
-        self.job = submit("rating_averages", JobOptions(window=Window(4000, 2000), run=self.run)).job
+        questions = [load_question(name).with_window(Window(4000, 2000)) for name in QUESTIONS]
+        self.job = submit(questions, JobOptions(run=self.run)).job
         sources = [f"{category}={file}" for category, file in files.items()]
         command = [
             sys.executable,

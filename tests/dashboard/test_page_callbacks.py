@@ -1,42 +1,53 @@
 """What the page answers to a browser: each of its requests, and clicks, on windows that are made up."""
 
 import json
+from dataclasses import replace
 from datetime import UTC, datetime
 from fractions import Fraction
+from itertools import product
 
 import duckdb
 import pytest
+from written_results import Written
 
 from streamproof.core.contract import load_contract
+from streamproof.core.question import load_question, parse_question
 from streamproof.core.run import RowCounts, Run, Source
 from streamproof.core.settings import HomeSettings, KafkaSettings
+from streamproof.core.window import Window
 from streamproof.dashboard.attributes import link_to
 from streamproof.dashboard.page import make_page
-from validation.comparison import WindowCounts, WindowExample, WindowValues
-from validation.jobs import Job
+from validation.answers import Answers
+from validation.comparison import AnswerCounts, Difference, InputRow
 from validation.kafka_records import _TABLES
 from validation.live.dead_letters import DeadLetters, Letter
+from validation.live.live_verdict import SoFar
 from validation.live.reader import Picture, Reader
-from validation.live.window_rows import FileRow
 
-WRONG = WindowExample(
-    verdict="wrong", category="Books", key="A", window_start="1970-01-01T00:00:00Z",
-    window_end="1970-01-01T00:00:04Z", expected=WindowValues(count=1, sum="5", avg=5.0, min="5", max="5"), found=None,
+WRONG = Difference(
+    verdict="wrong", key={"category": "Books", "product_id": "A"}, window_start="1970-01-01T00:00:00Z",
+    window_end="1970-01-01T00:00:04Z", expected={"rating_count": 1, "rating_sum": "5"}, found=None,
 )  # fmt: skip
+ROW = InputRow(category="Books", line=3, seq=3, event_time="1970-01-01T00:00:01Z", fields={"rating": "5"})
+NAME = "wrong: rating_averages Books A, from 1970-01-01T00:00:00Z to 1970-01-01T00:00:04Z"
 LETTER = Letter(reason="not JSON", payload="<b>what came</b>", place="0/17", received_at=1000)
+
+
+EMPTY = {"category.data": "", "question.data": "", "span.data": "", "column.data": {}, "chosen.data": {}}
 
 
 class Browser:
     """Sends what a browser with this page sends."""
 
     def __init__(self, reader):
+        self.reader = reader
         self._client = make_page(reader, dict).server.test_client()
         self.callbacks = {each["output"]: each for each in self._client.get("/_dash-dependencies").json}
 
     def ask(self, output, values=None, click=None):
         """Send one request; ``click`` is the id of the button that was pressed."""
         (name,) = [each for each in self.callbacks if output in each.strip(".").split("...")]
-        about, values = self.callbacks[name], {"category.data": "", "chosen.data": []} | (values or {})
+        about, values = self.callbacks[name], EMPTY | (values or {})
         parts = [part.rsplit(".", 1) for part in name.strip(".").split("...")]
         outputs = [{"id": id_, "property": property_} for id_, property_ in parts]
         body = {
@@ -66,19 +77,26 @@ def browser(tmp_path):
         batch_rows=1, batch_ms=1, sources={"Books": Source(file=tmp_path / "b.csv", sha256="", size=1)},
         rows={"Books": RowCounts(sent=2)}, created=datetime(2024, 1, 1, tzinfo=UTC),
     )  # fmt: skip
+    averages = load_question("rating_averages").with_window(Window(4000, 2000))
+    histogram = load_question("rating_histogram").with_window(Window(4000, 2000))
     with duckdb.connect() as db:
         db.execute(_TABLES)
-        db.execute(
-            "INSERT INTO kafka_windows BY NAME SELECT 'job' AS job, 4000 AS window_size, 2000 AS window_slide, "
-            "'Books' AS category, key, start AS window_start, start + 4000 AS window_end, 2 AS n, "
-            "3.5 AS average, 1 AS least, 5 AS greatest FROM unnest(['A', 'B']) k(key), unnest([0, 2000, 4000]) s(start)"
-        )
+        written, of_histogram = Written(db, run, averages), Written(db, run, histogram, 1)
+        for start, key in product((0, 2000, 4000), "AB"):
+            written.add(
+                start, start + 4000, category="Books", product_id=key, rating_count=2, rating_sum=7.0,
+                rating_avg=3.5, rating_min=1.0, rating_max=5.0,
+            )  # fmt: skip
+        of_histogram.add(0, 4000, category="Books", product_id="A", rating=5.0, times=2)
         reader = Reader("r", HomeSettings(home=tmp_path), KafkaSettings())
         reader.database = db.cursor
-        reader.rows_of = lambda *_: [FileRow(3, 3, "5.0", 1000)]
+        reader.rows_of = lambda _: [ROW]
+        questions = {
+            "rating_averages": SoFar(Answers(averages, "job", 0), AnswerCounts(right=5, wrong=1), (WRONG,), True),
+            "rating_histogram": SoFar(Answers(histogram, "job", 1), AnswerCounts(right=1), (), True),
+        }
         reader.picture = Picture(
-            run=run, problem=None, job=Job("job", 4000, 2000), windows_read=6, windows=WindowCounts(right=5, wrong=1),
-            is_judging=True, event_time=9000, rates={5: 3, 6: 4}, not_right=[WRONG],
+            run=run, problem=None, questions=questions, results_read=7, event_time=9000, rates={5: 3, 6: 4},
             dead_letters=DeadLetters((LETTER,), 0, 1, (("not JSON", 1),)),
         )  # fmt: skip
         yield Browser(reader)
@@ -90,26 +108,31 @@ def test_each_request_of_a_page_that_is_opened_is_answered(browser):
 
 
 def test_a_list_that_has_not_changed_is_not_sent_again(browser):
-    for name in ("wrong", "categories", "found", "letters"):
+    for name in ("wrong", "questions", "choices", "found", "chosen", "letters"):
         shown = browser.ask(f"{name}-shown.data")[f"{name}-shown"]["data"]
         assert browser.ask(f"{name}-shown.data", {f"{name}-shown.data": shown}) == {}
 
 
-def test_products_are_added_once_and_taken_away(browser):
-    add = {"type": "add", "category": "Books", "key": "A.1"}
+def test_keys_are_added_once_and_taken_away_and_each_question_keeps_its_own(browser):
+    add = {"type": "add", "key": '["Books", "A.1"]'}
     chosen = browser.ask("chosen.data", click=add)["chosen"]["data"]
-    assert chosen == [["Books", "A.1"]]
+    assert chosen == {"rating_averages": [["Books", "A.1"]]}
     assert browser.ask("chosen.data", {"chosen.data": chosen}, add)["chosen"]["data"] == chosen
-    assert browser.ask("chosen.data", {"chosen.data": chosen}, add | {"type": "remove"})["chosen"]["data"] == []
+    values = {"chosen.data": chosen, "question.data": "rating_histogram"}
+    other = {"type": "add", "key": '["Books", "A", "5.0"]'}
+    both = browser.ask("chosen.data", values, other)["chosen"]["data"]
+    assert both == chosen | {"rating_histogram": [["Books", "A", "5.0"]]}
+    assert browser.ask("chosen.data", {"chosen.data": chosen}, add | {"type": "remove"})["chosen"]["data"] == {
+        "rating_averages": []
+    }
 
 
-def test_a_wrong_window_opens_with_the_rows_of_the_file(browser):
-    name = "wrong: Books A, from 1970-01-01T00:00:00Z to 1970-01-01T00:00:04Z"
-    link = link_to("window", name)
+def test_a_wrong_answer_opens_with_the_rows_of_the_file(browser):
+    link = link_to("answer", NAME)
     assert link in json.dumps(browser.ask("wrong.children"))
     opened = json.dumps(browser.ask("wrong-detail.children", {"opened.hash": link}))
-    assert name in opened
-    assert "1970-01-01 00:00:01 UTC" in opened
+    assert NAME in opened
+    assert ROW.event_time in opened
 
 
 def test_a_dead_letter_opens_with_its_message(browser):
@@ -119,17 +142,79 @@ def test_a_dead_letter_opens_with_its_message(browser):
     assert "<b>what came</b>" in opened
 
 
-def test_a_category_is_chosen_and_keeps_its_products(browser):
+def test_a_category_is_chosen_and_keeps_its_keys(browser):
     assert browser.ask("category.data", click={"type": "category", "name": "Books"})["category"]["data"] == "Books"
-    assert browser.ask("found.children", {"category.data": "Books"})["found-shown"]["data"][2] == [
-        ["Books", "A"],
-        ["Books", "B"],
-    ]
+    found = browser.ask("found.children", {"category.data": "Books"})["found-shown"]["data"][2]
+    assert found == [["Books", "A"], ["Books", "B"]]
     assert browser.ask("found.children", {"category.data": "Music"})["found-shown"]["data"][2] == []
 
 
-def test_the_words_come_from_the_contract(browser):
-    said = browser.ask("version.data")
-    assert said["ratings-title"]["children"] == "Ratings"
-    assert said["search-label"]["children"] == "Products whose product_id begins with"
-    assert said["most-rated-title"]["children"] == "Products with most ratings"
+def test_a_question_is_chosen_by_its_address(browser):
+    chosen = browser.ask("question.data", {"opened.hash": "#question=rating_histogram"})["question"]["data"]
+    assert chosen == "rating_histogram"
+    assert browser.ask("question.data", {"opened.hash": "#question=nonsense"}) == {}
+    assert browser.ask("question.data", {"opened.hash": "#letter=0"}) == {}
+    listed = json.dumps(browser.ask("questions.children", {"question.data": chosen}))
+    assert listed.count('"aria-current": "true"') == 1
+    assert listed.index("How is each product rated?") < listed.index('"aria-current": "true"')
+    assert browser.ask("question-title.children", {"question.data": chosen})["question-title"]["children"] == (
+        "How often was each rating given to each product?"
+    )
+
+
+def test_another_column_is_drawn_when_it_is_chosen(browser):
+    column = browser.ask("column.data", click={"type": "column", "name": "rating_sum"})["column"]["data"]
+    assert column == {"rating_averages": "rating_sum"}
+    for values, drawn in (({}, "rating_avg"), ({"column.data": column}, "rating_sum")):
+        lines = browser.ask("lines.figure", values)
+        assert lines["lines-caption"]["children"].startswith(f"{drawn} over time")
+        newest = browser.ask("newest.children", values)
+        assert drawn in newest["most-changed-title"]["children"]
+    assert browser.ask("lines.figure", {"column.data": {"rating_averages": "gone"}})["lines-caption"][
+        "children"
+    ].startswith("rating_avg over")
+
+
+def test_the_newest_window_is_a_table_of_all_columns_with_ids_as_they_are(browser):
+    newest = browser.ask("newest.children")
+    assert newest["newest"]["children"].endswith("1970-01-01 00:00:04 UTC to 1970-01-01 00:00:08 UTC")
+    said = json.dumps(newest["newest-window"]["children"])
+    assert all(
+        f'"{name}"' in said for name in ("category", "product_id", "rating_count", "rating_avg", "A", "7", "3.5")
+    )
+    assert newest["alerts"]["children"] is None
+
+
+def ask_about(browser, select, values, key="[]", alert=""):
+    """Let the page show one question alone, of which there is one answer."""
+    text = f"-- Is it so?\n-- stream = 'ratings'\n-- window = 'tumbling 4s'\n-- key = {key}\n{alert}{select}"
+    question = parse_question("so", text, "so.sql")
+    with browser.reader.database() as db:
+        Written(db, browser.reader.picture.run, question, 2).add(4000, 8000, **values)
+    so_far = SoFar(Answers(question, "job", 2), AnswerCounts(right=1), (), True)
+    browser.reader.picture = replace(browser.reader.picture, questions={"so": so_far})
+
+
+def test_a_question_without_a_key_has_one_line_and_its_alerts_are_listed(browser):
+    select = "SELECT run, window_start, window_end, COUNT(*) AS n FROM windowed GROUP BY run, window_start, window_end"
+    ask_about(browser, select, {"n": 1234, "alert": True}, alert="-- alert = 'n > 1000'\n")
+    for name in browser.callbacks:
+        browser.ask(name.strip(".").split("...")[0])
+    newest = browser.ask("alerts.children")
+    said = json.dumps(newest["alerts"])
+    assert "Alerts: 1" in said
+    assert "1,234" in said
+    assert "1970-01-01 00:00:04" in said
+    assert json.dumps(browser.ask("lines.figure")["lines"]["figure"]).count('"all rows"') == 1
+    assert browser.ask("questions.children")["questions-section"]["style"] == {"display": "none"}
+
+
+def test_a_question_without_numbers_has_a_table_and_nothing_drawn(browser):
+    select = (
+        "SELECT run, window_start, window_end, MAX(user_id) AS who FROM windowed GROUP BY run, window_start, window_end"
+    )
+    ask_about(browser, select, {"who": "0001"})
+    for name in browser.callbacks:
+        browser.ask(name.strip(".").split("...")[0])
+    assert browser.ask("drawn.style")["drawn"]["style"] == {"display": "none"}
+    assert '"0001"' in json.dumps(browser.ask("newest-window.children"))

@@ -16,10 +16,11 @@ from playwright.sync_api import expect
 from served_page import served_page
 
 from streamproof.core.contract import load_contract
+from streamproof.core.question import load_question
 from streamproof.core.run import load_run
 from streamproof.stack.servers import Stack
 
-PARTS = ("Edge", "Mosquitto", "NiFi", "Kafka", "Flink", "Windows")
+PARTS = ("Edge", "Mosquitto", "NiFi", "Kafka", "Flink", "Results")
 
 pytestmark = pytest.mark.faults  # one of them ends NiFi and freezes Kafka
 
@@ -50,7 +51,8 @@ def test_a_run_is_seen_while_it_goes_on(tab, live, address):
     sent = part(page, "Edge").locator("dd").first
     before = sent.inner_text()
     expect(sent).not_to_have_text(before)
-    expect(page.locator("#averages .legend")).to_be_visible()
+    expect(page.locator("#questions a")).to_have_count(3)
+    expect(page.locator("#lines .main-svg").first).to_be_visible()
     page.wait_for_timeout(15_000 if os.environ.get("STREAMPROOF_PICTURES") else 0)
     picture(page, "dashboard")
 
@@ -80,16 +82,17 @@ def test_a_part_that_is_away_is_shown_so_at_once_and_back_afterwards(tab, addres
     is_right(page)
 
 
-def test_a_product_is_searched_and_shown_with_the_keyboard(tab, address):
+def test_a_key_is_searched_and_shown_with_the_keyboard(tab, address):
     page = tab.open(address)
+    page.get_by_role("button", name="the newest 60 windows").press("Enter")
     key = page.locator("#found code").first.inner_text()
-    page.get_by_label("Products whose product_id begins with").fill(key[:6])
+    page.get_by_label("Search: category or product_id begins with").fill(key[:6])
     button = page.locator("#found button", has_text=key)
     expect(page.locator("#found button")).to_have_count(1)
     button.focus()
     page.keyboard.press("Enter")
     expect(page.locator("#chosen-list code")).to_have_text(key)
-    expect(page.locator("#averages .legendtext")).to_contain_text([key])  # this one line alone, once it is drawn
+    expect(page.locator("#lines .legendtext")).to_contain_text([key])  # this one line alone, once it is drawn
     page.locator("#chosen-list button").press("Enter")
     expect(page.locator("#chosen-list")).to_contain_text("Until you choose")
 
@@ -97,8 +100,22 @@ def test_a_product_is_searched_and_shown_with_the_keyboard(tab, address):
 def test_a_category_is_chosen(tab, address):
     page = tab.open(address)
     page.get_by_role("button", name="Music", exact=True).press("Enter")
-    expect(page.locator("#most-rated tbody tr").first).to_contain_text("Music")
-    expect(page.locator("#most-rated")).not_to_contain_text("Books")
+    expect(page.locator("#newest-window tbody tr").first).to_contain_text("Music")
+    expect(page.locator("#newest-window")).not_to_contain_text("Books")
+
+
+def test_each_question_has_a_card_and_an_address(tab, address):
+    page = tab.open(f"{address}#question=rating_spread")
+    expect(page.locator("#question-title")).to_have_text(load_question("rating_spread").title)
+    expect(page.locator("#newest-window thead")).to_contain_text("rating_stddev")
+    other = page.locator("#questions a", has_text=load_question("rating_histogram").title)
+    expect(other).to_contain_text("RIGHT SO FAR")
+    other.press("Enter")
+    expect(page).to_have_url(f"{address}#question=rating_histogram")
+    expect(page.locator("#question-title")).to_have_text(load_question("rating_histogram").title)
+    expect(page.locator('#questions [aria-current="true"]')).to_have_count(1)
+    expect(page.locator("#newest-window thead")).to_contain_text("times")
+    expect(page.locator("#question-verdict")).to_contain_text("RIGHT SO FAR")
 
 
 def test_a_dead_letter_is_opened(tab, live, address, servers):
@@ -157,13 +174,13 @@ def test_a_wrong_window_opens_with_both_values_and_its_rows(tab, servers, tmp_pa
     window |= {"window_size": 4000, "window_slide": 4000, "rating_count": 3, "rating_sum": 14.0}
     window |= {"rating_avg": 14 / 3, "rating_min": 4.0, "rating_max": 5.0}
     producer = Producer({"bootstrap.servers": servers.kafka.servers})
-    producer.produce(load_contract("ratings").topics.windows, json.dumps(window))
+    producer.produce(load_question("rating_averages").topic(load_contract("ratings")), json.dumps(window))
     assert producer.flush(20) == 0
     with served_page("--run", run) as address:
         page = tab.open(address)
         expect(page.locator("#verdict")).to_contain_text("NOT PROVEN")
         expect(page.locator("#verdict")).to_contain_text("wrong: 1")
-        page.locator("#wrong a", has_text="wrong: Books A").press("Enter")
+        page.locator("#wrong a", has_text="wrong: rating_averages Books A").press("Enter")
         detail = page.locator("#wrong-detail")
         expect(detail).to_contain_text("by the CSV files294.545")
         expect(detail.locator("table").nth(1).locator("tbody tr")).to_have_count(2)

@@ -49,7 +49,7 @@ def read_by_the_validation(stream, path):
     )
     with duckdb.connect() as db:
         counts = read_rows(db, run)["A"]
-        return db.execute("SELECT key, measure, time FROM accepted ORDER BY line").fetchall(), counts
+        return db.execute("SELECT id, amount, _time FROM accepted ORDER BY _line").fetchall(), counts
 
 
 @settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])

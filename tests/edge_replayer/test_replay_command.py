@@ -23,7 +23,7 @@ def files(tmp_path):
     (tmp_path / "a.csv").write_text("u1,B,5.0,7200\nu2,B,x,1\nu3,B,4.0,3600\nu4,C,1.0,3600\n")
     (tmp_path / "b.csv").write_text("v1,B,5.0,5400\n")
     (tmp_path / "empty.csv").write_text("")
-    (tmp_path / "bad.csv").write_text("u,B,x,1\n")
+    (tmp_path / "bad.csv").write_text("user_id,product_id,rating,timestamp\nu,B,x,1\n")
     return tmp_path
 
 

@@ -112,7 +112,7 @@ def test_a_broker_that_is_away_shows_and_so_does_its_return(broker, home, option
     def stands():
         told = scrape(port)
         assert told["connected"] == 0
-        assert told["rows_in_flight"] == 20
+        assert 20 - 5 < told["rows_in_flight"] <= 20  # on a busy machine a message is sent before it has its 5 rows
         assert told["due_lag_seconds"] > 0.5
 
     confirmed = flows(0)

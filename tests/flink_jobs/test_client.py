@@ -6,9 +6,9 @@ import sys
 
 PROGRAM = """
 import os
-from flink_jobs.client import run_statements
+from flink_jobs.client import Session
 before = dict(os.environ)
-run_statements(["CREATE TEMPORARY VIEW v AS SELECT 1"], {})
+Session({}).execute("CREATE TEMPORARY VIEW v AS SELECT 1")
 assert dict(os.environ) == before
 """
 

@@ -19,9 +19,9 @@ from flink_jobs.records import (
     reader_of,
     writer_of,
 )
-from flink_jobs.window import Window
 from streamproof.core.contract import load_contract
 from streamproof.core.errors import StreamproofError, UsageError
+from streamproof.core.question import Asked, load_question
 from streamproof.core.settings import FlinkSettings, HomeSettings
 
 FIRST, SECOND = "a" * 32, "b" * 32
@@ -30,8 +30,10 @@ FIRST, SECOND = "a" * 32, "b" * 32
 @pytest.fixture
 def record(tmp_path, monkeypatch):
     monkeypatch.setenv("STREAMPROOF_HOME", str(tmp_path))
-    options = JobOptions(Window(30_000, 5_000), run="A", savepoint="file:/savepoints/savepoint-aaaaaa-0123456789ab")
-    record = JobRecord(label=FIRST, job="rating_averages", contract=load_contract("ratings"), options=options,
+    averages = load_question("rating_averages")
+    asked = Asked(name=averages.name, text=averages.text, window=averages.window)
+    options = JobOptions(run="A", savepoint="file:/savepoints/savepoint-aaaaaa-0123456789ab")
+    record = JobRecord(label=FIRST, asked=[asked], contract=load_contract("ratings"), options=options,
                        offsets={0: 7, 1: 0}, checkpoints=(tmp_path / "checkpoints").as_uri(),
                        jobmanager="127.0.0.1:1", flink_ids=[FIRST, SECOND])  # fmt: skip
     (tmp_path / "checkpoints").mkdir()
@@ -96,7 +98,7 @@ def test_a_savepoint_older_than_the_newest_checkpoint_is_outdated(record, tmp_pa
 
 
 def test_a_run_is_read_by_the_newest_job_that_follows_it_or_else_by_a_live_one_that_goes_on(record):
-    live = JobOptions(Window(30_000, 5_000))
+    live = JobOptions()
     others = [record.model_copy(update={"label": label * 32}) for label in "cde"]
     others[0].model_copy(update={"options": live}).save()
     others[1].model_copy(update={"options": live, "state": "cancelled"}).save()

@@ -18,14 +18,16 @@ from flink_jobs.cluster import ENDED, Cluster
 from flink_jobs.offsets import read_offsets
 from flink_jobs.records import JobOptions, find_record, newest_checkpoint
 from flink_jobs.submission import resubmit, submit
-from flink_jobs.window import Window
 from streamproof.core.contract import parse_contract
 from streamproof.core.errors import StreamproofError, UsageError
 from streamproof.core.message import END_SEQ, HEARTBEAT_SEQ
+from streamproof.core.question import load_question
 from streamproof.core.run import RowCounts, Run, Source
 from streamproof.core.topics import ensure_topics
+from streamproof.core.window import Window
 from streamproof.stack.servers import Stack
 
+AVERAGES = load_question("rating_averages")
 PARTITIONS = 4
 KEYS = ["0000143502", "000107461X", "B00004TX71", "143502", "7", "18", "19"]
 """Some in each partition: only rows can be late, and the partition that is read last must have some."""
@@ -37,7 +39,7 @@ FIELDS = {
 
 
 def contract(name, **changes):
-    base = {"name": name, "key": "product_id", "measure": "rating", "event_time": "taken", "fields": FIELDS}
+    base = {"name": name, "partition_by": "product_id", "event_time": "taken", "fields": FIELDS}
     return parse_contract(base | changes, "test")
 
 
@@ -46,7 +48,8 @@ class Topic:
 
     def __init__(self, servers, stream):
         self.servers, self.contract = servers, stream
-        ensure_topics(stream, servers.kafka.model_copy(update={"partitions": PARTITIONS}))
+        topics = [stream.topics.rows, AVERAGES.topic(stream)]
+        ensure_topics(topics, servers.kafka.model_copy(update={"partitions": PARTITIONS}))
         self.producer = Producer({"bootstrap.servers": servers.kafka.servers, "enable.idempotence": True})
         self.found = defaultdict(list)
         self.reader = Consumer({
@@ -74,7 +77,7 @@ class Topic:
 
     def windows(self, job):
         """Return a job's windows that are committed by now, copies and all."""
-        ended, topic = set(), self.contract.topics.windows
+        ended, topic = set(), AVERAGES.topic(self.contract)
         # Assigned anew, it tells anew where each partition ends.
         self.reader.assign([TopicPartition(topic, p, offset) for p, offset in self.places.items()])
         while len(ended) < PARTITIONS:
@@ -197,8 +200,9 @@ def run_job(servers):
     cluster, jobs = Cluster(servers.flink), []
 
     def run(stream, size, slide, **options):
-        options = JobOptions(Window(size, slide), contract=stream, **{"checkpoint_interval": 200} | options)
-        jobs.append(submit("rating_averages", options, servers.flink, servers.kafka).job)
+        options = JobOptions(contract=stream, **{"checkpoint_interval": 200} | options)
+        asked = [AVERAGES.with_window(Window(size, slide))]
+        jobs.append(submit(asked, options, servers.flink, servers.kafka).job)
         return jobs[-1]
 
     yield run
@@ -302,7 +306,7 @@ def test_rows_with_a_field_that_cannot_be_read_are_in_no_window(servers, run_job
 def test_a_job_that_the_jobmanager_lost_goes_on_under_its_label_exactly_once(servers, run_job):
     name = f"lost_{random.randrange(10**9)}"
     # A topic of its own for the job without checkpoints: readers of committed windows wait for an open transaction.
-    topic, other = (Topic(servers, contract(name, topics={"windows": f"{name}.{w}"})) for w in ("averages", "other"))
+    topic, other = (Topic(servers, contract(each, topics={"rows": name})) for each in (name, f"{name}_other"))
     rows, cluster, stack = RUNS["A"], Cluster(servers.flink), Stack.from_environment()
     job = run_job(topic.contract, 30_000, 5_000, run="A")
     without_checkpoint = run_job(other.contract, 5_000, 5_000, run="A", checkpoint_interval=3_600_000)
@@ -410,7 +414,7 @@ def test_a_cancelled_job_commits_what_it_has_written_and_hides_no_windows_of_ano
     anyone = Consumer(
         {"bootstrap.servers": servers.kafka.servers, "group.id": "test", "isolation.level": "read_uncommitted"}
     )
-    windows = [TopicPartition(topic.contract.topics.windows, p) for p in range(PARTITIONS)]
+    windows = [TopicPartition(AVERAGES.topic(topic.contract), p) for p in range(PARTITIONS)]
     assert until(lambda: sum(anyone.get_watermark_offsets(p)[1] for p in windows))
     anyone.close()
     cluster.cancel(first)

@@ -106,7 +106,7 @@ def test_a_flow_that_does_not_bring_the_messages_through_in_time_fails_the_case_
 
 
 def test_a_stream_that_is_not_deployed_is_wrong_use(tmp_path):
-    text = '{name}\nkey = "k"\nmeasure = "n"\nevent_time = "t"\n[fields]\n'
+    text = '{name}\npartition_by = "k"\nevent_time = "t"\n[fields]\n'
     text += 'k = {type = "text"}\nn = {type = "integer"}\nt = {type = "time", unit = "s"}\n'
     (tmp_path / "other.toml").write_text(text.replace("{name}", 'name = "nowhere"'))
     (tmp_path / "case.toml").write_text('[[message]]\npayload = ""\n[expect]\n')
@@ -124,3 +124,53 @@ def test_a_flow_that_is_older_than_its_definition_is_tested_and_said_to_be_so(tm
     done = invoke("ratings", case)
     assert "what is deployed is older" in done.stderr
     assert "passed" in done.stderr
+
+
+FORMATS = """
+name = "formats"
+partition_by = "id"
+[fields]
+id = {type = "text"}
+precise = {type = "decimal", scale = 18}
+price = {type = "decimal", scale = 9, optional = true}
+brand = {type = "text", optional = true}
+motion = {type = "boolean"}
+seen = {type = "time", format = "iso", optional = true}
+"""
+FORMATS_CASE = """
+[[message]]
+rows = [
+    {id = "a", precise = "99999999999999.00000000000000001", price = 123456.12345, brand = "", motion = true, seen = 1},
+    {id = "b", precise = 1.5, price = 1, brand = "b", motion = true, seen = 1},
+    {id = "c", precise = "1", price = "1", brand = "b", motion = true, seen = 1},
+    {id = "d", precise = "1", price = 1, brand = "b", motion = "true", seen = 1},
+]
+[[message]]
+payload = '''
+{"run":"{run}","category":"{category}","seq":5,"event_time":5,"low_watermark":0,"id":"e","precise":"-0.000000000000000001","price":null,"brand":null,"motion":false,"seen":null}
+{"run":"{run}","category":"{category}","seq":6,"event_time":6,"low_watermark":0,"id":null,"precise":"1","price":1,"brand":"b","motion":true,"seen":1}
+{"run":"{run}","category":"{category}","seq":7,"event_time":7,"low_watermark":0,"id":"g","precise":"1","price":1,"brand":"b","motion":null,"seen":1}
+'''
+[expect]
+confirmed = [[1, 7]]
+record = [
+    {seq = 1, precise = "99999999999999.00000000000000001", price = 123456.12345, motion = true},
+    {seq = 5, precise = "-0.000000000000000001", motion = false},
+]
+dead_letter = [
+    {seq = 2, reason = "/precise"}, {seq = 3, reason = "/price"}, {seq = 4, reason = "/motion"},
+    {seq = 6, reason = "/id"}, {seq = 7, reason = "/motion"},
+]
+"""
+
+
+def test_precise_decimals_booleans_and_nothing_come_through_as_they_were_sent(tmp_path):
+    (tmp_path / "formats.toml").write_text(FORMATS)
+    (tmp_path / "case.toml").write_text(FORMATS_CASE)
+    deployment.deploy(load_contract(str(tmp_path / "formats.toml")))
+    try:
+        done = invoke(tmp_path / "formats.toml", tmp_path / "case.toml", "--wait", "2min", "--json")
+        [case] = json.loads(done.stdout)["cases"]
+        assert case["problems"] == []
+    finally:
+        deployment.remove("formats", force=True)

@@ -107,7 +107,10 @@ def test_all_windows_are_right_by_pandas_alone_and_damaged_ones_are_found(checke
 
 def test_ratings_are_explored_and_their_windows_are_those_of_flink(explored, first_run):
     same = number(r"([\d,]+) windows are the same in pandas and in Flink", explored.printed)
-    assert same == number(r": PROVEN, ([\d,]+) windows right", first_run.printed)
+    right = number(r": PROVEN, ([\d,]+) windows right", first_run.printed)
+    assert same == right
+    assert number(r"rating_spread: PROVEN, ([\d,]+) answers right", explored.printed) == right
+    assert number(r"([\d,]+) windows have the same deviation in both", explored.printed) == right
 
 
 def test_a_file_that_was_changed_after_its_run_is_found_out(execute, first_run, servers):

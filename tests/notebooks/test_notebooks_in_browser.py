@@ -19,7 +19,7 @@ PICTURES = CHECKOUT / "docs" / "pictures"
     [
         ("first_run", "notebook-01", 3, 2),
         ("checked", "notebook-02", 2, 1),
-        ("explored", "notebook-03", 4, 3),
+        ("explored", "notebook-03", 5, 3),
         ("lateness", "notebook-04", 4, 1),
     ],
 )

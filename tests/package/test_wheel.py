@@ -62,7 +62,7 @@ def test_the_wheel_claims_five_names_and_holds_every_file_of_theirs_and_the_stre
     tracked = run(
         "git", "ls-files", "--cached", "--others", "--exclude-standard", *PACKAGES, "streams", folder=CHECKOUT
     ).stdout.splitlines()
-    assert {"flink_jobs/rating_averages.sql", "nifi_templates/processors.lock"} < set(tracked)
+    assert {"streams/ratings/rating_averages.sql", "nifi_templates/processors.lock"} < set(tracked)
     assert held == {Path("streamproof", name) if name.startswith("streams/") else Path(name) for name in tracked}
 
 

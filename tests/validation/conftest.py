@@ -1,13 +1,11 @@
 """A pipeline that is played: what replayer, NiFi and Flink would have written to Kafka, for the validation to judge."""
 
 import json
-from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from hashlib import sha256
 from pathlib import Path
-from statistics import pstdev
 
 import pytest
 from click.testing import Result
@@ -17,6 +15,7 @@ from typer.testing import CliRunner
 
 import validation.cli
 from streamproof.core.contract import load_contract
+from streamproof.core.question import load_question
 from streamproof.core.run import RowCounts, Run, Source, new_run_id
 from streamproof.core.settings import HomeSettings, KafkaSettings
 from streamproof.core.topics import ensure_topics
@@ -26,6 +25,7 @@ from validation.verdict import Verdict, validate
 
 SIZE, SLIDE, INTERVAL = 30_000, 5_000, 1003
 START = 1_704_067_203_750  # 3.75 s past a window's start
+AVERAGES = load_question("rating_averages")
 PRODUCTS = ("0000143502", "000107461X", "B00004Z5M1")
 
 
@@ -49,7 +49,7 @@ class Pipeline:
             self.write_windows()
 
     def write_windows(self) -> None:
-        self._produce(self.run.contract.topics.windows, self.windows, lambda _: None, transactional=True)
+        self._produce(AVERAGES.topic(self.run.contract), self.windows, lambda _: None, transactional=True)
 
     def _produce(
         self, topic: str, values: list[dict[str, object]], key: Callable, *, transactional: bool = False
@@ -71,7 +71,7 @@ class Pipeline:
         producer.init_transactions(20)
         producer.begin_transaction()
         for window in windows:
-            producer.produce(self.run.contract.topics.windows, json.dumps(window), **options)
+            producer.produce(AVERAGES.topic(self.run.contract), json.dumps(window), **options)
         producer.flush(20)
         return producer
 
@@ -127,7 +127,7 @@ def row(run: str, seq: int, product: str, rating: float) -> dict[str, object]:
 def pipeline(servers, tmp_path: Path) -> Pipeline:
     """A run whose records are ready to be written."""
     contract, run = load_contract("ratings"), f"verdict-{new_run_id()}"
-    ensure_topics(contract, servers.kafka)
+    ensure_topics([contract.topics.rows, contract.topics.dead_letters, AVERAGES.topic(contract)], servers.kafka)
     ratings = [(PRODUCTS[i * i % 3], float(i % 5 + 1)) for i in range(250)]
     file = tmp_path / "Books.csv"
     file.write_text("".join(f"u,{product},{rating},{i}\n" for i, (product, rating) in enumerate(ratings, 1)))
@@ -150,17 +150,3 @@ def pipeline(servers, tmp_path: Path) -> Pipeline:
     made = Pipeline(servers.home, servers.kafka, manifest, [*rows, mark, mark])
     made.windows = made.windows_of(f"job-{run}")
     return made
-
-
-@pytest.fixture
-def measured(pipeline) -> Pipeline:
-    """The same run, and a job that writes neither average nor extremes, but what else there is."""
-    ratings = pipeline.true_windows().values()
-    pipeline.windows = [with_measures(w, values) for w, values in zip(pipeline.windows, ratings, strict=True)]
-    return pipeline
-
-
-def with_measures(window: dict[str, object], values: list[float]) -> dict[str, object]:
-    window = {name: window[name] for name in window if name not in {"rating_avg", "rating_min", "rating_max"}}
-    histogram = {str(value): count for value, count in Counter(values).items()}
-    return window | {"rating_stddev": pstdev(values), "rating_histogram": histogram, "user_id_distinct": 1}

@@ -13,16 +13,20 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 import validation.csv_rows
+from streamproof.core.contract import Contract
 from validation.csv_rows import read_rows
 
 NAMES = ["user_id", "product_id", "rating", "timestamp"]
 
 
-def accepted(file: Path) -> tuple[list[tuple[int, str, str, Decimal, int]], int]:
+HEADERLESS = RATINGS.model_copy(update={"csv": RATINGS.csv.model_copy(update={"header": False})})
+
+
+def accepted(file: Path, contract: Contract = RATINGS) -> tuple[list[tuple[int, str, str, Decimal, int]], int]:
     """Return the accepted rows of a file, with their lines, and how many were rejected."""
     with duckdb.connect() as db:
-        counts = read_rows(db, manifest({"A": file}, {"A": 0}))["A"]
-        rows = db.execute("SELECT line, key, measure, time FROM accepted ORDER BY line").fetchall()
+        counts = read_rows(db, manifest({"A": file}, {"A": 0}, contract=contract))["A"]
+        rows = db.execute("SELECT _line, product_id, rating, _time FROM accepted ORDER BY _line").fetchall()
         assert len(rows) == counts.accepted
         return rows, counts.rejected
 
@@ -40,7 +44,7 @@ def reference(text: bytes) -> tuple[list[tuple[str, Decimal, int]], int]:
             cells = []
         specs = [RATINGS.fields[name].pattern for name in NAMES]
         if len(cells) >= 4 and b"\r" not in line.rstrip(b"\r") and all(map(re.fullmatch, specs, cells)):
-            rows.append((cells[1], Decimal(cells[2]), int(cells[3]) * 1000))
+            rows.append((cells[1], Decimal(cells[2]), int(Decimal(cells[3]) * 1000)))
         else:
             rejected += 1
     return rows, rejected
@@ -66,7 +70,7 @@ def test_ragged_broken_and_cut_lines_are_told_from_rows(tmp_path, text, block, c
     text = text[: len(text) - cut]
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(validation.csv_rows, "_BLOCK", block)  # so that lines lie across blocks
-        rows, rejected = accepted(written(tmp_path / "a.csv", text))
+        rows, rejected = accepted(written(tmp_path / "a.csv", text), HEADERLESS)
     assert ([row[1:] for row in rows], rejected) == reference(text)
 
 
@@ -93,7 +97,8 @@ def test_ragged_broken_and_cut_lines_are_told_from_rows(tmp_path, text, block, c
 @pytest.mark.parametrize("name", ["a.csv", "a.csv.gz"])
 def test_lines_that_need_care(tmp_path, monkeypatch, text, keys, rejected, block, name):
     monkeypatch.setattr(validation.csv_rows, "_BLOCK", max(block, len(text) // 1000))
-    found = accepted(written(tmp_path / name, gzip.compress(text) if name.endswith("gz") else text))
+    contract = RATINGS if b"asin" in text else HEADERLESS
+    found = accepted(written(tmp_path / name, gzip.compress(text) if name.endswith("gz") else text), contract)
     assert ([row[1] for row in found[0]], found[1]) == (keys, rejected)
 
 

@@ -67,7 +67,7 @@ def test_copies_that_differ_otherwise_are_of_two_runs_and_not_called_delivered(p
 
 
 def test_a_category_of_which_no_row_fits_is_named_unless_it_is_asked_for(pipeline, tmp_path):
-    (tmp_path / "bad.csv").write_text("not,a,row,x\n")
+    (tmp_path / "bad.csv").write_text("user_id,product_id,rating,timestamp\nu,p,much,1\n")
     pipeline.run.sources["Bad"] = source_of(tmp_path / "bad.csv")
     pipeline.run.rows["Bad"] = RowCounts(rejected=1)
     pipeline.write()

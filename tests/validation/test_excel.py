@@ -21,5 +21,5 @@ def test_the_longest_text_of_a_cell_is_written_whole(tmp_path):
 
 
 def test_a_longer_text_is_refused_with_a_form_that_holds_it(tmp_path):
-    with pytest.raises(StreamproofError, match=r"window 1 has a text .*choose --format parquet"):
+    with pytest.raises(StreamproofError, match=r"result 1 has a text .*choose --format parquet"):
         write(tmp_path / "a.xlsx", 32_768)

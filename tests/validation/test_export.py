@@ -47,16 +47,3 @@ def test_an_excel_table_keeps_ids_as_text_and_bounds_as_times(pipeline, tmp_path
     assert table["product_id"][0] == first["product_id"] == "0000143502"
     assert f"{table['window_start'][0]:%Y-%m-%dT%H:%M:%SZ}" == first["window_start"]
     assert table["rating_sum"][0] == first["rating_sum"]
-
-
-def test_a_histogram_is_exported_with_the_share_of_each_value(measured):
-    measured.write()
-    objects = json.loads(measured.command("windows", "--format", "json").stdout)
-    assert len(objects) == len(measured.windows)
-    for row in objects[:50]:
-        counts = json.loads(row["rating_histogram"])
-        assert sum(counts.values()) == row["rating_count"]
-        for value in ("1.0", "2.0", "3.0", "4.0", "5.0"):
-            assert row[f"rating_share_{value}"] == counts.get(value, 0) / row["rating_count"]
-    header = measured.command("windows").stdout.splitlines()[0]
-    assert header.endswith("rating_histogram,user_id_distinct," + ",".join(f"rating_share_{n}.0" for n in range(1, 6)))

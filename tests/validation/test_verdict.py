@@ -4,7 +4,7 @@ import pytest
 
 import validation.verdict
 from streamproof.core.errors import StreamproofError
-from validation.jobs import Wanted
+from validation.answers import Wanted
 
 
 def test_a_run_whose_rows_and_windows_are_all_there_is_proven(pipeline):
@@ -46,8 +46,8 @@ def test_without_any_windows_the_message_says_what_to_do(pipeline):
     verdict = pipeline.validate()
     assert not verdict.proven
     assert verdict.rows.kafka == verdict.rows.sent  # the rows are audited all the same
-    assert f"submit one that follows it (streamproof submit … --run {pipeline.run.run})" in verdict.reasons[-1]
-    verdict = pipeline.validate(wanted=Wanted.parse(None, "30s", "5s"))
+    assert f"submit one that follows it (streamproof submit QUESTION --run {pipeline.run.run})" in verdict.reasons[-1]
+    verdict = pipeline.validate(wanted=Wanted(question="rating_averages"))
     assert verdict.windows.missing > 0
     assert not verdict.proven
 

@@ -1,25 +1,29 @@
-"""The verdict while a run goes on: each window is compared as it arrives with what the files say it must be.
+"""The verdict while a run goes on: each answer is compared as it arrives with what the files say it must be.
 
-A window that Flink has written holds only rows that were confirmed, so sent. The truth of a window is therefore the
+An answer that Flink has written is made of rows that were confirmed, so sent. The truth of its window is therefore the
 same whether it is computed from the rows sent so far or from more of the file. It is computed for about twice as many
-rows as were sent, and anew when the run comes near that. A window that is not there may be open still. It is missing
-when the run has ended, or when later ones of the same job were there some seconds ago: a job's windows become readable
-in the order of their ends.
+rows as were sent, and anew when the run comes near that. An answer that is not there may be open still. It is missing
+when the run has ended, or when later ones of the same job were there some seconds ago: a job's answers to a question
+become readable in the order of their windows' ends.
 """
 
+import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
 from typing import cast
 
 import duckdb
 
 from streamproof.core.errors import StreamproofError
+from streamproof.core.question import Question
 from streamproof.core.run import RowCounts, Run
-from validation.batch_windows import compute_windows, number_rows
-from validation.comparison import WindowCounts, WindowExample, compare_windows, first_not_right
+from validation.answers import Answers, Wanted, find_answers, results_table, truth_table
+from validation.comparison import AnswerCounts, Difference, compare, first_not_right
 from validation.csv_rows import FileCounts, read_rows
-from validation.jobs import Job, Wanted, find_job
+from validation.stages import AskedBy
+from validation.truth import compute_truth, number_rows
 
 _AHEAD = 500_000
 """Rows a category for which the truth is computed at least, where the file has so many."""
@@ -27,55 +31,64 @@ _AHEAD = 500_000
 _LONGEST_LIST = 50
 
 _OVERDUE_SECONDS = 10.0
-"""How much later than others a window can be read that ends no later: a commit, and a TaskManager that hesitates."""
+"""How much later than others an answer can be read whose window ends no later: a commit, a hesitating TaskManager."""
 
 _NEVER = -(2**62)
-"""Milliseconds: before all windows."""
+"""Microseconds: before all windows."""
 
-Planned = tuple[Job, tuple[tuple[str, int], ...]]
-"""What a truth is for: the job, and how many rows of each category."""
+Rows = tuple[tuple[str, int], ...]
+"""How many rows of each category a truth is made of."""
 
 
-class LiveVerdict:
-    """Judges the windows of a run's newest job.
-
-    Args:
-        db: the database whose table ``kafka_windows`` grows; the truth is computed in it by a thread of its own.
-        run: the run's manifest as it was when the reading began.
+@dataclass(frozen=True)
+class SoFar:
+    """What is known of a question so far.
 
     Attributes:
-        job: the job that is judged; None while none has written windows.
-        files: what the run's files hold; None until they are read.
-        problem: why the truth cannot be computed; None while it can.
-        not_right: the earliest windows that are wrong or should not be there, or at the end are missing.
+        answers: which answers are judged.
+        counts: how many are right, wrong, missing (overdue, while the run goes on) and extra.
+        not_right: the earliest that are wrong or should not be there, or at the end are missing.
+        is_judging: whether there is a truth to compare with.
 
     """
 
-    def __init__(self, db: duckdb.DuckDBPyConnection, run: Run) -> None:
-        self._db = db
+    answers: Answers
+    counts: AnswerCounts = field(default_factory=AnswerCounts)
+    not_right: tuple[Difference, ...] = ()
+    is_judging: bool = False
+
+
+class LiveVerdict:
+    """Judges the answers to each question that a run was asked, those of the newest job.
+
+    Args:
+        db: the database whose tables of results grow; the truth is computed in it by a thread of its own.
+        run: the run's manifest as it was when the reading began.
+        questions: the questions whose results are read, in the order of their tables.
+
+    Attributes:
+        files: what the run's files hold; None until they are read.
+        problem: why the truth cannot be computed; None while it can.
+
+    """
+
+    def __init__(self, db: duckdb.DuckDBPyConnection, run: Run, questions: Sequence[Question]) -> None:
         self._judging = db.cursor()
         self._computing = db.cursor()
-        self._judging.execute("CREATE SCHEMA touched")
-        self._judging.execute("CREATE TABLE judged (window_start BIGINT, verdict VARCHAR, n BIGINT)")
-        self._judging.execute("SET search_path = 'touched,main'")
-        self.job: Job | None = None
+        self._questions = questions
         self.files: dict[str, FileCounts] | None = None
         self.problem: str | None = None
-        self.not_right: list[WindowExample] = []
-        self._examples: dict[tuple[str, ...], WindowExample] = {}
-        self._truth: Planned | None = None
-        self._last_arrival = 0
-        self._is_whole = False
-        self._due = self._newest_end = _NEVER
-        self._next_due, self._looked = _NEVER, time.monotonic()
+        self._judges: dict[str, _Judge] = {}
+        self._chosen_for: tuple[Sequence[AskedBy], int] | None = None
+        self._looked = time.monotonic()
         self._worker = ThreadPoolExecutor(1, "truth")
         self._work: Future[None] | None = self._worker.submit(self._read_files, run)
-        self._next: Planned | None = None
+        self._next: tuple[Rows, list[_Judge]] | None = None
 
     @property
-    def is_ready(self) -> bool:
-        """Whether there is a truth to compare with."""
-        return self._truth is not None
+    def answers(self) -> list[Answers]:
+        """The answers that are judged, of each question those of one job."""
+        return [judge.answers for judge in self._judges.values()]
 
     @property
     def is_computing(self) -> bool:
@@ -86,35 +99,45 @@ class LiveVerdict:
         """Wait for the computing that is under way."""
         self._worker.shutdown(cancel_futures=True)
 
-    def step(self, run: Run, *, is_over: bool, all_read: Callable[[], bool] = lambda: True) -> None:
+    def step(
+        self,
+        run: Run,
+        by_jobs: Sequence[AskedBy] = (),
+        *,
+        is_over: bool,
+        all_read: Callable[[], bool] = lambda: True,
+    ) -> None:
         """Judge what came since the last call.
 
         Args:
             run: the manifest as it is now.
+            by_jobs: the questions that jobs were asked of the run; newest first.
             is_over: the run has ended and nothing more comes, so that what is not there is missing.
-            all_read: tells whether all windows that can be read now are in the database; asked every few seconds.
+            all_read: tells whether all results that can be read now are in the database; asked every few seconds.
 
         """
         if self.problem or not self._is_computed():
             return
-        if self._news() and (job := find_job(self._judging, Wanted())) != self.job:
-            self.job = job
-            self._forget()
-        if self.job is None:
+        self._choose(by_jobs)
+        if not self._judges:
             return
-        wanted = (self.job, self._rows_to_plan(run))
-        if self._truth is None or not _covers(self._truth, wanted, run):
-            self._next = wanted
-            self._work = self._worker.submit(self._compute, run, wanted)
+        rows = self._rows_to_plan(run)
+        judges = self._judges.values()
+        if behind := [each for each in judges if each.truth is None or not _covers(each.truth, rows, run)]:
+            self._next = rows, behind
+            self._work = self._worker.submit(self._compute, run, rows, [each.answers for each in behind])
             return
-        self._judge(is_over=is_over, became_due=self._move_due(all_read))
+        if time_has_come := time.monotonic() - self._looked >= _OVERDUE_SECONDS and all_read():
+            self._looked = time.monotonic()
+        for judge in judges:
+            judge.step(is_over=is_over, time_has_come=time_has_come)
 
-    def counts(self) -> WindowCounts:
-        """Return how many windows are right, wrong, missing (overdue, while the run goes on) and extra so far."""
-        found = self._judging.execute("SELECT verdict, sum(n)::BIGINT FROM judged GROUP BY verdict").fetchall()
-        counts = dict(found)
-        counts["extra"] = counts.get("extra", 0) + counts.pop("doubled", 0)
-        return WindowCounts.model_validate(counts)
+    def questions(self) -> dict[str, SoFar]:
+        """Return what is known of each question so far, by its name."""
+        return {
+            name: SoFar(judge.answers, judge.counts(), tuple(judge.not_right), judge.truth is not None)
+            for name, judge in self._judges.items()
+        }
 
     def _is_computed(self) -> bool:
         """Take over what the other thread has finished; False while it works."""
@@ -129,74 +152,28 @@ class LiveVerdict:
             return False
         self._work = None
         if self._next:
-            # A truth for more rows says the same of what was judged: only the end is different.
-            self._truth, self._next = self._next, None
-            self._is_whole = False
+            (rows, judges), self._next = self._next, None
+            for judge in judges:
+                judge.renew_truth(rows)
         return True
 
-    def _forget(self) -> None:
-        self._truth, self._last_arrival, self._is_whole = None, 0, False
-        self._due = self._newest_end = self._next_due = _NEVER
-        self._judging.execute("DELETE FROM judged")
-        self._examples.clear()
-        self.not_right = []
-
-    def _news(self) -> bool:
-        return self._arrivals()[0] is not None
-
-    def _arrivals(self) -> tuple[int | None, int | None, int | None]:
-        found = self._judging.execute(
-            "SELECT max(arrival), min(window_start), max(window_start) FROM main.kafka_windows WHERE arrival > ?",
-            [self._last_arrival],
-        ).fetchone()
-        return cast("tuple[int | None, int | None, int | None]", found)
-
-    def _move_due(self, all_read: Callable[[], bool]) -> tuple[int, ...]:
-        """Make windows due that end no later than one that was there some seconds ago.
-
-        Returns between which two moments such windows start; nothing where none became due.
-        """
-        if time.monotonic() - self._looked < _OVERDUE_SECONDS or not all_read():
-            return ()
-        before, self._due = self._due, self._next_due
-        self._next_due, self._looked = self._newest_end, time.monotonic()
-        return (cast("Job", self.job).start_of(before), self._due) if self._due > before else ()
-
-    def _judge(self, *, is_over: bool, became_due: tuple[int, ...]) -> None:
-        arrival, first, last = self._arrivals()
-        if is_over and (arrival is not None or not self._is_whole):
-            where = "true"
-        elif starts := [start for start in (first, last, *became_due) if start is not None]:
-            where = f"window_start BETWEEN {min(starts)} AND {max(starts)}"
-        else:
+    def _choose(self, by_jobs: Sequence[AskedBy]) -> None:
+        """Choose the job of each question anew where results came or jobs did; another job is judged from nothing."""
+        arrivals = " UNION ALL ".join(
+            f"SELECT max(_arrival) AS last FROM {results_table(number)}" for number in range(len(self._questions))
+        )
+        last = _only(self._judging, f"SELECT max(last) FROM ({arrivals})") if arrivals else None
+        if self._chosen_for == (by_jobs, last or 0):
             return
-        for table in ("kafka_windows", "truth"):
-            self._judging.execute(f"CREATE OR REPLACE VIEW touched.{table} AS SELECT * FROM main.{table} WHERE {where}")
-        job = cast("Job", self.job)
-        compare_windows(self._judging, job)
-        if not is_over:
-            self._judging.execute("DELETE FROM compared WHERE verdict = 'missing' AND window_end > ?", [self._due])
-        self._judging.execute(f"DELETE FROM judged WHERE {where}")
-        self._judging.execute("INSERT INTO judged SELECT window_start, verdict, count(*) FROM compared GROUP BY ALL")
-        self._newest_end = max(self._newest_end, self._last_end())
-        if is_over:
-            self._examples.clear()
-        for example in first_not_right(self._judging):
-            if is_over or example.verdict != "missing":
-                key = (example.window_start, example.window_end, example.category, example.key, example.verdict)
-                self._examples[key] = example
-        self.not_right = [self._examples[key] for key in sorted(self._examples)][:_LONGEST_LIST]
-        self._examples = {key: self._examples[key] for key in sorted(self._examples)[:_LONGEST_LIST]}
-        self._last_arrival = arrival if arrival is not None else self._last_arrival
-        self._is_whole = is_over
+        self._chosen_for = by_jobs, last or 0
+        chosen = find_answers(self._judging, self._questions, list(by_jobs), Wanted())
+        before, self._judges = self._judges, {}
+        for answers in chosen:
+            name = answers.question.name
+            is_known = name in before and before[name].answers == answers
+            self._judges[name] = before[name] if is_known else _Judge(self._judging, answers)
 
-    def _last_end(self) -> int:
-        # Windows that should not be there can lie anywhere in time.
-        sql = "SELECT max(window_end) FROM compared WHERE verdict IN ('right', 'wrong')"
-        found = cast("tuple[int | None]", self._judging.execute(sql).fetchone())[0]
-        return _NEVER if found is None else found
-
-    def _rows_to_plan(self, run: Run) -> tuple[tuple[str, int], ...]:
+    def _rows_to_plan(self, run: Run) -> Rows:
         """Return how many rows of each category the truth must cover: at the end those sent, before that more."""
         if run.state != "running":
             return tuple((category, rows.sent) for category, rows in run.rows.items())
@@ -211,20 +188,122 @@ class LiveVerdict:
     def _read_files(self, run: Run) -> None:
         self.files = read_rows(self._computing, run)
 
-    def _compute(self, run: Run, planned: Planned) -> None:
-        job, rows = planned
+    def _compute(self, run: Run, rows: Rows, answers: list[Answers]) -> None:
         as_planned = run.model_copy(update={"rows": {category: RowCounts(sent=count) for category, count in rows}})
         number_rows(self._computing, as_planned, self.files or {})
-        compute_windows(self._computing, as_planned, job)
+        for each in answers:
+            compute_truth(self._computing, as_planned, each.question, truth_table(each.number))
 
 
-def _covers(truth: Planned, wanted: Planned, run: Run) -> bool:
-    if truth[0] != wanted[0]:
-        return False
+class _Judge:
+    """Judges the answers of one job to one question.
+
+    Args:
+        db: has the tables of results and of the truth.
+        answers: what is judged.
+
+    Attributes:
+        truth: the rows that the truth is made of; None while there is none.
+        not_right: the earliest answers that are not right.
+
+    """
+
+    def __init__(self, db: duckdb.DuckDBPyConnection, answers: Answers) -> None:
+        self._db, self.answers = db, answers
+        self.truth: Rows | None = None
+        self.not_right: list[Difference] = []
+        self._judged, self._compared = f"judged_{answers.number}", f"compared_so_far_{answers.number}"
+        db.execute(f"CREATE OR REPLACE TABLE {self._judged} (window_end TIMESTAMP, verdict VARCHAR, n BIGINT)")
+        self._examples: dict[tuple[str, ...], Difference] = {}
+        self._last_arrival = 0
+        self._is_whole = False
+        self._due = self._next_due = self._newest_end = _NEVER
+
+    def renew_truth(self, rows: Rows) -> None:
+        """Take note of a truth made of other rows; it says the same of what was judged, and only the end differs."""
+        self.truth, self._is_whole = rows, False
+
+    def counts(self) -> AnswerCounts:
+        """Return how many answers are right, wrong, missing (overdue, while the run goes on) and extra so far."""
+        found = self._db.execute(f"SELECT verdict, sum(n)::BIGINT FROM {self._judged} GROUP BY verdict").fetchall()
+        counts = dict(found)
+        counts["extra"] = counts.get("extra", 0) + counts.pop("doubled", 0)
+        return AnswerCounts.model_validate(counts)
+
+    def step(self, *, is_over: bool, time_has_come: bool) -> None:
+        """Judge what came since the last call.
+
+        Args:
+            is_over: what is not there is missing.
+            time_has_come: all is read, and some seconds have passed since it was so the last time.
+
+        """
+        due_before = self._due
+        if time_has_come:
+            # Overdue is what ends no later than an answer that was there some seconds ago.
+            self._due, self._next_due = self._next_due, self._newest_end
+        arrival, first, last = self._arrivals()
+        if is_over and (arrival is not None or not self._is_whole):
+            where = "true"
+        elif arrival is not None or self._due > due_before:
+            became_due = (due_before, self._due) if self._due > due_before else ()
+            ends = [end for end in (first, last, *became_due) if end is not None]
+            within = f"window_end BETWEEN {_moment(min(ends))} AND {_moment(max(ends))}" if ends else "false"
+            where = f"({within} OR window_end IS NULL)"
+        else:
+            return
+        compare(self._db, self.answers, into=self._compared, where=where)
+        if not is_over:
+            self._db.execute(
+                f"DELETE FROM {self._compared} WHERE verdict = 'missing' AND window_end > {_moment(self._due)}"
+            )
+        self._db.execute(f"DELETE FROM {self._judged} WHERE {where}")
+        self._db.execute(
+            f"INSERT INTO {self._judged} SELECT window_end, verdict, count(*) FROM {self._compared} GROUP BY ALL"
+        )
+        self._newest_end = max(self._newest_end, self._last_end())
+        self._keep_examples(is_over=is_over)
+        self._last_arrival = arrival if arrival is not None else self._last_arrival
+        self._is_whole = is_over
+
+    def _keep_examples(self, *, is_over: bool) -> None:
+        if is_over:
+            self._examples.clear()
+        for each in first_not_right(self._db, self._compared):
+            if is_over or each.verdict != "missing":
+                self._examples[each.window_start, each.window_end, json.dumps(each.key), each.verdict] = each
+        self._examples = {key: self._examples[key] for key in sorted(self._examples)[:_LONGEST_LIST]}
+        self.not_right = list(self._examples.values())
+
+    def _arrivals(self) -> tuple[int | None, int | None, int | None]:
+        """Return the newest arrival since the last look, and the least and greatest end of windows that came."""
+        found = self._db.execute(
+            "SELECT max(_arrival), min(epoch_us(window_end)), max(epoch_us(window_end)) "
+            f"FROM ({self.answers.select}) WHERE _arrival > ?",
+            [self._last_arrival],
+        ).fetchone()
+        return cast("tuple[int | None, int | None, int | None]", found)
+
+    def _last_end(self) -> int:
+        # Windows that should not be there can lie anywhere in time.
+        last = _only(
+            self._db, f"SELECT max(epoch_us(window_end)) FROM {self._compared} WHERE verdict IN ('right', 'wrong')"
+        )
+        return _NEVER if last is None else last
+
+
+def _only(db: duckdb.DuckDBPyConnection, sql: str) -> int | None:
+    return cast("tuple[int | None]", db.execute(sql).fetchone())[0]
+
+
+def _moment(microseconds: int) -> str:
+    return f"make_timestamp({microseconds})" if microseconds != _NEVER else "'-infinity'::TIMESTAMP"
+
+
+def _covers(truth: Rows, wanted: Rows, run: Run) -> bool:
     if run.state != "running":
         return truth == wanted
-    planned = dict(truth[1])
-    most = dict(wanted[1])
+    planned, most = dict(truth), dict(wanted)
     margin = _AHEAD // 2
     return all(
         planned.get(category, 0) >= min(most[category], rows.sent + margin) for category, rows in run.rows.items()

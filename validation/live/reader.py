@@ -1,6 +1,6 @@
 """The reading of a run in the background: one thread, one set of Kafka consumers, one picture for all browsers.
 
-What is kept in memory does not grow with the rows beyond a byte each (their sequence numbers). The windows lie in a
+What is kept in memory does not grow with the rows beyond a byte each (their sequence numbers). The results lie in a
 database on disk. The run's past comes first, since every topic is read from where the run began.
 """
 
@@ -17,20 +17,24 @@ import msgspec
 import numpy as np
 from confluent_kafka import Message
 
+from streamproof.core.kafka import TopicReader
 from streamproof.core.run import RowCounts, Run, load_run, manifest_path
 from streamproof.core.settings import HomeSettings, KafkaSettings
-from validation.comparison import WindowCounts, WindowExample
+from validation.answers import Wanted, results_table, why_no_answers
+from validation.comparison import AnswerCounts, Difference, InputRow, rows_behind
 from validation.delivery import CategoryRows
-from validation.jobs import Job
-from validation.kafka_records import RunDecoder, RunRecords, TopicReader
+from validation.kafka_records import RunDecoder, RunRecords
 from validation.live.dead_letters import DeadLetters, Letter, LetterBox
-from validation.live.live_verdict import LiveVerdict
+from validation.live.live_verdict import LiveVerdict, SoFar
 from validation.live.rows_by_seq import DEAD, IN_KAFKA, RowsBySeq
-from validation.live.window_rows import FileRow, rows_of_window
-from validation.verdict import JudgedWindows, doubts, open_database
+from validation.stages import AskedBy, Stages
+from validation.verdict import JudgedAnswers, doubts, doubts_of_unknown, more_doubts, open_database, questions_of
 
 RATE_SECONDS = 300
 """How far back the rows a second are kept."""
+
+ROWS_SHOWN = 200
+"""Rows of the files that are shown of a window."""
 
 _LOOP_SECONDS = 0.5
 _QUIET_SECONDS = 5.0
@@ -51,14 +55,11 @@ class Picture:
         rows: each category's counts; a row's way up to Kafka.
         rates: rows that came into Kafka in each second, by seconds since the epoch.
         event_time: the greatest event time of a row in Kafka, milliseconds since the epoch; 0 for none.
-        job: the job whose windows are judged.
-        windows: how many are right, wrong, missing or extra so far; while the run goes on, missing are those overdue.
-        windows_read: windows in Kafka, of all jobs of the run; it grows with whatever comes.
-        is_judging: whether there is a truth to compare with.
-        no_truth: why the windows cannot be compared; None while they can.
+        questions: what is known of each question that was asked, by its name.
+        results_read: results in Kafka, of all jobs of the run; it grows with whatever comes.
+        no_truth: why the answers cannot be compared; None while they can.
         hidden: where records in Kafka cannot be read yet, and why; None where nothing is missing because of it.
         reasons: what speaks against the run at its end.
-        not_right: the earliest windows that are not right.
         dead_letters: the newest, and how many.
 
     """
@@ -71,25 +72,33 @@ class Picture:
     rows: dict[str, CategoryRows] = field(default_factory=dict)
     rates: dict[int, int] = field(default_factory=dict)
     event_time: int = 0
-    job: Job | None = None
-    windows: WindowCounts = field(default_factory=WindowCounts)
-    windows_read: int = 0
-    is_judging: bool = False
+    questions: dict[str, SoFar] = field(default_factory=dict)
+    results_read: int = 0
     no_truth: str | None = None
     hidden: str | None = None
     reasons: list[str] = field(default_factory=list)
-    not_right: list[WindowExample] = field(default_factory=list)
     dead_letters: DeadLetters = field(default_factory=DeadLetters)
 
     @property
-    def overdue(self) -> int:
-        """How many windows are not there before the end though later ones of the job are."""
-        return 0 if self.is_quiet else self.windows.missing
+    def answers(self) -> AnswerCounts:
+        """How many answers are right, wrong, missing (overdue, while the run goes on) or extra so far."""
+        counts = [each.counts.model_dump() for each in self.questions.values()]
+        return AnswerCounts.model_validate({name: sum(c[name] for c in counts) for name in AnswerCounts.model_fields})
 
     @property
-    def windows_not_right(self) -> int:
-        """How many windows are wrong, should not be there, or are missing at the end."""
-        return self.windows.wrong + self.windows.missing - self.overdue + self.windows.extra
+    def is_judging(self) -> bool:
+        """Whether there is a truth to compare with, of each question."""
+        return bool(self.questions) and all(each.is_judging for each in self.questions.values())
+
+    @property
+    def overdue(self) -> int:
+        """How many answers are not there before the end though later ones of the job are."""
+        return 0 if self.is_quiet else self.answers.missing
+
+    @property
+    def answers_not_right(self) -> int:
+        """How many answers are wrong, should not be there, or are missing at the end."""
+        return self.answers.wrong + self.answers.missing - self.overdue + self.answers.extra
 
 
 class _Row(msgspec.Struct):
@@ -105,12 +114,19 @@ class Reader:
     Args:
         run: the run's id; None follows the newest one.
         home: where the runs' manifests are.
-        kafka: where their rows and windows are.
+        kafka: where their rows and results are.
+        stages: who can tell which questions were asked of a run; by default the questions that come with its stream.
 
     """
 
-    def __init__(self, run: str | None, home: HomeSettings, kafka: KafkaSettings) -> None:
-        self._wanted, self._home, self._kafka = run, home, kafka
+    def __init__(
+        self,
+        run: str | None,
+        home: HomeSettings,
+        kafka: KafkaSettings,
+        stages: Stages = Stages(),  # noqa: B008 - frozen
+    ) -> None:
+        self._wanted, self._home, self._kafka, self._stages = run, home, kafka, stages
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._follow, name="reader", daemon=True)
         self._reading: _Reading | None = None
@@ -130,10 +146,10 @@ class Reader:
         reading = self._reading
         return reading.db.cursor() if reading else None
 
-    def rows_of(self, window: WindowExample, bounds: tuple[int, int]) -> list[FileRow]:
-        """Return the rows of a window from the run's files; ``bounds`` are its start and end in milliseconds."""
+    def rows_of(self, difference: Difference) -> list[InputRow]:
+        """Return the rows of the run's files behind an answer, ``ROWS_SHOWN`` at most."""
         db, run = self.database(), self.picture.run
-        return rows_of_window(db, run, window.category, window.key, bounds) if db and run else []
+        return rows_behind(db, run, difference, ROWS_SHOWN) if db and run else []
 
     def _follow(self) -> None:
         while not self._stopped.is_set():
@@ -144,9 +160,9 @@ class Reader:
                     self._stopped.wait(_RETRY_SECONDS)
                     continue
                 self.picture = Picture(run=load_run(run, self._home), problem=None, is_behind=True)
-                with _Reading(run, self._home, self._kafka) as self._reading:
+                with _Reading(run, self._home, self._kafka, self._stages) as self._reading:
                     looked = time.monotonic()
-                    while not self._stopped.is_set():
+                    while not self._stopped.is_set() and not self._reading.is_asked_more:
                         self.picture = self._reading.step()
                         if time.monotonic() - looked > _RETRY_SECONDS:
                             looked = time.monotonic()
@@ -180,11 +196,19 @@ class _Created(msgspec.Struct):
 
 
 class _Reading:
-    """One run, read from its beginning."""
+    """One run, read from its beginning.
 
-    def __init__(self, run: str, home: HomeSettings, kafka: KafkaSettings) -> None:
-        self._home = home
+    Attributes:
+        is_asked_more: whether a question was asked since that is not read, so that the reading has to begin anew.
+
+    """
+
+    def __init__(self, run: str, home: HomeSettings, kafka: KafkaSettings, stages: Stages) -> None:
+        self._home, self._stages = home, stages
         self._run = load_run(run, home)
+        self._by_jobs = self._ask_jobs()
+        self._questions = questions_of(self._run, self._by_jobs, Wanted())
+        self.is_asked_more = False
         with ExitStack() as exits:
             self.db = exits.enter_context(open_database(home.runs / run, _MEMORY))
             self.db.execute("SET threads = 2")
@@ -193,8 +217,8 @@ class _Reading:
             exits.callback(self._rows_topic.close)
             self._dead_topic = TopicReader(topics.dead_letters, self._run.created, kafka)
             exits.callback(self._dead_topic.close)
-            self._windows = exits.enter_context(RunRecords(self.db, self._run, kafka, only="windows"))
-            self._verdict = LiveVerdict(self.db, self._run)
+            self._results = exits.enter_context(RunRecords(self.db, self._run, kafka, self._questions, only="results"))
+            self._verdict = LiveVerdict(self.db, self._run, self._questions)
             exits.callback(self._verdict.close)
             self._exits = exits.pop_all()
         self._row, self._letter = RunDecoder(run, _Row), msgspec.json.Decoder(Letter)
@@ -203,7 +227,8 @@ class _Reading:
         self._letters = LetterBox()
         self._event_time = 0
         self._hidden: str | None = None
-        self._heard = self._asked = time.monotonic()
+        self._doubts: list[str] | None = None
+        self._heard = self._asked = self._asked_jobs = time.monotonic()
 
     def __enter__(self) -> "_Reading":
         return self
@@ -219,14 +244,23 @@ class _Reading:
             self._heard = time.monotonic()
         written_at = manifest_path(run.run, self._home).stat().st_mtime
         is_over = run.state != "running" and time.monotonic() - self._heard > _QUIET_SECONDS
-        self._verdict.step(run, is_over=is_over, all_read=self._windows.is_at_end)
+        is_time = time.monotonic() - self._asked_jobs > _RETRY_SECONDS
+        if is_time:
+            self._by_jobs, self._asked_jobs = self._ask_jobs(), time.monotonic()
+            self.is_asked_more = any(not self._is_read(each) for each in self._by_jobs)
+        self._verdict.step(run, self._by_jobs, is_over=is_over, all_read=self._results.is_at_end)
         is_quiet = is_over and not self._verdict.is_computing
         rows = self._count_rows(run)
-        windows = self._verdict.counts()
-        has_no_windows = run.state != "running" and self._verdict.job is None
-        self._explain(is_something_missing=windows.missing > 0 or has_no_windows)
-        unreadable = self._row.unreadable + self._windows.unreadable
-        judged = JudgedWindows(**windows.model_dump())
+        questions = self._verdict.questions()
+        has_no_answers = run.state != "running" and not questions
+        self._explain(is_something_missing=has_no_answers or any(each.counts.missing for each in questions.values()))
+        unreadable = self._row.unreadable + self._results.unreadable
+        judged = {name: JudgedAnswers(**each.counts.model_dump()) for name, each in questions.items()}
+        reasons = doubts(run, rows, judged, unreadable) if self._verdict.files is not None else []
+        if not is_quiet:
+            self._doubts = None
+        elif self._doubts is None or is_time:
+            self._doubts = self._doubts_at_end(run)
         return Picture(
             run=run,
             problem=None,
@@ -236,16 +270,31 @@ class _Reading:
             rows=rows,
             rates=dict(self._rates),
             event_time=self._event_time,
-            job=self._verdict.job,
-            windows=windows,
-            windows_read=self._windows_read(),
-            is_judging=self._verdict.is_ready,
+            questions=questions,
+            results_read=self._results_read(),
             no_truth=self._verdict.problem,
             hidden=self._hidden,
-            reasons=doubts(run, rows, judged, unreadable) if self._verdict.files is not None else [],
-            not_right=self._verdict.not_right,
+            reasons=reasons + (self._doubts or []),
             dead_letters=self._letters.content(),
         )
+
+    def _ask_jobs(self) -> list[AskedBy]:
+        return self._stages.jobs(self._run) if self._stages.jobs else []
+
+    def _is_read(self, asked: AskedBy) -> bool:
+        return any((each.name, each.text) == (asked.question.name, asked.question.text) for each in self._questions)
+
+    def _doubts_at_end(self, run: Run) -> list[str]:
+        """Return what else speaks against a run that has ended."""
+        chosen = self._verdict.answers
+        if self._verdict.problem:
+            return []
+        if not chosen:
+            return [why_no_answers(self.db, run, self._questions, Wanted())]
+        return [
+            *more_doubts(self.db, chosen, dict.fromkeys(each.job for each in chosen), self._stages),
+            *doubts_of_unknown(self._results.unknown_questions()),
+        ]
 
     def _read(self) -> tuple[bool, bool]:
         """Read what came of all topics; return whether anything did, and whether more is waiting."""
@@ -257,22 +306,24 @@ class _Reading:
             if not messages:
                 break
         came |= self._add_letters(self._dead_topic.poll(0.05))
-        before = self._windows_read()
-        while self._windows.poll(0.4) and time.monotonic() < deadline + _LOOP_SECONDS:
+        before = self._results_read()
+        while self._results.poll(0.4) and time.monotonic() < deadline + _LOOP_SECONDS:
             pass
-        came |= self._windows_read() > before
-        return came, time.monotonic() >= deadline + _LOOP_SECONDS
+        came |= self._results_read() > before
+        is_out_of_time = time.monotonic() >= deadline + _LOOP_SECONDS
+        return came, is_out_of_time and not (self._rows_topic.is_at_end() and self._results.is_at_end())
 
     def _explain(self, *, is_something_missing: bool) -> None:
         """Ask Kafka every few seconds whether what is missing lies behind an open transaction."""
         if not is_something_missing:
             self._hidden = None
-        elif time.monotonic() - self._asked > _RETRY_SECONDS and self._windows.is_at_end():
-            self._hidden, self._asked = self._windows.why_hidden(), time.monotonic()
+        elif time.monotonic() - self._asked > _RETRY_SECONDS and self._results.is_at_end():
+            self._hidden, self._asked = self._results.why_hidden(), time.monotonic()
 
-    def _windows_read(self) -> int:
-        found = self.db.execute("SELECT count(*) FROM main.kafka_windows").fetchone()
-        return cast("tuple[int]", found)[0]
+    def _results_read(self) -> int:
+        tables = range(len(self._questions))
+        counts = [self.db.execute(f"SELECT count(*) FROM {results_table(number)}").fetchone() for number in tables]
+        return sum(cast("tuple[int]", count)[0] for count in counts)
 
     def _add_rows(self, messages: list[Message]) -> bool:
         seqs: dict[str, list[int]] = {}

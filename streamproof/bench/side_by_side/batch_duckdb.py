@@ -5,10 +5,11 @@ and what does not fit into 1 GB of memory goes to the disk.
 """
 
 from streamproof.bench.side_by_side.question import BatchQuestion, Progress
+from streamproof.core.question import load_question
 from streamproof.core.run import Run
-from validation.batch_windows import compute_windows, number_rows
+from streamproof.core.window import Window
 from validation.csv_rows import read_rows
-from validation.jobs import Job
+from validation.truth import compute_truth, number_rows
 from validation.verdict import open_database
 
 
@@ -20,10 +21,18 @@ def main() -> None:
     with open_database(question.output.parent) as db:
         files = read_rows(db, run)
         number_rows(db, run, files)
-        compute_windows(db, run, Job(None, question.size, question.slide))
+        averages = load_question("rating_averages").with_window(Window(question.size, question.slide))
+        compute_truth(db, run, averages, "truth")
         progress.end()
         progress.rows = sum(counts.accepted for counts in files.values())
-        db.execute("CREATE VIEW found AS SELECT * EXCLUDE (key, window_end), key AS product_id FROM truth")
+        db.execute(
+            """
+            CREATE VIEW found AS
+            SELECT category, product_id, epoch_ms(window_start) AS window_start,
+                   rating_count AS n, rating_sum AS total, rating_min AS least, rating_max AS greatest
+            FROM truth
+            """
+        )
         db.table("found").write_parquet(str(question.output))
         progress.windows = len(db.table("found"))
     progress.answer()

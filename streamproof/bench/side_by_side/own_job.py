@@ -4,10 +4,10 @@ from collections.abc import Sequence
 from fractions import Fraction
 
 from flink_jobs.records import Start
-from flink_jobs.window import Window
 from streamproof.bench.full_topic import fill_topic, new_run, remove_topics
 from streamproof.bench.ground import (
     CATEGORIES,
+    QUESTION,
     WINDOW,
     PartsWatch,
     TopicWatch,
@@ -19,6 +19,7 @@ from streamproof.bench.ground import (
 from streamproof.bench.measure import Once
 from streamproof.chain.sample_ratings import PRODUCTS
 from streamproof.core.run import Run, new_run_id
+from streamproof.core.window import Window
 
 
 def from_full_topic(
@@ -62,7 +63,7 @@ def measure_job(run: Run, *, window: Window = WINDOW, start: Start | None = None
 
     """
     with (
-        TopicWatch(run.contract.topics.windows, run.run, keep=False) as windows,
+        TopicWatch(QUESTION.topic(run.contract), run.run, keep=False) as windows,
         PartsWatch() as parts,
         window_job(run.run, run.contract, window=window, start=start) as job,
     ):

@@ -18,18 +18,17 @@ import duckdb
 from pydantic import BaseModel
 
 from streamproof.bench.full_topic import BATCH_ROWS, fill_topic, new_run, remove_topics
-from streamproof.bench.ground import WINDOW
+from streamproof.bench.ground import QUESTION, WINDOW
 from streamproof.bench.measure import Benchmark, Once, Result
 from streamproof.bench.side_by_side.own_job import from_full_topic
 from streamproof.core.errors import StreamproofError
-from streamproof.core.measures import USUAL
 from streamproof.core.run import Run, new_run_id
 from streamproof.core.settings import HomeSettings, KafkaSettings
 from streamproof.core.topics import partitions_of
-from validation.batch_windows import compute_windows, number_rows
-from validation.comparison import WindowCounts, compare_windows
+from validation.answers import Answers, Wanted, results_table, truth_table
+from validation.comparison import AnswerCounts, compare
 from validation.csv_rows import read_rows
-from validation.jobs import Job, Wanted
+from validation.truth import compute_truth, number_rows
 from validation.verdict import open_database, validate
 
 _PACKAGE = Path(__file__).parents[2]
@@ -89,7 +88,7 @@ def windows(program: str, rows: int, *, interval: Fraction, library: str | None 
             {
                 "servers": kafka.servers,
                 "rows": topics.rows,
-                "windows": topics.windows,
+                "windows": QUESTION.topic(run.contract),
                 "run": run.run,
                 "job": f"{job}-{run.run}",
                 "size": WINDOW.size,
@@ -99,7 +98,7 @@ def windows(program: str, rows: int, *, interval: Fraction, library: str | None 
             },
             library,
         )
-        wanted = Wanted(job=f"{job}-{run.run}", size=WINDOW.size, slide=WINDOW.slide)
+        wanted = Wanted(f"{job}-{run.run}", WINDOW.size, WINDOW.slide, QUESTION.name)
         found = validate(run.run, HomeSettings(), kafka, wanted=wanted).windows
     finally:
         remove_topics(run)
@@ -141,32 +140,31 @@ def ask(program: str, asked: Mapping[str, object], library: str | None = None) -
     return Said.model_validate(json.loads(done.stdout.splitlines()[-1]))
 
 
-def compare_with_truth(run: Run, file: Path) -> WindowCounts:
+def compare_with_truth(run: Run, file: Path) -> AnswerCounts:
     """Compare the windows in a Parquet file (see ``question.BatchQuestion``) with those of the validation."""
     with open_database(file.parent) as db:
         number_rows(db, run, read_rows(db, run))
-        job = Job("file", WINDOW.size, WINDOW.slide)
-        compute_windows(db, run, job)
+        compute_truth(db, run, QUESTION, truth_table(0))
         _read_windows(db, file)
-        return compare_windows(db, job)
+        return compare(db, Answers(QUESTION, "file", 0))
 
 
 def _read_windows(db: duckdb.DuckDBPyConnection, file: Path) -> None:
     db.execute(
-        """
-        CREATE TABLE kafka_windows AS
-        SELECT row_number() OVER () AS arrival, 'file' AS job, $size AS window_size, $slide AS window_slide,
-               'sliding' AS window_kind, $measures AS measures,
-               category, product_id AS key, window_start, window_start + $size AS window_end,
-               n, total::DECIMAL(38, 15) AS total, total / n AS average,
-               least::DECIMAL(38, 15) AS least, greatest::DECIMAL(38, 15) AS greatest
+        f"""
+        CREATE TABLE {results_table(0)} AS
+        SELECT row_number() OVER () AS _arrival, 'file' AS _job, $size AS _size, $slide AS _slide, 'sliding' AS _kind,
+               true AS _whole, category, product_id,
+               make_timestamp_ms(window_start) AS window_start, make_timestamp_ms(window_start + $size) AS window_end,
+               n AS rating_count, total::DECIMAL(38, 1) AS rating_sum, total / n AS rating_avg,
+               least::DECIMAL(38, 1) AS rating_min, greatest::DECIMAL(38, 1) AS rating_max
         FROM read_parquet($file)
         """,
-        {"size": WINDOW.size, "slide": WINDOW.slide, "measures": ",".join(USUAL), "file": str(file)},
+        {"size": WINDOW.size, "slide": WINDOW.slide, "file": str(file)},
     )
 
 
-def _once(run: Run, said: Said, found: WindowCounts) -> Once:
+def _once(run: Run, said: Said, found: AnswerCounts) -> Once:
     rows = sum(counts.sent for counts in run.rows.values())
     differ = found.wrong + found.missing + found.extra
     if said.rows != rows or said.windows != found.right + found.wrong + found.extra:

@@ -18,21 +18,25 @@ from hypothesis import strategies as st
 from true_windows import true_windows
 
 from streamproof.core.errors import StreamproofError
-from streamproof.core.measures import MEASURES
+from streamproof.core.question import load_question
 from streamproof.core.run import Run
-from validation.batch_windows import compute_windows, number_rows
+from streamproof.core.window import Window as Shape
 from validation.csv_rows import read_rows
-from validation.jobs import Job
+from validation.truth import compute_truth, number_rows
 
 Window = tuple[str, str, int, int, int, Decimal, Decimal, Decimal]
+
+
+AVERAGES, SPREAD, HISTOGRAM = map(load_question, ("rating_averages", "rating_spread", "rating_histogram"))
 
 
 def truth(run: Run, size: int, slide: int) -> list[Window]:
     with duckdb.connect() as db:
         number_rows(db, run, read_rows(db, run))
-        compute_windows(db, run, Job(None, size, slide))
+        compute_truth(db, run, AVERAGES.with_window(Shape(size, slide)), "truth")
         return db.execute(
-            "SELECT category, key, window_start, window_end, n, total, least, greatest FROM truth ORDER BY ALL"
+            "SELECT category, product_id, epoch_ms(window_start), epoch_ms(window_end), rating_count, rating_sum, "
+            "rating_min, rating_max FROM truth ORDER BY ALL"
         ).fetchall()
 
 
@@ -55,10 +59,6 @@ def csv_of(rows: list[tuple[str, Decimal, int]], folder: Path, name: str = "A") 
 
 
 thorough = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-
-
-def own(value: Decimal, scale: Decimal = Decimal("0.1")) -> str:
-    return str(value.quantize(scale))
 
 
 @thorough
@@ -115,23 +115,31 @@ def test_all_measures_of_sliding_and_cumulative_windows_are_those_of_plain_pytho
             ("A", product, start + number * interval, (rating, f"u{i * i % 3}"))
             for number, (i, (product, rating, _)) in enumerate(rows)
         )
-        expected = {
+        true = true_windows(timed, size, slide, cumulative=kind == "cumulative").items()
+        spread = {
             window: (
                 len(values),
-                "{" + ", ".join(f'"{own(r)}": {n}' for r, n in sorted(Counter(r for r, _ in values).items())) + "}",
                 len({user for _, user in values}),
                 pytest.approx(pstdev([float(r) for r, _ in values]), abs=1e-12),
             )
-            for window, values in true_windows(timed, size, slide, cumulative=kind == "cumulative").items()
+            for window, values in true
+        }
+        histogram = {
+            (*window, rating): times
+            for window, values in true
+            for rating, times in Counter(r for r, _ in values).items()
         }
         with duckdb.connect() as db:
             number_rows(db, run, read_rows(db, run))
-            compute_windows(db, run, Job(None, size, slide, kind, MEASURES))
-            got = db.execute(
-                "SELECT category, key, window_start, window_end, n, histogram, actors, deviation FROM truth"
-            ).fetchall()
-        assert {row[:4]: row[4:] for row in got} == expected
-        assert len(got) == len(expected)
+            shape_of = Shape(size, slide, kind)
+            compute_truth(db, run, SPREAD.with_window(shape_of), "spread")
+            compute_truth(db, run, HISTOGRAM.with_window(shape_of), "histogram")
+            key = "category, product_id, epoch_ms(window_start), epoch_ms(window_end)"
+            got = db.execute(f"SELECT {key}, rating_count, users, rating_stddev FROM spread").fetchall()
+            counted = db.execute(f"SELECT {key}, rating, times FROM histogram").fetchall()
+        assert {row[:4]: row[4:] for row in got} == spread
+        assert {row[:5]: row[5] for row in counted} == histogram
+        assert (len(got), len(counted)) == (len(spread), len(histogram))
 
 
 def test_a_standard_deviation_is_exact_where_doubles_would_cancel_out(tmp_path):
@@ -140,8 +148,8 @@ def test_a_standard_deviation_is_exact_where_doubles_would_cancel_out(tmp_path):
     run = manifest({"A": csv_of(rows, tmp_path)}, {"A": 2}, interval=1, start=0)
     with duckdb.connect() as db:
         number_rows(db, run, read_rows(db, run))
-        compute_windows(db, run, Job(None, 1000, 1000, measures=("count", "stddev")))
-        assert db.execute("SELECT deviation FROM truth").fetchall() == [(0.05,)]
+        compute_truth(db, run, SPREAD.with_window(Shape(1000, 1000)), "truth")
+        assert db.execute("SELECT rating_stddev FROM truth").fetchall() == [(0.05,)]
 
 
 def test_250_rows_every_1003_ms_from_3750_ms_past_a_window_start(tmp_path):

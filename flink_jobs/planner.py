@@ -1,0 +1,295 @@
+"""A job before it runs: its questions are read by both engines, and what Flink would do for ever is refused."""
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+from flink_jobs.client import Session
+from flink_jobs.tables import OWN_VIEWS, question_views, results_insert, results_table, shared_statements
+from streamproof.core.batch import Columns, columns_of
+from streamproof.core.contract import Contract
+from streamproof.core.duration import format_duration
+from streamproof.core.errors import StreamproofError, UsageError
+from streamproof.core.question import RESULT_COLUMNS, Question
+from streamproof.core.question_text import check_text, used_fields
+
+PLANNING = {
+    "pipeline.object-reuse": "true",
+    "table.local-time-zone": "UTC",  # else window bounds are in the client's zone
+    "table.optimizer.reuse-optimize-block-with-digest-enabled": "true",  # one removal of copies for all questions
+}
+"""What a session must be configured with, whatever else."""
+
+_OPERATOR = re.compile(r"^[\s+\-:]*(\w+)\(", re.MULTILINE)
+_CHANGES = re.compile(r"changelogMode=\[([^\]]*)\]")
+_BY_WINDOWS = "GROUP BY, DISTINCT, UNION and IN (SELECT …) must go by window_start and window_end"
+_RANK = (
+    "ROW_NUMBER must be OVER (PARTITION BY window_start, window_end ORDER BY …), and the SELECT around it must have "
+    "WHERE place <= n"
+)
+_FOR_EVER = {
+    "GroupAggregate": _BY_WINDOWS,
+    "LocalGroupAggregate": _BY_WINDOWS,
+    "ChangelogNormalize": _BY_WINDOWS,
+    "Rank": _RANK,
+    "Deduplicate": _RANK,
+    "Join": "a JOIN must compare window_start and window_end of both sides, and both must be GROUPed BY them",
+    "SortLimit": "leave LIMIT out: for the first n of each window use ROW_NUMBER (docs/questions.md)",
+    "Limit": "leave LIMIT out: for the first n of each window use ROW_NUMBER (docs/questions.md)",
+    "Sort": "leave ORDER BY at the end out: a stream has no end at which it could be sorted",
+    "TemporalSort": "leave ORDER BY at the end out: results are in no order, and each names its window",
+    "Match": "MATCH_RECOGNIZE has no counterpart in the batch",
+}
+"""Operators whose state no watermark clears, or which only a stream has, and the rule that mends the question."""
+
+_COPIED = re.compile(
+    r"WindowTableFunction\(window=\[(?:HOP|CUMULATE)\(time_col=\[(\w+)\]"  # an aggregate has it, where it is sliced
+)
+
+_BOTH = "use one that both engines have, or give each its own line with `-- flink:` and `-- batch:`"
+_ADVICE = (
+    (
+        r"RANK\(\) function is not supported",
+        "use ROW_NUMBER instead of RANK and DENSE_RANK, with an ORDER BY without ties",
+    ),
+    (
+        r"can only be ordered by a single time column",
+        f"if it is a ranking, {_RANK}. If it looks at earlier windows, write OVER (… ORDER BY window_time). "
+        "For a window's total, JOIN a second aggregation on window_start and window_end",
+    ),
+    (
+        r"OVER windows' ordering in stream mode must be defined on a time attribute",
+        "write OVER (… ORDER BY window_time)",
+    ),
+    (r"No match found for function signature (\w+)", f"Flink has no function {{0}} for this: {_BOTH}"),
+    (r"Bang equal", "write <> instead of !="),
+    (
+        r"Expression '.*' is not being grouped",
+        "a column of the SELECT stands in GROUP BY by its name, or in an aggregate like SUM; GROUP BY 1, 2 is not read",
+    ),
+    (
+        r"Column '(.*)' not found in any table",
+        "Flink knows the names that a SELECT gives only in the SELECT around it: repeat what {0} stands for in WHERE, "
+        "HAVING and GROUP BY",
+    ),
+    (r"Sort on a non-time-attribute field", _FOR_EVER["Sort"]),
+    (
+        r"Cannot apply '-' to arguments of type '<TIMESTAMP",
+        f"two times have no difference that both engines know: {_BOTH}",
+    ),
+    (
+        r"Distinct aggregate function does not support type: ROW",
+        "count distinct texts instead: COUNT(DISTINCT a || '/' || b)",
+    ),
+    (
+        r"doesn't support consuming|Retract|update and delete changes",
+        f"Flink would revise its answers: {_BY_WINDOWS}",
+    ),
+)
+"""What Flink says where it refuses a text, and what to write instead."""
+
+
+@dataclass(frozen=True)
+class Planned:
+    """A question that both engines have taken.
+
+    Attributes:
+        question: the question.
+        columns: its own columns, and their types at Flink.
+        plan: Flink's plan.
+        has_run: whether its answers say of which run they are.
+        notes: what is worth knowing though nothing is wrong.
+
+    """
+
+    question: Question
+    columns: Mapping[str, str]
+    plan: str
+    has_run: bool
+    notes: list[str]
+
+
+def plan_job(
+    session: Session,
+    questions: Sequence[Question],
+    contract: Contract,
+    *,
+    label: str,
+    run: str | None,
+    source: Mapping[str, str],
+    sink: Callable[[Question], Mapping[str, str]],
+) -> list[Planned]:
+    """Make a job's tables and views, and add an INSERT for each question to the session's statement set.
+
+    Args:
+        session: a table environment of its own.
+        questions: what is asked of the stream.
+        contract: the stream.
+        label: what marks the job's results and its Kafka transactions.
+        run: the run to follow, or None for all runs as they come.
+        source: the options of the table of messages.
+        sink: gives the options of the table of a question's results.
+
+    Raises:
+        UsageError: a question is refused; the text has the rule that mends it.
+        StreamproofError: Flink refuses a statement.
+
+    """
+    used = {name for question in questions for name in used_fields(question, contract)}
+    fields = [name for name in contract.fields if name in used]
+    batch = [check_question(question, contract) for question in questions]
+    for statement in shared_statements(questions, fields, contract, source, run):
+        session.execute(statement)
+    planned = []
+    for number, (question, in_batch) in enumerate(zip(questions, batch, strict=True)):
+        views = question_views(question, fields)
+        try:
+            for statement in views.values():
+                session.execute(statement)
+            in_flink = session.columns_of(question.body("flink"))
+            check_columns(question, in_flink, in_batch, run)
+            plan = _plan(session, question, contract)
+            notes = check_plan(question, plan)
+            columns = {name: kind for name, kind in in_flink.items() if name not in RESULT_COLUMNS}
+            table = f"results_{number}"
+            session.execute(results_table(table, columns, sink(question)))
+            has_run = "run" in in_flink
+            session.add_insert(results_insert(table, question, list(columns), label=label, run=run, has_run=has_run))
+        except StreamproofError as error:
+            raise UsageError(f"{question.name}: {_explained(str(error), question)}") from error
+        for name in reversed(views):
+            session.execute(f"DROP TEMPORARY VIEW `{name}`")
+        planned.append(Planned(question, columns, plan, has_run, notes))
+    return planned
+
+
+_plans: dict[tuple[str, str, str], str] = {}
+"""Plans that this process has seen: planning is most of what a submission costs, and each statement is planned anew."""
+
+
+def _plan(session: Session, question: Question, contract: Contract) -> str:
+    asked = (question.text, str(question.window), contract.model_dump_json())
+    if asked not in _plans:
+        _plans[asked] = session.explain(question.body("flink"))
+    return _plans[asked]
+
+
+def check_question(question: Question, contract: Contract) -> Columns:
+    """Check a question without Flink: its text, and what DuckDB makes of it. Returns its columns in DuckDB.
+
+    Raises:
+        UsageError: it is refused.
+
+    """
+    if taken := {view.name for view in question.views("flink")} & set(OWN_VIEWS):
+        raise UsageError(f"{question.name}: a view cannot be called {min(taken)}: choose another name")
+    check_text(question, contract)
+    return columns_of(question, contract)
+
+
+def check_columns(question: Question, in_flink: Columns, in_batch: Columns, run: str | None) -> None:
+    """Check that both engines give the same columns of the same types, with all that tells results apart.
+
+    Raises:
+        StreamproofError: they do not.
+
+    """
+    broken = []
+    if missing := [name for name in ("window_start", "window_end", *question.key) if name not in in_flink]:
+        broken.append(f"the result has no column {missing[0]}: add it to SELECT, and to GROUP BY")
+    if reserved := (set(RESULT_COLUMNS) - {"run", "window_start", "window_end"}) & set(in_flink):
+        broken.append(f"the column {min(reserved)} is written with each result: choose another name")
+    if run is None and "run" not in in_flink:
+        broken.append(
+            "without --run a job follows all runs of the stream, and the question would mix them: add run to SELECT "
+            "and GROUP BY, or choose a run with --run"
+        )
+    if odd := [name for name in in_batch if not re.fullmatch(r"[a-z][a-z0-9_]*", name)]:
+        broken.append(
+            f"{odd[0]} is no name for a column of results: write AS and a name of small letters, digits and _ behind it"
+        )
+    elif list(in_flink) != list(in_batch):
+        broken.append(f"Flink's columns are {', '.join(in_flink)}, DuckDB's {', '.join(in_batch)}: name each with AS")
+    else:
+        for name, kind in in_flink.items():
+            ours, theirs = _family(kind), _family(in_batch[name])
+            if ours is None or theirs is None:
+                broken.append(f"{name} is {kind} in Flink and {in_batch[name]} in DuckDB, which cannot be compared")
+            elif ours != theirs:
+                broken.append(
+                    f"{name} is {kind} in Flink, but {in_batch[name]} in DuckDB, so their answers differ: "
+                    f"{_remedy(ours, theirs)}"
+                )
+            elif name in question.key and ours == "double":
+                broken.append(f"key: {name} is a {kind}, whose last digits may differ: use a whole number or a text")
+    if broken:
+        raise StreamproofError("; ".join(broken))
+
+
+def check_plan(question: Question, plan: str) -> list[str]:
+    """Check what Flink would do; return notes on what will be slow or large.
+
+    Raises:
+        StreamproofError: answers would be revised, or state kept for ever.
+
+    """
+    operators = set(_OPERATOR.findall(plan))
+    for operator, rule in _FOR_EVER.items():
+        if operator in operators:
+            raise StreamproofError(f"{rule} (Flink's plan has a {operator}, whose state is never cleared)")
+    if any(mode != "I" for mode in _CHANGES.findall(plan)):
+        raise StreamproofError(
+            "Flink would revise its answers: GROUP BY window_start and window_end in each step, and keep what is "
+            "counted within a window"
+        )
+    notes = []
+    again = question.header.again
+    for time, window in {"pane_time": question.window, **({again.time: again.window} if again else {})}.items():
+        if time in _COPIED.findall(plan) and window.windows_a_row > 1:
+            notes.append(
+                f"Flink copies each row into its {window.windows_a_row} windows before it counts, as something below "
+                "GROUP BY asks for window_start or window_end; it could count slices of "
+                f'{format_duration(window.slide)} once (docs/questions.md, "What it costs")'
+            )
+    if "OverAggregate" in operators:
+        notes.append("OVER keeps something of each key that it has met for as long as the job runs")
+    return notes
+
+
+def _family(kind: str) -> str | None:
+    """Return what two types have in common whose values can be compared exactly; None for others."""
+    kind = kind.upper().replace(" NOT NULL", "")
+    if re.fullmatch(r"U?(TINY|SMALL|BIG|HUGE)?INT(EGER)?", kind):
+        return "whole number"
+    if match := re.fullmatch(r"DECIMAL\(\d+, ?(\d+)\)", kind):
+        return f"decimal with {match[1]} digits behind the point"
+    if re.fullmatch(r"(VAR)?CHAR(\(\d+\))?|STRING", kind):
+        return "text"
+    if re.fullmatch(r"TIMESTAMP(\(\d\)|_MS|_S|_NS)?", kind):
+        return "timestamp"
+    return {"DOUBLE": "double", "FLOAT": "float", "BOOLEAN": "boolean", "DATE": "date"}.get(kind)
+
+
+def _remedy(flink: str, batch: str) -> str:
+    if "double" in {flink, batch}:
+        how = "Flink cuts off what is behind the point" if flink == "whole number" else "Flink rounds to some digits"
+        return (
+            f"{how}, DuckDB does not. Write CAST(… AS DOUBLE) around what is divided or averaged, like "
+            "CAST(SUM(x) AS DOUBLE) / COUNT(*) or AVG(CAST(x AS DOUBLE))"
+        )
+    return "write CAST(… AS TYPE) around it"
+
+
+def _explained(error: str, question: Question) -> str:
+    """Add to what Flink says what to write instead."""
+    if match := re.search(r"(?:near the keyword '|Encountered \")(\w+).*? at line (\d+), column (\d+)", error):
+        word, line, column = match[1], int(match[2]), int(match[3])
+        behind = question.body("flink").splitlines()[line - 1 : line]
+        if behind and re.match(rf"{word}\s*\(", behind[0][column - 1 :], re.IGNORECASE):
+            return f"Flink has no function {word} for this: {_BOTH} ({error})"
+        name = word.lower()
+        return f"{name} is a word that Flink reserves: write it as `{name}`, which both engines take ({error})"
+    for said, advice in _ADVICE:
+        if match := re.search(said, error):
+            return f"{advice.format(*match.groups())} ({error})"
+    return error

@@ -1,0 +1,278 @@
+"""A question: one SQL file about a stream's windows, which Flink runs as a stream and DuckDB as a batch.
+
+The file's leading comment lines are its header: the first is the title, the others are TOML. Then come, if need be,
+views, and at last one SELECT over ``windowed`` (docs/questions.md). A line that begins with ``-- flink:`` or
+``-- batch:`` holds text for one of the two engines alone.
+"""
+
+import re
+import tomllib
+from dataclasses import dataclass, replace
+from hashlib import sha256
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, BeforeValidator, Field
+
+from streamproof.core.contract import STREAMS, Contract
+from streamproof.core.errors import UsageError
+from streamproof.core.toml_file import StrictModel, check_content
+from streamproof.core.window import Window, parse_window
+
+Engine = Literal["flink", "batch"]
+
+MANUAL = "docs/questions.md"
+
+NAME = r"[a-z][a-z0-9_]*"
+RESULT_COLUMNS = ("job", "question", "run", "window_start", "window_end", "window_size", "window_slide", "window_kind")
+"""What each result carries beside the question's own columns."""
+
+_VIEW = re.compile(rf"CREATE\s+TEMPORARY\s+VIEW\s+({NAME})\s+AS\s+(.+)", re.DOTALL | re.IGNORECASE)
+_VARIANT = re.compile(r"^[ \t]*-- (flink|batch):", re.MULTILINE)
+
+
+def _window(text: object) -> Window:
+    try:
+        return parse_window(str(text))
+    except UsageError as error:
+        raise ValueError(str(error)) from error
+
+
+ReadWindow = Annotated[Window, BeforeValidator(_window)]
+"""A window, written as in the header."""
+
+
+class Again(StrictModel):
+    """A second windowed relation, ``again``: the rows of one of the question's views, windowed by a column of time.
+
+    Attributes:
+        rows: the view.
+        time: its column of time, in Flink a time attribute such as ``window_time``.
+        window: the shape, as in the header.
+
+    """
+
+    rows: Annotated[str, Field(pattern=f"^{NAME}$")]
+    time: Annotated[str, Field(pattern=f"^{NAME}$")]
+    window: ReadWindow
+
+
+class Page(StrictModel):
+    """What the page and the report draw of a question; without it, its first columns.
+
+    Attributes:
+        value: the column that is drawn over time.
+        weight: the column by which the keys with most to say are found.
+
+    """
+
+    value: str | None = None
+    weight: str | None = None
+
+
+class Header(StrictModel):
+    """What a question's comment lines say.
+
+    Attributes:
+        stream: the stream that is asked.
+        window: its windows; ``submit --size --slide`` chooses others.
+        key: the columns that tell the results of one window apart; none where each window has one result.
+        alert: a condition on the result's columns.
+        topic: the end of the results' topic, ``STREAM.TOPIC``; by default the question's name.
+        again: a second windowed relation.
+        page: what is drawn of it.
+
+    """
+
+    stream: Annotated[str, Field(pattern=f"^{NAME}$")]
+    window: ReadWindow
+    key: tuple[str, ...]
+    alert: str | None = None
+    topic: Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]{1,100}$")] | None = None
+    again: Again | None = None
+    page: Page = Page()
+
+
+@dataclass(frozen=True)
+class View:
+    """A view of a question: its name and its SELECT."""
+
+    name: str
+    select: str
+
+
+@dataclass(frozen=True)
+class Question:
+    """A question as its file has it.
+
+    Attributes:
+        name: the file's name without its ending.
+        text: the whole file.
+        title: the first comment line.
+        header: the others.
+        window: the header's, or another that was chosen.
+
+    """
+
+    name: str
+    text: str
+    title: str
+    header: Header
+    window: Window
+
+    @property
+    def digest(self) -> str:
+        """The text's SHA-256, its first 12 hexadecimal digits."""
+        return sha256(self.text.encode()).hexdigest()[:12]
+
+    @property
+    def key(self) -> tuple[str, ...]:
+        """The columns that tell the results of one window apart."""
+        return self.header.key
+
+    @property
+    def reach(self) -> int:
+        """How long behind a row's event time its last result's window ends, at most: milliseconds."""
+        return self.window.size + (self.header.again.window.size if self.header.again else 0)
+
+    def topic(self, contract: Contract) -> str:
+        """Return the Kafka topic of its results for a stream."""
+        return f"{contract.name}.{self.header.topic or self.name}"
+
+    def views(self, engine: Engine) -> list[View]:
+        """Return its views, in the order in which they are made."""
+        *views, _ = _statements(self.text, engine)
+        return [View(match[1], match[2]) for view in views if (match := _VIEW.fullmatch(view))]
+
+    def body(self, engine: Engine) -> str:
+        """Return its SELECT, with the alert's condition as a last column ``alert`` where it has one."""
+        *_, select = _statements(self.text, engine)
+        if self.header.alert is None:
+            return select
+        return f"SELECT q.*, ({self.header.alert}) IS TRUE AS alert FROM (\n{select}\n) AS q"
+
+    def with_window(self, window: Window) -> "Question":
+        """Return the question with another window."""
+        return replace(self, window=window)
+
+
+class Asked(BaseModel):
+    """A question as a job was asked it: the text of then, whatever has become of its file.
+
+    Attributes:
+        name: the question's.
+        text: its whole text.
+        window: the window that was chosen.
+
+    """
+
+    name: str
+    text: str
+    window: Window
+
+    @property
+    def question(self) -> Question:
+        """The question."""
+        return parse_question(self.name, self.text, self.name).with_window(self.window)
+
+
+def load_question(name_or_path: str) -> Question:
+    """Read a question: the name of one that comes with the project, or the path of a file (.sql).
+
+    Raises:
+        UsageError: there is no such question, several streams have one of that name, or it is wrong.
+
+    """
+    path = Path(name_or_path)
+    if path.suffix != ".sql":
+        found = [p for p in question_files() if p.stem == name_or_path]
+        if len(found) != 1:
+            what = "several questions are called" if found else "there is no question"
+            known = ", ".join(sorted({p.stem for p in question_files()}))
+            raise UsageError(f"{what} {name_or_path!r}: name one of {known}, or the path of a question (.sql)")
+        (path,) = found
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else f"not UTF-8 ({error})"
+        raise UsageError(f"{path}: cannot be read: {reason}") from error
+    return parse_question(path.stem, text, str(path))
+
+
+def question_files() -> list[Path]:
+    """Return the questions that come with the project."""
+    return sorted(STREAMS.glob("*/*.sql"))
+
+
+def parse_question(name: str, text: str, source: str) -> Question:
+    """Read a question's text; ``source`` names it in errors.
+
+    Raises:
+        UsageError: the header is wrong, or what follows it is not views and one SELECT.
+
+    """
+    if not re.fullmatch(NAME, name):
+        raise UsageError(f"{source}: the file's name is the question's: small letters, digits and _, like top_products")
+    comments = []
+    for line in text.splitlines():
+        if not line.startswith("--"):
+            break
+        comments.append(line[2:].removeprefix(" "))
+    if not comments:
+        raise UsageError(
+            f"{source}: the file must begin with comment lines: the question in words, then stream, window and key "
+            f"({MANUAL})"
+        )
+    title, *lines = comments
+    try:
+        data = tomllib.loads("\n".join(lines))
+    except tomllib.TOMLDecodeError as error:
+        raise UsageError(f"{source}: the comment lines behind the first must be TOML: {error}") from error
+    header = check_content(Header, data, source, manual=MANUAL)
+    if columns := {"window_start", "window_end"} & set(header.key):
+        raise UsageError(f"{source}: key: {min(columns)!r} is always part of it: leave it out")
+    if reserved := set(header.key) & set(RESULT_COLUMNS):
+        raise UsageError(f"{source}: key: {min(reserved)!r} is written with each result: leave it out")
+    _check_statements(text, source, header)
+    return Question(name, text, title.strip(), header, header.window)
+
+
+def _check_statements(text: str, source: str, header: Header) -> None:
+    engines: tuple[Engine, ...] = ("flink", "batch")
+    for engine in engines:
+        statements = _statements(text, engine)
+        if not statements:
+            raise UsageError(f"{source}: behind the header comes one SELECT over windowed, and none is there")
+        *views, _ = statements
+        names = []
+        for view in views:
+            match = _VIEW.fullmatch(view)
+            if match is None:
+                raise UsageError(
+                    f"{source}: before the last SELECT stand only views, CREATE TEMPORARY VIEW name AS SELECT …; "
+                    f"found {view[:60]!r}"
+                )
+            names.append(match[1])
+        if header.again and header.again.rows not in names:
+            raise UsageError(f"{source}: again.rows: there is no view {header.again.rows!r} in the file")
+
+
+def _statements(text: str, engine: Engine) -> list[str]:
+    """Return the SQL statements for one engine, without comments."""
+    mine = _VARIANT.sub(lambda match: "" if match[1] == engine else match[0], text)
+    return [stripped for statement in _split(mine) if (stripped := statement.strip())]
+
+
+def _split(text: str) -> list[str]:
+    """Split SQL at its semicolons and leave its comments out; neither counts within quotes."""
+    token = re.compile(r"""'(?:[^']|'')*'|"(?:[^"]|"")*"|`[^`]*`|--[^\n]*|/\*.*?\*/|;""", re.DOTALL)
+    statements, end = [""], 0
+    for match in token.finditer(text):
+        statements[-1] += text[end : match.start()]
+        end = match.end()
+        if match[0] == ";":
+            statements.append("")
+        elif not match[0].startswith(("--", "/*")):
+            statements[-1] += match[0]
+    statements[-1] += text[end:]
+    return statements

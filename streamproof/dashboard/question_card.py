@@ -1,0 +1,447 @@
+"""The card of a question: its verdict, its newest window, lines over time, ranks and alerts."""
+
+import json
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+from dash import ALL, Dash, Input, Output, State, ctx, dcc, html, no_update
+
+from streamproof.core.question import Question
+from streamproof.dashboard import charts
+from streamproof.dashboard.attributes import attributes, link_to
+from streamproof.dashboard.parts import figure, section
+from streamproof.dashboard.tables import answers_table, table
+from streamproof.dashboard.verdict_card import judge_question
+from streamproof.dashboard.words import moment, name_of_key, shown
+from validation.live.live_verdict import SoFar
+from validation.live.reader import Picture, Reader
+from validation.live.results import Mover, QuestionResults
+
+_ALL = ""
+_MOST_LINES, _DEFAULT_LINES = 6, 3
+_MOST_CATEGORIES = 12
+"""Up to so many there is a button for each; more are found by the search."""
+_NEWEST_WINDOWS = 60
+_HIDDEN = {"display": "none"}
+
+
+class _Asked(NamedTuple):
+    """A question that is looked at, what is known of it, and its results."""
+
+    picture: Picture
+    so_far: SoFar
+    results: QuestionResults
+
+    @property
+    def name(self) -> str:
+        return self.so_far.answers.question.name
+
+
+def question_sections() -> list[html.Section]:
+    """Return the list of questions, and the card of the one that is chosen."""
+    return [
+        section("questions", "Questions", html.Nav(id="questions", **attributes(aria_label="questions"))),
+        section(
+            "question",
+            "",
+            html.P(id="question-says", className="quiet"),
+            html.Div(id="question-verdict"),
+            html.Div(id="alerts"),
+            html.H3(id="newest"),
+            html.Div(id="newest-window", className="scroll", tabIndex=0),
+            html.Div(_drawn(), id="drawn"),
+        ),
+    ]
+
+
+def question_stores() -> list[dcc.Store]:
+    """Return what a browser remembers of its choices."""
+    return [
+        dcc.Store(id="version"),
+        dcc.Store(id="question", data=""),
+        dcc.Store(id="category", data=_ALL),
+        dcc.Store(id="span", data=_ALL),
+        # By question: the column that is drawn, and the keys.
+        dcc.Store(id="column", data={}),
+        dcc.Store(id="chosen", data={}),
+        # What a list shows: it is drawn anew only when that changes, or a click could fall between two drawings.
+        *(dcc.Store(id=f"{shown}-shown") for shown in ("questions", "choices", "found", "chosen")),
+    ]
+
+
+def renew_questions(app: Dash, reader: Reader) -> None:
+    """Let the page renew its questions from what the reader knows."""
+    _renew_list(app, reader)
+    _renew_choices(app, reader)
+    _renew_lines(app, reader)
+    _renew_newest(app, reader)
+
+
+def _drawn() -> list[Any]:
+    return [
+        html.Div(
+            [
+                *(
+                    html.Div(id=name, className="chips", role="group", **attributes(aria_label=label))
+                    for name, label in (("columns", "what is drawn"), ("categories", "category"), ("spans", "how much"))
+                ),
+                html.Label("Search", id="search-label", htmlFor="search"),
+                dcc.Input(id="search", type="search", debounce=0.4, value="", autoComplete="off"),
+            ],
+            className="controls",
+        ),
+        html.Ul(id="found", className="chips", **attributes(aria_label="found")),
+        html.Ul(id="chosen-list", className="chips chosen", **attributes(aria_label="shown in the chart")),
+        figure("lines", "Over time", 340),
+        html.Div(
+            [figure("distribution", "Distribution", 300), figure("sizes", "What lies in each window", 300)],
+            className="pair",
+        ),
+        html.H3("Most changed", id="most-changed-title"),
+        html.Div(id="most-changed", className="scroll", tabIndex=0),
+    ]
+
+
+def _asked(reader: Reader, question: str, category: str = _ALL) -> _Asked | None:
+    picture, db = reader.picture, reader.database()
+    if db is None or picture.run is None or not picture.questions:
+        return None
+    so_far = picture.questions.get(question) or next(iter(picture.questions.values()))
+    return _Asked(picture, so_far, QuestionResults(db, so_far.answers, category or None))
+
+
+def _renew_list(app: Dash, reader: Reader) -> None:
+    @app.callback(
+        Output("version", "data"),
+        Input("slow-tick", "n_intervals"),
+        State("version", "data"),
+    )
+    def version(_ticks: int | None, known: Any) -> Any:
+        picture = reader.picture
+        jobs = [[name, each.answers.job] for name, each in picture.questions.items()]
+        present = [picture.run.run if picture.run else None, jobs, picture.results_read]
+        return no_update if present == known else present
+
+    @app.callback(Output("question", "data"), Input("opened", "hash"))
+    def choose_question(opened: str | None) -> Any:
+        known = reader.picture.questions
+        prefix = link_to("question", "")
+        name = (opened or "").removeprefix(prefix)
+        is_known = name in known or not known  # before anything is read, it may come to be known
+        return name if (opened or "").startswith(prefix) and is_known else no_update
+
+    @app.callback(
+        Output("questions", "children"),
+        Output("questions-section", "style"),
+        Output("questions-shown", "data"),
+        Input("slow-tick", "n_intervals"),
+        Input("question", "data"),
+        State("questions-shown", "data"),
+    )
+    def questions(_ticks: int | None, chosen: str, shown: Any) -> tuple[Any, Any, Any]:
+        picture = reader.picture
+        at = chosen if chosen in picture.questions else next(iter(picture.questions), "")
+        judged = {name: judge_question(picture, each) for name, each in picture.questions.items()}
+        if (to_show := [at, *([name, *each] for name, each in judged.items())]) == shown:
+            return (no_update,) * 3
+        cards = [
+            _link(each.answers.question, judged[name], is_chosen=name == at) for name, each in picture.questions.items()
+        ]
+        return cards, {} if len(cards) > 1 else _HIDDEN, to_show
+
+    @app.callback(
+        Output("question-title", "children"),
+        Output("question-says", "children"),
+        Output("question-verdict", "children"),
+        Input("slow-tick", "n_intervals"),
+        Input("question", "data"),
+    )
+    def head(_ticks: int | None, question: str) -> tuple[Any, ...]:
+        if (asked := _asked(reader, question)) is None:
+            return "The question", "None was asked of this run yet.", None
+        answers = asked.so_far.answers
+        key = ", ".join(answers.question.key)
+        says = [
+            html.Code(answers.question.name),
+            f", windows of {answers.windows}, ",
+            f"one answer for each {key}" if key else "one answer for each window",
+            f"; job {answers.job}",
+        ]
+        return answers.question.title, says, _verdict(*judge_question(asked.picture, asked.so_far))
+
+
+def _renew_choices(app: Dash, reader: Reader) -> None:
+    @app.callback(
+        Output("columns", "children"),
+        Output("categories", "children"),
+        Output("spans", "children"),
+        Output("search-label", "children"),
+        Output("drawn", "style"),
+        Output("choices-shown", "data"),
+        Input("question", "data"),
+        Input("column", "data"),
+        Input("category", "data"),
+        Input("span", "data"),
+        Input("version", "data"),
+        State("choices-shown", "data"),
+    )
+    def choices(
+        question: str, columns: dict[str, str], category: str, span: str, _version: Any, shown: Any
+    ) -> tuple[Any, ...]:
+        if (asked := _asked(reader, question)) is None or asked.picture.run is None:
+            return (no_update,) * 6
+        results, names = asked.results, [_ALL, *asked.picture.run.sources]
+        if "category" not in results.key or len(asked.picture.run.sources) not in range(2, _MOST_CATEGORIES + 1):
+            names = []
+        column = columns.get(asked.name, results.value)
+        if (to_show := [asked.name, column, results.numbers, category, names, span]) == shown:
+            return (no_update,) * 6
+        spans = {_ALL: "the whole run", str(_NEWEST_WINDOWS): f"the newest {_NEWEST_WINDOWS} windows"}
+        return (
+            _buttons("column", {name: name for name in results.numbers if len(results.numbers) > 1}, column),
+            _buttons("category", {name: name or "all categories" for name in names}, category),
+            _buttons("span", spans, span),
+            f"Search: {' or '.join(results.key)} begins with",
+            {} if results.value else _HIDDEN,
+            to_show,
+        )
+
+    for kind in ("category", "span"):
+
+        @app.callback(Output(kind, "data"), Input({"type": kind, "name": ALL}, "n_clicks"), prevent_initial_call=True)
+        def choose(clicks: list[int]) -> Any:
+            which = ctx.triggered_id
+            return which["name"] if any(clicks) and isinstance(which, dict) else no_update
+
+    @app.callback(
+        Output("column", "data"),
+        Input({"type": "column", "name": ALL}, "n_clicks"),
+        State("question", "data"),
+        State("column", "data"),
+        prevent_initial_call=True,
+    )
+    def choose_column(clicks: list[int], question: str, columns: dict[str, str]) -> Any:
+        which, asked = ctx.triggered_id, _asked(reader, question)
+        if not any(clicks) or not isinstance(which, dict) or asked is None:
+            return no_update
+        return columns | {asked.name: which["name"]}
+
+
+def _renew_lines(app: Dash, reader: Reader) -> None:
+    @app.callback(
+        Output("found", "children"),
+        Output("found-shown", "data"),
+        Input("search", "value"),
+        Input("question", "data"),
+        Input("category", "data"),
+        Input("version", "data"),
+        State("found-shown", "data"),
+    )
+    def search(begin: str | None, question: str, category: str, _version: Any, shown: Any) -> tuple[Any, Any]:
+        asked = _asked(reader, question, category)
+        found = [list(key) for key in asked.results.search((begin or "").strip()) if key] if asked else []
+        to_show = [asked and asked.name, begin, found]
+        if to_show == shown:
+            return no_update, no_update
+        if asked is None:
+            return [html.Li("No results yet.")], to_show
+        if not found:
+            return [html.Li(f"Nothing begins with {begin!r}.")] if begin else [], to_show
+        return [_key_button("add", asked.results.key, key) for key in found], to_show
+
+    @app.callback(
+        Output("chosen", "data"),
+        Input({"type": "add", "key": ALL}, "n_clicks"),
+        Input({"type": "remove", "key": ALL}, "n_clicks"),
+        State("question", "data"),
+        State("chosen", "data"),
+        prevent_initial_call=True,
+    )
+    def choose(added: list[int], removed: list[int], question: str, chosen: dict[str, list[Any]]) -> Any:
+        which, asked = ctx.triggered_id, _asked(reader, question)
+        is_click = (any(added) or any(removed)) and ctx.triggered[0]["value"]
+        if not isinstance(which, dict) or not is_click or asked is None:
+            return no_update
+        key = json.loads(which["key"])
+        others = [each for each in chosen.get(asked.name, []) if each != key]
+        return chosen | {asked.name: [*others, key][-_MOST_LINES:] if which["type"] == "add" else others}
+
+    @app.callback(
+        Output("chosen-list", "children"),
+        Output("chosen-shown", "data"),
+        Input("chosen", "data"),
+        Input("question", "data"),
+        Input("version", "data"),
+        State("chosen-shown", "data"),
+    )
+    def chosen_list(chosen: dict[str, list[Any]], question: str, _version: Any, shown: Any) -> tuple[Any, Any]:
+        asked = _asked(reader, question)
+        keys = chosen.get(asked.name, []) if asked else []
+        if (to_show := [asked and asked.name, keys]) == shown:
+            return no_update, no_update
+        if asked is None or not asked.results.key:
+            return [], to_show
+        if not keys:
+            how = f"Until you choose, those with most {asked.results.weight} in the whole run are shown."
+            return [html.Li(how)], to_show
+        return [_key_button("remove", asked.results.key, key) for key in keys], to_show
+
+    @app.callback(
+        Output("lines", "figure"),
+        Output("lines", "style"),
+        Output("lines-caption", "children"),
+        Output("sizes", "figure"),
+        Output("sizes-caption", "children"),
+        Input("question", "data"),
+        Input("column", "data"),
+        Input("chosen", "data"),
+        Input("category", "data"),
+        Input("span", "data"),
+        Input("version", "data"),
+    )
+    def lines(
+        question: str, columns: dict[str, str], chosen: dict[str, list[Any]], category: str, wanted: str, _version: Any
+    ) -> tuple[Any, ...]:
+        of_category, asked = _asked(reader, question, category), _asked(reader, question)
+        if of_category is None or asked is None or (column := _column(asked, columns)) is None:
+            return (no_update,) * 5
+        closed_by = asked.picture.event_time + 1
+        span = asked.results.span(int(wanted) if wanted else None, closed_by)
+        if span is None:
+            return (no_update,) * 5
+        keys = [tuple(key) for key in chosen.get(asked.name, [])] or of_category.results.search("", _DEFAULT_LINES)
+        series = {name_of_key(asked.results.key, key): asked.results.series(key, column, span) for key in keys}
+        drawn = charts.lines_chart(series, column)
+        weight = asked.results.weight
+        return (
+            drawn,
+            {"height": charts.lines_height(series, drawn)},
+            f"{column} over time, at the end of each window (UTC){charts.said_of_bands(asked.results, span)}",
+            charts.size_chart(of_category.results.sizes(span), weight),
+            f"Answers and {weight} in each window{charts.said_of_means(asked.results, span)}",
+        )
+
+
+def _renew_newest(app: Dash, reader: Reader) -> None:
+    @app.callback(
+        Output("distribution", "figure"),
+        Output("distribution-caption", "children"),
+        Output("newest", "children"),
+        Output("newest-window", "children"),
+        Output("most-changed-title", "children"),
+        Output("most-changed", "children"),
+        Output("alerts", "children"),
+        Input("question", "data"),
+        Input("column", "data"),
+        Input("category", "data"),
+        Input("version", "data"),
+    )
+    def newest_window(question: str, columns: dict[str, str], category: str, _version: Any) -> tuple[Any, ...]:
+        if (asked := _asked(reader, question, category)) is None:
+            return (no_update,) * 7
+        results, answers = asked.results, asked.so_far.answers
+        end = results.newest(asked.picture.event_time + 1)
+        if end is None:
+            return (charts.rate_chart({}), "", "No results yet", None, "", None, _alerts(results))
+        newest = f"The newest whole window: {moment(answers.start_of(end))} to {moment(end)}"
+        shown = answers_table(results.window(end), results.key)
+        if (column := _column(asked, columns)) is None:
+            return charts.rate_chart({}), "", newest, shown, "", None, _alerts(results)
+        bounds = results.bounds(column)
+        before = results.distribution(column, bounds, end - answers.question.window.size)
+        return (
+            charts.distribution_chart(results.distribution(column, bounds, end), before, bounds, column),
+            f"Answers by {column}: the newest window and the one before",
+            newest,
+            shown,
+            f"Most changed: {column}, against the window before",
+            _movers(results.most_changed(column, end), results, column),
+            _alerts(results),
+        )
+
+
+def _column(asked: _Asked, columns: dict[str, str]) -> str | None:
+    chosen = columns.get(asked.name)
+    return chosen if chosen in asked.results.numbers else asked.results.value
+
+
+def _link(question: Question, judged: tuple[str, str, str, str], *, is_chosen: bool) -> html.A:
+    state, symbol, word, why = judged
+    return html.A(
+        [
+            html.Strong(question.title),
+            html.Span(
+                [html.Span(symbol, className="symbol", **attributes(aria_hidden="true")), word], className="word"
+            ),
+            html.Small(why),
+        ],
+        href=link_to("question", question.name),
+        className=f"question {state}",
+        **attributes(aria_current=str(is_chosen).lower(), data_question=question.name),
+    )
+
+
+def _verdict(state: str, symbol: str, word: str, why: str) -> html.P:
+    sign = html.Span(symbol, className="symbol", **attributes(aria_hidden="true"))
+    return html.P([html.Strong([sign, word], className="word"), f" {why}"], className=f"question-verdict {state}")
+
+
+def _alerts(results: QuestionResults) -> Any:
+    if (newest := results.alerts()) is None:
+        return None
+    count = results.count_alerts()
+    title = html.H3(f"Alerts: {count:,}" if count <= len(newest.rows) else f"Alerts: the newest of {count:,}")
+    listed = answers_table(newest, results.key) if newest.rows else html.P("None.")
+    return html.Div([title, html.Div(listed, className="scroll", tabIndex=0)])
+
+
+def _buttons(kind: str, names: dict[str, str], chosen: str | None) -> list[html.Button]:
+    return [
+        html.Button(
+            text,
+            id={"type": kind, "name": name},
+            n_clicks=0,
+            **attributes(aria_pressed=str(name == chosen).lower()),
+        )
+        for name, text in names.items()
+    ]
+
+
+def _key_button(what: str, names: Sequence[str], key: Sequence[str | None]) -> html.Li:
+    sign, title = {"add": ("+ ", "show it in the chart"), "remove": ("✕ ", "take it out of the chart")}[what]
+    values = [
+        html.Span(f" {value}") if name == "category" else html.Code(f"{value} ")
+        for name, value in sorted(zip(names, key, strict=True), key=lambda each: each[0] == "category")
+    ]
+    return html.Li(
+        html.Button([sign, *values], id={"type": what, "key": json.dumps(list(key))}, n_clicks=0, title=title)
+    )
+
+
+def _movers(movers: Sequence[Mover], results: QuestionResults, column: str) -> html.Table:
+    weight = [results.weight] if results.weight and results.weight != column else []
+    body = [
+        html.Tr(
+            [
+                *(html.Th(html.Code(str(value)), scope="row") for value in each.key),
+                *(html.Td(_number(each.weight)) for _ in weight),
+                html.Td(_number(each.value)),
+                html.Td(_change(each)),
+            ]
+        )
+        for each in movers
+    ]
+    return table((*results.key, *weight, column, "before"), body)
+
+
+def _number(value: float | None) -> str:
+    return "none" if value is None else shown(int(value) if value.is_integer() else value)
+
+
+def _change(mover: Mover) -> str:
+    if mover.value is None:
+        return "-"
+    if mover.before is None:
+        return "new"
+    arrow = "▲" if mover.value > mover.before else "▼" if mover.value < mover.before else "="
+    return f"{arrow} {_number(mover.before)}"

@@ -1,0 +1,46 @@
+"""Results of a question, written into a table as the reader writes what comes from Kafka."""
+
+import json
+from datetime import UTC, datetime
+
+from validation.kafka_records import Results
+
+
+class Written:
+    """The table of results of one question, to which a test adds."""
+
+    def __init__(self, db, run, question, number=0):
+        self._db, self._run, self.question = db, run, question
+        self.results = Results(db, run, question, number)
+
+    def add(self, start, end, job="job", window=None, **values):
+        """Write a result; start and end are milliseconds since the epoch."""
+        question = self.question.with_window(window) if window else self.question
+        assert self.results.add([Record(as_written(self._run, question, start, end, job, **values))]) == 1
+        assert self.results.unreadable == 0
+
+
+class Record:
+    """A message of Kafka."""
+
+    def __init__(self, value):
+        self._value = value
+
+    def value(self):
+        return self._value
+
+    def timestamp(self):
+        return 1, 0
+
+
+def as_written(run, question, start, end, job, **values):
+    """Return a result as Flink writes it to Kafka."""
+    window = question.window
+    envelope = {"run": run.run, "job": job, "window_start": iso(start), "window_end": iso(end)}
+    envelope |= {"window_size": window.size, "window_slide": window.slide, "window_kind": window.kind}
+    envelope |= {"question": f"{question.name}@{question.digest}"}
+    return json.dumps(envelope | values).encode()
+
+
+def iso(milliseconds):
+    return datetime.fromtimestamp(milliseconds / 1000, UTC).isoformat(timespec="milliseconds")[:-6]

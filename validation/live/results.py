@@ -1,0 +1,271 @@
+"""What the answers to a question say: the newest window, lines over time, changes, alerts.
+
+A question's *key* tells the answers of a window apart. Of its columns of numbers one is drawn, its *value*, and one
+says how much there is to an answer, its *weight*. Its file names both (``page``), else they are the first such column.
+"""
+
+import re
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import duckdb
+
+from streamproof.core.batch import quoted
+from validation.answers import Answers
+
+POINTS = 100
+"""Points of a line at most; of a longer series each point stands for several windows."""
+
+BINS = 20
+
+_NUMBER = re.compile(r"U?(TINY|SMALL|BIG|HUGE)?INT(EGER)?|DECIMAL.*|DOUBLE|FLOAT")
+
+Key = tuple[str | None, ...]
+"""The values of a question's key, as text."""
+
+
+def bin_width(bounds: tuple[float, float]) -> float:
+    """Return how wide each of ``BINS`` equal parts of the bounds is; 1 where the bounds are one number."""
+    return (bounds[1] - bounds[0]) / BINS or 1.0
+
+
+class Point(NamedTuple):
+    """The windows at a point of a line: the end of the last, milliseconds since the epoch; their values; how many."""
+
+    end: int
+    middle: float
+    least: float
+    greatest: float
+    windows: int
+
+
+class Mover(NamedTuple):
+    """A key in a window: its weight, its value, and that in the window before that does not overlap (None: none)."""
+
+    key: Key
+    weight: float | None
+    value: float | None
+    before: float | None
+
+
+class WindowSize(NamedTuple):
+    """How much lies in the windows at a point: the end of the last, and of one window the answers and their weight."""
+
+    end: int
+    answers: float
+    weight: float | None
+
+
+class Table(NamedTuple):
+    """Answers as they were written: the names of the columns, and the values of each answer."""
+
+    columns: list[str]
+    rows: list[tuple[Any, ...]]
+
+
+class QuestionResults:
+    """The answers of one job to one question.
+
+    Args:
+        db: a connection of the caller's own.
+        answers: which ones.
+        category: only of this one; None for all. It counts only where the category is part of the key.
+
+    Attributes:
+        key: the columns that tell the answers of a window apart.
+        columns: the others.
+        numbers: those of them that are numbers.
+        value: the column that is drawn unless another is chosen; None where there are no numbers.
+        weight: the column that says how much there is to an answer; None where there are no numbers.
+
+    """
+
+    def __init__(self, db: duckdb.DuckDBPyConnection, answers: Answers, category: str | None = None) -> None:
+        self._db, self._window = db, answers.question.window
+        question = answers.question
+        self.key = question.key
+        kinds = {name: kind for name, kind, *_ in db.execute(f"DESCRIBE {answers.select}").fetchall()}
+        self.columns = [
+            name
+            for name in kinds
+            if not name.startswith("_") and name not in {"window_start", "window_end", *question.key}
+        ]
+        self.numbers = [name for name in self.columns if _NUMBER.fullmatch(kinds[name])]
+        first = next(iter(self.numbers), None)
+        page = question.header.page
+        self.value = page.value if page.value in self.numbers else first
+        self.weight = page.weight if page.weight in self.numbers else first
+        self._has_alert = question.header.alert is not None
+        of_category = f" WHERE category = {_text(category)}" if category and "category" in question.key else ""
+        self._mine = f"(SELECT * FROM ({answers.select}){of_category})"
+
+    def newest(self, closed_by: int) -> int | None:
+        """Return the end of the newest window that ends no later than ``closed_by``, else of the first; or None.
+
+        Both are milliseconds since the epoch.
+        """
+        found = self._db.execute(
+            "SELECT epoch_ms(coalesce(max(window_end) FILTER (window_end <= make_timestamp_ms(?)), min(window_end))) "
+            f"FROM {self._mine}",
+            [closed_by],
+        ).fetchone()
+        return found[0] if found else None
+
+    def search(self, begin: str, limit: int = 8) -> list[Key]:
+        """Return the keys of which a value begins like that, those with most weight first."""
+        if not self.key:
+            return [()]
+        begins = " OR ".join(f"starts_with(lower({quoted(name)}::VARCHAR), lower($begin))" for name in self.key)
+        found = self._db.execute(
+            f"""
+            SELECT {self._key()} FROM {self._mine} WHERE $begin = '' OR {begins}
+            GROUP BY {self._key()} ORDER BY {self._sum_of_weight()} DESC NULLS LAST, {self._key()} LIMIT {limit}
+            """,
+            {"begin": begin},
+        ).fetchall()
+        return [tuple(row) for row in found]
+
+    def span(self, windows: int | None, closed_by: int) -> tuple[int, int] | None:
+        """Return the ends of the first and the last window of the newest so many, or of all; None where there are none.
+
+        Args:
+            windows: how many; None for all.
+            closed_by: the newest is the last that ends no later; milliseconds since the epoch, as is what is returned.
+
+        """
+        found = self._db.execute(
+            f"SELECT epoch_ms(min(window_end)), epoch_ms(max(window_end)) FROM {self._mine}"
+        ).fetchone()
+        if found is None or found[0] is None:
+            return None
+        first, last = found
+        if windows is None:
+            return first, last
+        last = self.newest(closed_by) or last
+        return max(first, last - (windows - 1) * self._window.slide), last
+
+    def series(self, key: Key, column: str, span: tuple[int, int]) -> list[Point]:
+        """Return a column's values of a key over time, at ``POINTS`` points at most."""
+        found = self._db.execute(
+            f"""
+            SELECT max(epoch_ms(window_end)), median(value), min(value), max(value), count(*)
+            FROM (SELECT window_end, {_finite(column)} AS value FROM {self._mine} WHERE {self._is_key()})
+            WHERE value IS NOT NULL AND epoch_ms(window_end) BETWEEN ? AND ?
+            GROUP BY {self._place(span)} ORDER BY 1
+            """,
+            [*key, *span],
+        ).fetchall()
+        return [Point(*row) for row in found]
+
+    def windows_a_point(self, span: tuple[int, int]) -> int:
+        """Return for how many windows each point of a line stands."""
+        slide = self._window.slide
+        return -(-((span[1] - span[0]) // slide + 1) // POINTS)
+
+    def distribution(self, column: str, bounds: tuple[float, float], window_end: int | None = None) -> list[int]:
+        """Return how many answers have the column's value in each of ``BINS`` equal parts of the bounds.
+
+        Args:
+            column: a column of numbers.
+            bounds: the least and the greatest value.
+            window_end: of this window alone, milliseconds since the epoch; None for all.
+
+        """
+        found = dict(
+            self._db.execute(
+                f"""
+                SELECT least({BINS - 1}, greatest(0, floor((value - ?) / ? + 1e-9)))::BIGINT AS bin, count(*)
+                FROM (SELECT {_finite(column)} AS value FROM {self._mine}
+                      WHERE ?::BIGINT IS NULL OR window_end = make_timestamp_ms(?))
+                WHERE value IS NOT NULL GROUP BY bin
+                """,
+                [bounds[0], bin_width(bounds), window_end, window_end],
+            ).fetchall()
+        )
+        return [found.get(each, 0) for each in range(BINS)]
+
+    def bounds(self, column: str) -> tuple[float, float]:
+        """Return the least and the greatest value of a column in any window."""
+        value = _finite(column)
+        found = self._db.execute(f"SELECT min({value}), max({value}) FROM {self._mine}").fetchone()
+        return (found[0], found[1]) if found and found[0] is not None else (0.0, 1.0)
+
+    def window(self, window_end: int, limit: int = 10) -> Table:
+        """Return the first answers of a window, those with most weight first, with key and columns."""
+        order = f"{quoted(self.weight)} DESC NULLS LAST, " if self.weight else ""
+        return self._table(
+            [*self.key, *self.columns], f"window_end = make_timestamp_ms({window_end})", f"{order}{self._key()}", limit
+        )
+
+    def alerts(self, limit: int = 10) -> Table | None:
+        """Return the newest answers that are alerts, with their windows; None where the question has no alert."""
+        if not self._has_alert:
+            return None
+        columns = ["window_start", "window_end", *self.key, *(name for name in self.columns if name != "alert")]
+        return self._table(columns, "alert", f"window_end DESC, {self._key()}", limit)
+
+    def count_alerts(self) -> int:
+        """Return how many answers are alerts."""
+        found = self._db.execute(f"SELECT count(*) FROM {self._mine} WHERE alert").fetchone()
+        return found[0] if found else 0
+
+    def most_changed(self, column: str, window_end: int, limit: int = 10) -> list[Mover]:
+        """Return the keys whose value differs most from that in the window before."""
+        weight = f"o.{quoted(self.weight)}::DOUBLE" if self.weight else "NULL"
+        keys = [f"o.{quoted(name)}" for name in self.key]
+        same = " AND ".join(
+            ["b.window_end = make_timestamp_ms($before)", *(f"{k} IS NOT DISTINCT FROM b{k[1:]}" for k in keys)]
+        )
+        value = _finite(column)
+        found = self._db.execute(
+            f"""
+            WITH mine AS (SELECT *, {value} AS _value FROM {self._mine})
+            SELECT {", ".join(f"{k}::VARCHAR" for k in keys) or "NULL"}, {weight}, o._value, b._value
+            FROM mine o LEFT JOIN mine b ON {same}
+            WHERE o.window_end = make_timestamp_ms($end)
+            ORDER BY abs(o._value - b._value) DESC NULLS LAST, {", ".join([f"{weight} DESC NULLS LAST", *keys])}
+            LIMIT {limit}
+            """,
+            {"end": window_end, "before": window_end - self._window.size},
+        ).fetchall()
+        return [Mover(tuple(row[:-3]) if self.key else (), *row[-3:]) for row in found]
+
+    def sizes(self, span: tuple[int, int]) -> list[WindowSize]:
+        """Return what lies in each window, the oldest first; at most ``POINTS`` of them, each the mean of several."""
+        found = self._db.execute(
+            f"""
+            SELECT max(epoch_ms(window_end)), avg(answers), avg(weight)
+            FROM (SELECT window_end, count(*) AS answers, {self._sum_of_weight()} AS weight FROM {self._mine}
+                  WHERE epoch_ms(window_end) BETWEEN ? AND ? GROUP BY window_end)
+            GROUP BY {self._place(span)} ORDER BY 1
+            """,
+            [*span],
+        ).fetchall()
+        return [WindowSize(*row) for row in found]
+
+    def _table(self, columns: Sequence[str], where: str, order: str, limit: int) -> Table:
+        names = ", ".join(map(quoted, columns))
+        found = self._db.execute(f"SELECT {names} FROM {self._mine} WHERE {where} ORDER BY {order} LIMIT {limit}")
+        return Table(list(columns), found.fetchall())
+
+    def _key(self) -> str:
+        return ", ".join(f"{quoted(name)}::VARCHAR" for name in self.key) or "1"
+
+    def _is_key(self) -> str:
+        return " AND ".join(f"{quoted(name)}::VARCHAR IS NOT DISTINCT FROM ?" for name in self.key) or "true"
+
+    def _sum_of_weight(self) -> str:
+        return f"sum({_finite(self.weight)})" if self.weight else "count(*)::DOUBLE"
+
+    def _place(self, span: tuple[int, int]) -> str:
+        # Counted from the epoch, so that a point stands for the same windows when the span goes on.
+        return f"(epoch_ms(window_end) // {self.windows_a_point(span) * self._window.slide})"
+
+
+def _finite(column: str) -> str:
+    value = f"{quoted(column)}::DOUBLE"
+    return f"CASE WHEN isfinite({value}) THEN {value} END"
+
+
+def _text(value: str) -> str:
+    return "'" + value.replace("'", "''") + "'"

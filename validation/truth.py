@@ -1,0 +1,120 @@
+"""The batch truth: what a run's answers must be, computed from its manifest and its CSV files alone."""
+
+from fractions import Fraction
+from typing import NamedTuple, cast
+
+import duckdb
+
+from streamproof.core.batch import create_views, quoted
+from streamproof.core.errors import StreamproofError
+from streamproof.core.question import Question
+from streamproof.core.question_text import looks_across_windows
+from streamproof.core.run import Run
+from validation.csv_rows import FileCounts
+
+_STEP_ROWS = 50_000_000
+"""Rows of ``windowed`` that are worked on at once, about: memory does not grow with the file."""
+
+
+def number_rows(db: duckdb.DuckDBPyConnection, run: Run, files: dict[str, FileCounts]) -> None:
+    """Create the table ``sent`` from ``accepted``: the rows that the manifest says were sent.
+
+    It has category, seq, event_time, _line and the fields of ``accepted``. With ``loop``, the file is gone through as
+    often as the count asks for.
+
+    Raises:
+        StreamproofError: the manifest lacks the start or the interval that its pace needs.
+
+    """
+    known = [c for c in run.rows if c in files and files[c].accepted]
+    db.execute(
+        "CREATE OR REPLACE TABLE sent_rows AS SELECT unnest($categories::VARCHAR[]) AS category, "
+        "unnest($sent::BIGINT[]) AS sent, unnest($accepted::BIGINT[]) AS accepted, unnest($rounds::BIGINT[]) AS rounds",
+        {
+            "categories": known,
+            "sent": [run.rows[c].sent for c in known],
+            "accepted": [files[c].accepted for c in known],
+            "rounds": [-(-run.rows[c].sent // files[c].accepted) for c in known],
+        },
+    )
+    scale = _event_time_scale(db, run)
+    fields = [name for name, *_ in db.execute("DESCRIBE accepted").fetchall() if name in run.contract.fields]
+    order = "_time, _line" if run.pace == "file" else "_line"
+    seq = "place + unnest(range(rounds)) * accepted" if run.loop else "place"
+    db.execute(
+        f"""
+        CREATE OR REPLACE TABLE sent AS
+        WITH placed AS (
+            SELECT *, row_number() OVER (PARTITION BY category ORDER BY {order}) AS place FROM accepted
+        ),
+        numbered AS (
+            SELECT * EXCLUDE (place, accepted, rounds), {seq} AS seq
+            FROM placed JOIN sent_rows USING (category)
+        )
+        SELECT category, seq,
+               make_timestamp_ms(
+                   ($start + ({scale.steps})::HUGEINT * $numerator::HUGEINT // $denominator::HUGEINT)::BIGINT
+               ) AS event_time,
+               _line{"".join(f", {quoted(name)}" for name in fields)}
+        FROM numbered WHERE seq <= sent
+        """,
+        {"start": scale.start, "numerator": str(scale.numerator), "denominator": str(scale.denominator)},
+    )
+
+
+def compute_truth(db: duckdb.DuckDBPyConnection, run: Run, question: Question, table: str) -> None:
+    """Create the table of a question's answers from ``sent``, with the columns that the question has.
+
+    Answers over long windows are computed some windows at a time, so that memory does not grow with the file.
+
+    Raises:
+        StreamproofError: the question fails on these rows, such as by a division by zero.
+
+    """
+    body = question.body("batch")
+    try:
+        for number, ends in enumerate(_steps(db, question)):
+            create_views(db, question, run.run, ends=ends)
+            make = f"INSERT INTO {table}" if number else f"CREATE OR REPLACE TABLE {table} AS"
+            db.execute(f"{make} {body}")
+    except duckdb.Error as error:
+        raise StreamproofError(f"{question.name}: the batch fails on the rows of run {run.run}: {error}") from error
+
+
+def _steps(db: duckdb.DuckDBPyConnection, question: Question) -> list[tuple[int, int] | None]:
+    """Return the ranges of window ends to go by, milliseconds; one None where all is done at once."""
+    found = db.execute("SELECT count(*), epoch_ms(min(event_time)), epoch_ms(max(event_time)) FROM sent").fetchone()
+    rows, first, last = cast("tuple[int, int | None, int | None]", found)
+    parts = rows * question.window.windows_a_row // _STEP_ROWS + 1
+    if parts == 1 or first is None or last is None or looks_across_windows(question):
+        return [None]
+    slide = question.window.slide
+    begin, end = first // slide * slide, last + question.window.size + 1
+    step = -(-(end - begin) // (parts * slide)) * slide
+    return [(start, start + step) for start in range(begin, end, step)]
+
+
+class _EventTimeScale(NamedTuple):
+    """Event time is ``start + floor(steps * numerator / denominator)`` in milliseconds, in whole numbers throughout.
+
+    ``steps`` is SQL: how many intervals (pace interval) or milliseconds of the file's own time (pace file) a row lies
+    behind the run's first moment.
+    """
+
+    start: int
+    steps: str
+    numerator: int
+    denominator: int
+
+
+def _event_time_scale(db: duckdb.DuckDBPyConnection, run: Run) -> _EventTimeScale:
+    first = cast("tuple[int]", db.execute("SELECT coalesce(min(_time), 0) FROM accepted").fetchone())[0]
+    if run.pace == "interval":
+        factor, start, steps = run.interval, run.start, "seq - 1"
+    elif run.start is None:
+        factor, start, steps = Fraction(1), first, f"_time - {first}"
+    else:
+        factor, start, steps = 1 / (run.speed or Fraction(1)), run.start, f"_time - {first}"
+    if factor is None or start is None:
+        raise StreamproofError(f"the manifest of run {run.run} has no start or no interval: it cannot be validated")
+    return _EventTimeScale(start, steps, factor.numerator, factor.denominator)
