@@ -21,7 +21,7 @@ import csv
 import re
 from collections import deque
 from collections.abc import Callable, Generator, Iterator
-from contextlib import closing
+from contextlib import ExitStack, closing
 from itertools import islice
 from operator import itemgetter
 from pathlib import Path
@@ -142,11 +142,11 @@ class CsvRows:
 
     def _open(self) -> "_Lines":
         self._raw = open_to_read(self.path)
-        try:
-            return _Lines(self._raw, self.path, self._layout.encoding, self._size)
-        except BaseException:
-            self._raw.close()
-            raise
+        with ExitStack() as on_error:
+            on_error.callback(self._raw.close)
+            lines = _Lines(self._raw, self.path, self._layout.encoding, self._size)
+            on_error.pop_all()
+        return lines
 
     def _first_cells(self, lines: "_Lines") -> list[str]:
         lines.skip(self._begin)

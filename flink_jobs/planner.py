@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from flink_jobs.client import Session
 from flink_jobs.tables import OWN_VIEWS, question_views, results_insert, results_table, shared_statements
-from streamproof.core.batch import Columns, columns_of
+from streamproof.core.batch import WHOLE_NUMBER, Columns, columns_of
 from streamproof.core.contract import Contract
 from streamproof.core.duration import format_duration
 from streamproof.core.errors import StreamproofError, UsageError
@@ -259,7 +259,7 @@ def check_plan(question: Question, plan: str) -> list[str]:
 def _family(kind: str) -> str | None:
     """Return what two types have in common whose values can be compared exactly; None for others."""
     kind = kind.upper().replace(" NOT NULL", "")
-    if re.fullmatch(r"U?(TINY|SMALL|BIG|HUGE)?INT(EGER)?", kind):
+    if WHOLE_NUMBER.fullmatch(kind):
         return "whole number"
     if match := re.fullmatch(r"DECIMAL\(\d+, ?(\d+)\)", kind):
         return f"decimal with {match[1]} digits behind the point"

@@ -4,7 +4,6 @@ docs/questions.md explains it.
 """
 
 import json
-import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
@@ -16,7 +15,7 @@ import duckdb
 from pydantic import Field, field_validator
 
 from flink_jobs.local import run_questions
-from streamproof.core.batch import columns_of, create_views, quoted
+from streamproof.core.batch import WHOLE_NUMBER, columns_of, create_views, quoted
 from streamproof.core.contract import Contract, load_contract
 from streamproof.core.errors import UsageError
 from streamproof.core.message import END_SEQ
@@ -168,7 +167,7 @@ def _as(kind: str, value: Any, where: str) -> Any:  # noqa: ANN401, PLR0911 - wh
             return float(value)
         if kind.startswith("DECIMAL"):
             return Decimal(str(value))
-        if re.fullmatch(r"U?(TINY|SMALL|BIG|HUGE)?INT(EGER)?", kind) and value == int(value):
+        if WHOLE_NUMBER.fullmatch(kind) and value == int(value):
             return int(value)
         if kind.startswith("TIMESTAMP"):
             return _utc(value if isinstance(value, datetime) else datetime.fromisoformat(value))

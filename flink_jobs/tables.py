@@ -3,6 +3,7 @@
 from collections.abc import Collection, Mapping, Sequence
 from math import gcd
 
+from streamproof.core.batch import literal
 from streamproof.core.contract import Contract
 from streamproof.core.message import END_SEQ, ENVELOPE
 from streamproof.core.question import Question
@@ -147,11 +148,11 @@ def results_insert(
     """
     window = question.window
     own = "".join(f", q.`{column}`" for column in columns)
-    followed = "q.run" if has_run else _text(run or "")
+    followed = "q.run" if has_run else literal(run or "")
     return f"""INSERT INTO `{table}`
-SELECT {_text(label)}, {_text(f"{question.name}@{question.digest}")}, {followed},
+SELECT {literal(label)}, {literal(question.label)}, {followed},
     CAST(q.window_start AS TIMESTAMP_LTZ(3)), CAST(q.window_end AS TIMESTAMP_LTZ(3)),
-    CAST({window.size} AS BIGINT), CAST({window.slide} AS BIGINT), {_text(window.kind)}{own}
+    CAST({window.size} AS BIGINT), CAST({window.slide} AS BIGINT), {literal(window.kind)}{own}
 FROM (
 {question.body("flink")}
 ) AS q"""
@@ -175,7 +176,7 @@ def _messages_table(
     # The edge's own low watermark, not a bound on lateness that somebody guessed. Behind a run's last row the end
     # mark moves it on by the longest window, which closes the last ones. Other runs' rows leave it where it is, or
     # begin it: a partition without any watermark would not be waited for by those that have reached the run.
-    others = f"WHEN run <> {_text(run)} THEN TO_TIMESTAMP_LTZ({_BEFORE_ALL_TIME}, 3)" if run is not None else ""
+    others = f"WHEN run <> {literal(run)} THEN TO_TIMESTAMP_LTZ({_BEFORE_ALL_TIME}, 3)" if run is not None else ""
     watermark = f"""CASE
         {others}
         WHEN seq = {END_SEQ} THEN TO_TIMESTAMP_LTZ(event_time + {reach}, 3)
@@ -193,7 +194,7 @@ def _rows_view(fields: Sequence[str], run: str | None) -> str:
     # unreadable, which Flink tells of whole messages alone; the validation, which reads the same topic, finds it.
     needed = ("run", "category", "event_ts", *fields)
     whole = "".join(f" AND `{name}` IS NOT NULL" for name in needed)
-    followed = f" AND run = {_text(run)}" if run is not None else ""
+    followed = f" AND run = {literal(run)}" if run is not None else ""
     return f"CREATE TEMPORARY VIEW stream_rows AS SELECT * FROM messages WHERE seq > 0{whole}{followed}"
 
 
@@ -229,11 +230,7 @@ def _wire_type(contract: Contract, name: str) -> str:
 
 
 def _with(options: Mapping[str, str]) -> str:
-    return ", ".join(f"{_text(name)} = {_text(value)}" for name, value in options.items())
-
-
-def _text(value: str) -> str:
-    return "'" + value.replace("'", "''") + "'"
+    return ", ".join(f"{literal(name)} = {literal(value)}" for name, value in options.items())
 
 
 OWN_VIEWS = ("messages", "stream_rows", "first_copies", "windowed", "again", "results")

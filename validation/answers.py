@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import duckdb
 
+from streamproof.core.batch import literal
 from streamproof.core.duration import format_duration, parse_whole_milliseconds
 from streamproof.core.errors import UsageError
 from streamproof.core.question import Question
@@ -37,9 +38,8 @@ class Answers:
     def select(self) -> str:
         """A query for them in the table of results, by arrival."""
         window = self.question.window
-        name = self.job.replace("'", "''")
         return (
-            f"SELECT * FROM {results_table(self.number)} WHERE _job = '{name}' AND _size = {window.size} "
+            f"SELECT * FROM {results_table(self.number)} WHERE _job = {literal(self.job)} AND _size = {window.size} "
             f"AND _slide = {window.slide} AND _kind = '{window.kind}'"
         )
 

@@ -100,10 +100,9 @@ def compare(
 
     """
     question, truth = answers.question, f"(SELECT * FROM {truth_table(answers.number)} WHERE {where})"
-    kinds = {name: kind for name, kind, *_ in db.execute(f"DESCRIBE {truth_table(answers.number)}").fetchall()}
-    own = [name for name in kinds if name not in RESULT_COLUMNS and name not in question.key]
+    own = compared_columns(db, answers)
     key = ["window_start", "window_end", *question.key]
-    equal = [(_DOUBLE if kinds[name] in {"DOUBLE", "FLOAT"} else _EXACT).format(quoted(name)) for name in own]
+    equal = [(_DOUBLE if kind in {"DOUBLE", "FLOAT"} else _EXACT).format(quoted(name)) for name, kind in own.items()]
     db.execute(
         _COMPARE.format(
             answers=f"SELECT * FROM ({answers.select}) WHERE {where}",
@@ -125,6 +124,13 @@ def compare(
     counts = dict(db.execute(f"SELECT verdict, count(*) FROM {into} GROUP BY verdict").fetchall())
     counts["extra"] = counts.get("extra", 0) + counts.pop("doubled", 0)
     return AnswerCounts.model_validate(counts)
+
+
+def compared_columns(db: duckdb.DuckDBPyConnection, answers: Answers) -> dict[str, str]:
+    """Return the columns that are compared, beside the key, and their types in the table of true answers."""
+    found = db.execute(f"DESCRIBE {truth_table(answers.number)}").fetchall()
+    left_out = {*RESULT_COLUMNS, *answers.question.key}
+    return {name: kind for name, kind, *_ in found if name not in left_out}
 
 
 def keys_that_are_none(db: duckdb.DuckDBPyConnection, answers: Answers) -> int:

@@ -7,7 +7,7 @@ from typing import Literal
 
 import duckdb
 
-from streamproof.core.batch import quoted
+from streamproof.core.batch import literal, quoted
 from streamproof.core.errors import StreamproofError, UsageError
 from streamproof.core.run import load_run
 from streamproof.core.settings import HomeSettings, KafkaSettings
@@ -85,8 +85,7 @@ def _write(db: duckdb.DuckDBPyConnection, form: Format, output: Path | None, fol
         if form == "xlsx":
             _write_excel(db, half)
         else:
-            target = str(half).replace("'", "''")
-            db.execute(f"COPY exported TO '{target}' ({_COPY[form]})")
+            db.execute(f"COPY exported TO {literal(str(half))} ({_COPY[form]})")
         if output:
             half.replace(output)
         else:

@@ -3,8 +3,10 @@
 import gc
 import json
 import re
+import time
 from collections import Counter
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from typing import Any, Literal, Self, cast
 
 import duckdb
@@ -13,7 +15,7 @@ import pyarrow as pa
 from confluent_kafka import Message
 from msgspec import UNSET, UnsetType
 
-from streamproof.core.batch import columns_of, quoted
+from streamproof.core.batch import WHOLE_NUMBER, columns_of, quoted
 from streamproof.core.kafka import TopicReader, read_records, topics_of
 from streamproof.core.message import END_SEQ, HEARTBEAT_SEQ
 from streamproof.core.question import RESULT_COLUMNS, Question
@@ -29,13 +31,15 @@ class RunDecoder:
     Args:
         run: the run's id.
         kind: what each message must be; it has a field ``run``.
+        is_meant: tells of a message that names the run and cannot be read whether it should be of that kind.
 
     Attributes:
         unreadable: messages so far that name the run but are not of that kind.
 
     """
 
-    def __init__(self, run: str, kind: type[Any]) -> None:
+    def __init__(self, run: str, kind: type[Any], is_meant: Callable[[bytes], bool] = lambda _: True) -> None:
+        self._is_meant = is_meant
         self._named = json.dumps(run).encode()
         self._decoder = msgspec.json.Decoder(kind)
         self.unreadable = 0
@@ -53,7 +57,7 @@ class RunDecoder:
         try:
             return self._decoder.decode(value)
         except msgspec.DecodeError:
-            self.unreadable += self._named in value
+            self.unreadable += self._named in value and self._is_meant(value)
             return None
 
 
@@ -70,6 +74,9 @@ class _Labels(msgspec.Struct, gc=False):
     run: str | None = None
     question: str | None = None
 
+
+_LOOK_SECONDS = 1.0
+"""How often it is asked whether topics of results that were not there have been made."""
 
 _TABLES = """
 CREATE TABLE kafka_rows (category VARCHAR, seq BIGINT, kafka_partition INTEGER, kafka_offset BIGINT);
@@ -100,7 +107,7 @@ _NAMES = {"_job": "job", "_size": "window_size", "_slide": "window_slide", "_kin
 
 def _read_as(kind: str) -> tuple[Any, pa.DataType]:
     """Return how a value of a column's type in DuckDB stands in JSON, and how it is handed to DuckDB."""
-    if re.fullmatch(r"U?(TINY|SMALL|BIG|HUGE)?INT(EGER)?", kind):
+    if WHOLE_NUMBER.fullmatch(kind):
         return int | None | UnsetType, pa.int64()
     if kind.startswith("DECIMAL"):
         return msgspec.Raw, pa.string()  # not by way of a double
@@ -124,7 +131,6 @@ class Results:
         run: whose results.
         question: the question.
         number: names the table.
-        columns: the question's columns and their types in DuckDB.
 
     Attributes:
         others: how many results of the run are of another text, by question@digest.
@@ -134,42 +140,44 @@ class Results:
     def __init__(self, db: duckdb.DuckDBPyConnection, run: Run, question: Question, number: int) -> None:
         self.question, self.number = question, number
         self.others: Counter[str] = Counter()
-        self._db, self._run, self._label = db, run.run, f"{question.name}@{question.digest}"
-        self._columns = {n: k for n, k in columns_of(question, run.contract).items() if n not in RESULT_COLUMNS}
-        columns = "".join(f", {quoted(name)} {_kept_as(kind)}" for name, kind in self._columns.items())
+        self._db, self._run, self._label = db, run.run, question.label
+        kinds = {n: k for n, k in columns_of(question, run.contract).items() if n not in RESULT_COLUMNS}
+        kept = {name: _kept_as(kind) for name, kind in kinds.items()}
+        columns = "".join(f", {quoted(name)} {kind}" for name, kind in kept.items())
         db.execute(_RESULTS.format(table=results_table(number), columns=columns))
-        own = {f"c{place}": _read_as(kind) for place, kind in enumerate(self._columns.values())}
+        places = {f"c{place}": name for place, name in enumerate(kinds)}  # any name will do for a column
+        own = {place: _read_as(kinds[name]) for place, name in places.items()}
         fixed = [(name, of, *(["sliding"] if name == "_kind" else [])) for name, (of, _) in _FIXED.items()]
         fields = [("run", str), *fixed, ("question", str | None, None), *((n, of, UNSET) for n, (of, _) in own.items())]
-        names = _NAMES | {f"c{place}": name for place, name in enumerate(self._columns)}
-        self._decoder = msgspec.json.Decoder(msgspec.defstruct("Result", fields, rename=names, gc=False))
+        kind = msgspec.defstruct("Result", fields, rename=_NAMES | places, gc=False)
+        self._decoder = RunDecoder(run.run, kind, self._is_of_this_question)
         self._labels = msgspec.json.Decoder(_Labels)
-        self._named = json.dumps(run.run).encode()
         self._schema = pa.schema(
             [(name, of) for name, (_, of) in (_FIXED | own).items()]
             + [("_written_at", pa.int64()), ("_present", pa.bool_())]
         )
-        self.unreadable = 0
-        read = {f"c{place}": (name, kind) for place, (name, kind) in enumerate(self._columns.items())}
-        cast_ = {
-            f"c{place}": f"TRY_CAST(c{place} AS {_kept_as(kind)})" for place, kind in enumerate(self._columns.values())
-        }
+        read = {place: f"TRY_CAST({place} AS {kept[name]})" for place, name in places.items()}
         whole = " AND ".join(
-            ["_present", *(f"(c IS NULL OR {cast_[c]} IS NOT NULL)".replace("c IS", f"{c} IS") for c in read)]
+            ["_present", *(f"({place} IS NULL OR {value} IS NOT NULL)" for place, value in read.items())]
         )
         self._insert = f"""
             INSERT INTO {results_table(number)} BY NAME
             SELECT _job, _size, _slide, _kind, _written_at, {whole} AS _whole,
                    TRY_CAST(window_start AS TIMESTAMP) AS window_start, TRY_CAST(window_end AS TIMESTAMP) AS window_end
-                   {"".join(f", {cast_[c]} AS {quoted(name)}" for c, (name, _) in read.items())}
+                   {"".join(f", {value} AS {quoted(places[place])}" for place, value in read.items())}
             FROM arrow
             """
+
+    @property
+    def unreadable(self) -> int:
+        """Records that name the run and the question but are not what a result should be."""
+        return self._decoder.unreadable
 
     def add(self, messages: list[Message]) -> int:
         """Take in what is of the run and of this question; return how many results that were."""
         found = [
             (message.timestamp()[1], result)
-            for message, result in zip(messages, self._decode(messages), strict=True)
+            for message, result in zip(messages, self._decoder.decode(messages), strict=True)
             if result and result.run == self._run and self._is_mine(result.question)
         ]
         if not found:
@@ -193,21 +201,8 @@ class Results:
         self.others[label] += 1
         return False
 
-    def _decode(self, messages: list[Message]) -> list[Any]:
-        values = [message.value() or b"" for message in messages]
-        try:
-            results = self._decoder.decode_lines(b"\n".join(values))  # several times as fast as one by one
-        except msgspec.DecodeError:
-            results = []
-        return results if len(results) == len(values) else [self._decode_one(value) for value in values]
-
-    def _decode_one(self, value: bytes) -> object:
-        try:
-            return self._decoder.decode(value)
-        except msgspec.DecodeError:
-            if self._named in value and self._label in (self._label_of(value) or self._label):
-                self.unreadable += 1
-            return None
+    def _is_of_this_question(self, value: bytes) -> bool:
+        return (self._label_of(value) or self._label) == self._label
 
     def _label_of(self, value: bytes) -> str | None:
         try:
@@ -251,7 +246,6 @@ class RunRecords:
         db.execute(_TABLES)
         self._db, self._run, self._since, self._kafka = db, run.run, run.created, kafka
         self._row = RunDecoder(run.run, _RowId)
-        self._read_rows = 0
         self.results = [Results(db, run, question, number) for number, question in enumerate(questions)]
         topics = run.contract.topics
         self._rows_topic = topics.rows
@@ -259,20 +253,22 @@ class RunRecords:
         wanted: dict[str, Callable[[list[Message]], int]] = {}
         if only != "results":
             wanted |= {topics.rows: self._add_rows, topics.dead_letters: self._add_dead_letters}
-        self._topics = [(TopicReader(topic, run.created, kafka), add) for topic, add in wanted.items()]
+        self._topics: list[tuple[TopicReader, Callable[[list[Message]], int]]] = []
         self._absent = {question.topic(run.contract) for question in questions}
         self._of_topic = {
             topic: [results for results in self.results if results.question.topic(run.contract) == topic]
             for topic in self._absent
         }
-        try:
+        with ExitStack() as on_error:
+            on_error.callback(self.__exit__)
+            for topic, add in wanted.items():
+                self._topics.append((TopicReader(topic, run.created, kafka), add))
             self._open_topics()
-        except BaseException:
-            self.__exit__()
-            raise
+            on_error.pop_all()
 
     def _open_topics(self) -> None:
         """Begin to read topics of results; a topic is made when its question is first asked."""
+        self._looked = time.monotonic()
         for topic in sorted(self._absent & topics_of(self._kafka)) if self._absent else ():
             self._topics.append((TopicReader(topic, self._since, self._kafka), self._adder(topic)))
             self._absent.discard(topic)
@@ -294,7 +290,7 @@ class RunRecords:
 
     def unknown_questions(self) -> Counter[str]:
         """Return how many results are of questions whose text is not among those that are read, by their label."""
-        known = {f"{results.question.name}@{results.question.digest}" for results in self.results}
+        known = {results.question.label for results in self.results}
         others: Counter[str] = Counter()
         for of_topic in self._of_topic.values():
             others |= Counter({label: n for r in of_topic for label, n in r.others.items() if label not in known})
@@ -314,7 +310,10 @@ class RunRecords:
 
     def poll(self, seconds: float = 1) -> bool:
         """Read what came since, waiting for up to ``seconds``; return whether anything of this run did."""
-        self._open_topics()
+        if time.monotonic() - self._looked >= _LOOK_SECONDS:
+            self._open_topics()
+        if not self._topics:
+            time.sleep(seconds)
         came = 0
         for reader, add in self._topics:
             if messages := reader.poll(seconds / len(self._topics)):

@@ -15,7 +15,7 @@ from pydantic import BaseModel, model_validator
 from streamproof.core.command import console
 from streamproof.core.disk import duckdb_in
 from streamproof.core.errors import StreamproofError
-from streamproof.core.question import RESULT_COLUMNS, Question, load_question, question_files
+from streamproof.core.question import Question, load_question, question_files
 from streamproof.core.question_text import used_fields
 from streamproof.core.run import Run, load_run
 from streamproof.core.settings import HomeSettings, KafkaSettings
@@ -25,6 +25,7 @@ from validation.comparison import (
     AnswerCounts,
     Difference,
     compare,
+    compared_columns,
     first_not_right,
     keys_that_are_none,
     rows_behind,
@@ -192,13 +193,13 @@ def validate(
             said = stages.ask(manifest, chosen[0].job if chosen else asked.job)
             rows = audit_rows(db, manifest, file_counts, *said, records.contents)
             missing = sum(category.lost + category.under_way for category in rows.values())
-            if not kept.issuperset(_fields_of([answers.question for answers in chosen], manifest)):
-                kept = set(manifest.contract.fields)  # a question that no job here is known to have been asked
-                _read_files(db, manifest, kept)
             asked_jobs = list(dict.fromkeys(answers.job for answers in chosen))
             for answers in chosen:
                 if computed.get(answers.number) != answers:
                     computed[answers.number] = answers
+                    if not kept.issuperset(_fields_of([answers.question], manifest)):
+                        kept = set(manifest.contract.fields)  # no job here is known to have been asked this
+                        _read_files(db, manifest, kept)
                     no_truth |= _compute(db, manifest, answers)
             chosen = [answers for answers in chosen if answers.number not in no_truth]
             counts = [compare(db, answers, into=f"compared_{answers.number}") for answers in chosen]
@@ -273,7 +274,6 @@ def _question_verdict(
 ) -> QuestionVerdict:
     question, compared = answers.question, f"compared_{answers.number}"
     late_rows = late(answers.job) if callable(late) else late
-    columns = [name for name, *_ in db.execute(f"DESCRIBE {truth_table(answers.number)}").fetchall()]
     alerts = None
     if question.header.alert is not None:
         found = db.execute(f"SELECT count(*) FILTER (alert) FROM {truth_table(answers.number)}").fetchone()
@@ -290,7 +290,7 @@ def _question_verdict(
         slide=question.window.slide,
         kind=question.window.kind,
         key=question.key,
-        columns=tuple(name for name in columns if name not in RESULT_COLUMNS and name not in question.key),
+        columns=tuple(compared_columns(db, answers)),
         alerts=alerts,
         not_right=not_right,
     )

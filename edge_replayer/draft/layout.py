@@ -21,7 +21,6 @@ _MANY = 0.95
 _LONGEST_NAME = 60
 _LETTERS = 0.5  # of what UTF-16 holds, that are ASCII when it is read with its bytes in the right order
 _DELIMITERS, _LAST_RESORTS = ",;\t|", "^~: "
-_QUOTES = ('"', "'", "")
 _SEPARATOR = re.compile('"?sep=(.)"?', re.IGNORECASE)
 _YEAR = re.compile("(19|20)[0-9]{2}")
 _VALUE = re.compile(

@@ -17,26 +17,33 @@ from streamproof.core.window import Window
 Columns = dict[str, str]
 """Names of columns and their SQL types."""
 
+WHOLE_NUMBER = re.compile(r"U?(TINY|SMALL|BIG|HUGE)?INT(EGER)?")
+"""What either engine calls a type of whole numbers."""
+
 
 def quoted(name: str) -> str:
     """Return a name as SQL has it."""
     return '"' + name.replace('"', '""') + '"'
 
 
+def literal(text: str) -> str:
+    """Return a text as SQL has it."""
+    return "'" + text.replace("'", "''") + "'"
+
+
 def create_views(
-    db: duckdb.DuckDBPyConnection, question: Question, run: str, rows: str = "sent", ends: tuple[int, int] | None = None
+    db: duckdb.DuckDBPyConnection, question: Question, run: str, ends: tuple[int, int] | None = None
 ) -> None:
     """Create the view ``windowed`` and the question's own views.
 
     Args:
-        db: has the table of rows.
+        db: has the table ``sent``.
         question: what is asked.
         run: the run's id.
-        rows: the table of rows.
         ends: only windows that end behind the first and not behind the second, milliseconds since the epoch.
 
     """
-    source = f"(SELECT {_text(run)} AS run, * FROM {rows})"
+    source = f"(SELECT {literal(run)} AS run, * FROM sent)"
     if ends:
         first, last = ends
         low, high = first - question.window.size, last
@@ -75,7 +82,7 @@ def _windowed(window: Window, rows: str, within: str = "true") -> str:
         """
 
 
-def columns_of(question: Question, contract: Contract, source: str = "") -> Columns:
+def columns_of(question: Question, contract: Contract) -> Columns:
     """Return the columns of a question's results and their types in DuckDB.
 
     Raises:
@@ -90,17 +97,11 @@ def columns_of(question: Question, contract: Contract, source: str = "") -> Colu
             create_views(db, question, "")
             found = db.execute(f"DESCRIBE {question.body('batch')}").fetchall()
         except duckdb.Error as error:
-            raise UsageError(f"{source or question.name}: {_explained(str(error), list(columns))}") from error
+            raise UsageError(f"{question.name}: {_explained(str(error), list(columns))}") from error
     names = [name for name, *_ in found]
     if twice := [name for name in names if names.count(name) > 1]:
-        raise UsageError(
-            f"{source or question.name}: two columns are called {twice[0]}: give each a name of its own with AS"
-        )
+        raise UsageError(f"{question.name}: two columns are called {twice[0]}: give each a name of its own with AS")
     return {name: kind for name, kind, *_ in found}
-
-
-def _text(value: str) -> str:
-    return "'" + value.replace("'", "''") + "'"
 
 
 def _explained(error: str, fields: list[str]) -> str:

@@ -126,6 +126,11 @@ class Question:
         return sha256(self.text.encode()).hexdigest()[:12]
 
     @property
+    def label(self) -> str:
+        """What each of its results names it by: its name and its text's digest."""
+        return f"{self.name}@{self.digest}"
+
+    @property
     def key(self) -> tuple[str, ...]:
         """The columns that tell the results of one window apart."""
         return self.header.key

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import duckdb
 
-from streamproof.core.batch import quoted
+from streamproof.core.batch import WHOLE_NUMBER, literal, quoted
 from validation.answers import Answers
 
 POINTS = 100
@@ -18,7 +18,7 @@ POINTS = 100
 
 BINS = 20
 
-_NUMBER = re.compile(r"U?(TINY|SMALL|BIG|HUGE)?INT(EGER)?|DECIMAL.*|DOUBLE|FLOAT")
+_NUMBER = re.compile(rf"{WHOLE_NUMBER.pattern}|DECIMAL.*|DOUBLE|FLOAT")
 
 Key = tuple[str | None, ...]
 """The values of a question's key, as text."""
@@ -96,7 +96,7 @@ class QuestionResults:
         self.value = page.value if page.value in self.numbers else first
         self.weight = page.weight if page.weight in self.numbers else first
         self._has_alert = question.header.alert is not None
-        of_category = f" WHERE category = {_text(category)}" if category and "category" in question.key else ""
+        of_category = f" WHERE category = {literal(category)}" if category and "category" in question.key else ""
         self._mine = f"(SELECT * FROM ({answers.select}){of_category})"
 
     def newest(self, closed_by: int) -> int | None:
@@ -265,7 +265,3 @@ class QuestionResults:
 def _finite(column: str) -> str:
     value = f"{quoted(column)}::DOUBLE"
     return f"CASE WHEN isfinite({value}) THEN {value} END"
-
-
-def _text(value: str) -> str:
-    return "'" + value.replace("'", "''") + "'"
