@@ -15,12 +15,13 @@ import duckdb
 from pydantic import Field, field_validator
 
 from flink_jobs.local import run_questions
-from streamproof.core.batch import WHOLE_NUMBER, columns_of, create_views, quoted
+from streamproof.core.batch import WHOLE_NUMBER, columns_of, create_views
 from streamproof.core.contract import Contract, load_contract
 from streamproof.core.errors import UsageError
 from streamproof.core.message import END_SEQ
 from streamproof.core.question import MANUAL, RESULT_COLUMNS, Question, load_question
 from streamproof.core.question_text import used_fields
+from streamproof.core.sql_quoting import quoted
 from streamproof.core.toml_file import StrictModel, check_content, read_toml
 from streamproof.core.window import parse_window
 

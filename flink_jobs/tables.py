@@ -3,10 +3,10 @@
 from collections.abc import Collection, Mapping, Sequence
 from math import gcd
 
-from streamproof.core.batch import literal
 from streamproof.core.contract import Contract
 from streamproof.core.message import END_SEQ, ENVELOPE
 from streamproof.core.question import Question
+from streamproof.core.sql_quoting import literal
 from streamproof.core.window import Window
 
 _TRANSACTION_TIMEOUT_MS = 900_000

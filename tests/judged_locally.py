@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import duckdb
 from files_of_a_run import manifest
 
-from streamproof.core.batch import quoted
+from streamproof.core.sql_quoting import quoted
 from validation.answers import Answers, truth_table
 from validation.comparison import AnswerCounts, Difference, compare, first_not_right, keys_that_are_none
 from validation.kafka_records import _TABLES, Results

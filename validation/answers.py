@@ -5,11 +5,11 @@ from dataclasses import dataclass
 
 import duckdb
 
-from streamproof.core.batch import literal
 from streamproof.core.duration import format_duration, parse_whole_milliseconds
 from streamproof.core.errors import UsageError
 from streamproof.core.question import Question
 from streamproof.core.run import Run
+from streamproof.core.sql_quoting import literal
 from streamproof.core.window import Window
 from validation.stages import AskedBy
 

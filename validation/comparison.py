@@ -8,9 +8,9 @@ from typing import Any, Literal
 import duckdb
 from pydantic import BaseModel
 
-from streamproof.core.batch import quoted
 from streamproof.core.question import RESULT_COLUMNS
 from streamproof.core.run import Run
+from streamproof.core.sql_quoting import quoted
 from validation.answers import Answers, truth_table
 
 SHOWN = 10

@@ -7,10 +7,10 @@ from typing import Literal
 
 import duckdb
 
-from streamproof.core.batch import literal, quoted
 from streamproof.core.errors import StreamproofError, UsageError
 from streamproof.core.run import load_run
 from streamproof.core.settings import HomeSettings, KafkaSettings
+from streamproof.core.sql_quoting import literal, quoted
 from validation.answers import Answers, Wanted, find_answers, why_no_answers
 from validation.kafka_records import RunRecords
 from validation.stages import Stages

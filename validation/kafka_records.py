@@ -15,12 +15,13 @@ import pyarrow as pa
 from confluent_kafka import Message
 from msgspec import UNSET, UnsetType
 
-from streamproof.core.batch import WHOLE_NUMBER, columns_of, quoted
+from streamproof.core.batch import WHOLE_NUMBER, columns_of
 from streamproof.core.kafka import TopicReader, read_records, topics_of
 from streamproof.core.message import END_SEQ, HEARTBEAT_SEQ
 from streamproof.core.question import RESULT_COLUMNS, Question
 from streamproof.core.run import Run
 from streamproof.core.settings import KafkaSettings
+from streamproof.core.sql_quoting import quoted
 from streamproof.core.window import WindowKind
 from validation.answers import results_table
 

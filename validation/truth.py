@@ -5,11 +5,12 @@ from typing import NamedTuple, cast
 
 import duckdb
 
-from streamproof.core.batch import create_views, quoted
+from streamproof.core.batch import create_views
 from streamproof.core.errors import StreamproofError
 from streamproof.core.question import Question
 from streamproof.core.question_text import looks_across_windows
 from streamproof.core.run import Run
+from streamproof.core.sql_quoting import quoted
 from validation.csv_rows import FileCounts
 
 _STEP_ROWS = 50_000_000

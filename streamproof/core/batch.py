@@ -12,6 +12,7 @@ import duckdb
 from streamproof.core.contract import Contract
 from streamproof.core.errors import UsageError
 from streamproof.core.question import Question
+from streamproof.core.sql_quoting import literal, quoted
 from streamproof.core.window import Window
 
 Columns = dict[str, str]
@@ -19,16 +20,6 @@ Columns = dict[str, str]
 
 WHOLE_NUMBER = re.compile(r"U?(TINY|SMALL|BIG|HUGE)?INT(EGER)?")
 """What either engine calls a type of whole numbers."""
-
-
-def quoted(name: str) -> str:
-    """Return a name as SQL has it."""
-    return '"' + name.replace('"', '""') + '"'
-
-
-def literal(text: str) -> str:
-    """Return a text as SQL has it."""
-    return "'" + text.replace("'", "''") + "'"
 
 
 def create_views(

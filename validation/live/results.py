@@ -10,7 +10,8 @@ from typing import Any, NamedTuple
 
 import duckdb
 
-from streamproof.core.batch import WHOLE_NUMBER, literal, quoted
+from streamproof.core.batch import WHOLE_NUMBER
+from streamproof.core.sql_quoting import literal, quoted
 from validation.answers import Answers
 
 POINTS = 100
