@@ -70,8 +70,8 @@ app = lazy_app(
             "Write a question's results of a run, as CSV, JSON, Parquet or a table for Excel.",
         ),
         "windows": Later(
-            "streamproof.chain.proof:windows",
-            "Write the rating averages of a run, as `results RUN rating_averages` does.",
+            "streamproof.chain.proof:results",
+            "Write a question's results of a run, as CSV, JSON, Parquet or a table for Excel.",
         ),
         "report": Later(
             "streamproof.report:report",

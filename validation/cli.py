@@ -123,21 +123,9 @@ class Commands:
         home, kafka = HomeSettings(), KafkaSettings()
         export_results(run, home, kafka, wanted=wanted, form=form, output=output, stages=self.stages)
 
-    def windows(
-        self,
-        run: RunArgument,
-        form: FormatOption = "csv",
-        output: OutputOption = None,
-        job: JobOption = None,
-        size: SizeOption = None,
-        slide: SlideOption = None,
-    ) -> None:
-        """Write the rating averages of a run, as `results RUN rating_averages` does."""
-        self.results(run, "rating_averages", form, output, job, size, slide)
-
 
 app = new_app("Prove a run: the batch truth, the delivery audit, the comparison.")
 app.command()(Commands().validate)
 app.command()(Commands().audit)
 app.command()(Commands().results)
-app.command()(Commands().windows)
+app.command("windows")(Commands().results)

@@ -5,4 +5,4 @@ from streamproof.chain.late_rows import late_rows
 from validation.cli import Commands
 
 _commands = Commands(stages=STAGES, late_rows=late_rows)
-validate, audit, results, windows = _commands.validate, _commands.audit, _commands.results, _commands.windows
+validate, audit, results = _commands.validate, _commands.audit, _commands.results
