@@ -128,22 +128,18 @@ class Cluster:
         return self._reason(newest_id(job)) if self.state(job) in {"FAILED", "FAILING", "RESTARTING"} else None
 
     def error_in_the_data(self, job: str) -> str | None:
-        """Return the error on which a job has failed several times in a row, because the same rows come again.
+        """Return the error of the rows themselves on which a job has failed several times in a row.
 
-        None where it has not: what else ends a task, such as a part that is away, mends itself. In a row means without
-        a completed checkpoint in between.
+        None where it has not: what else ends a task, such as a part that is away, mends itself. The job never gets past
+        such rows, whatever checkpoints it completes while it comes near them again.
         """
-        if self.state(job) != "RESTARTING":
+        if self.state(job) in ENDED:
             return None
-        since = self.last_checkpoint(job)
-        tried = [
-            _cause(entry["stacktrace"])
-            for entry in self._get(f"/jobs/{newest_id(job)}/exceptions")["exceptionHistory"]["entries"]
-            if since is None or _time(entry["timestamp"]) > since
-        ]
-        if len(tried) < _TRIES or len(set(tried[:_TRIES])) > 1 or not _OF_THE_DATA.match(tried[0]):
+        entries = self._get(f"/jobs/{newest_id(job)}/exceptions")["exceptionHistory"]["entries"]
+        newest = [_cause(entry["stacktrace"]) for entry in entries[:_TRIES]]
+        if len(newest) < _TRIES or len(set(newest)) > 1 or not _OF_THE_DATA.match(newest[0]):
             return None
-        return tried[0]
+        return newest[0]
 
     def give_up(self, job: str, reason: str) -> None:
         """Cancel a job that fails on the same rows for ever, and remember why."""

@@ -180,6 +180,7 @@ def test_three_questions_are_proven_and_each_answer_that_is_changed_is_named(cha
         assert f"{question.name}: 1 windows are wrong" in found.reasons
 
 
+@pytest.mark.long
 @pytest.mark.faults
 def test_three_questions_of_one_job_are_proven_though_a_taskmanager_is_killed(chain, asked):
     contract, questions = asked

@@ -48,6 +48,7 @@ def test_each_stage_has_every_row_that_was_sent(chain):
     assert (verdict.rows.received, verdict.rows.read) == (found.rows.received, 4000)
 
 
+@pytest.mark.long
 @pytest.mark.faults
 def test_the_ledger_of_what_nifi_received_survives_a_killed_nifi(chain):
     stack = Stack.from_environment()

@@ -36,10 +36,9 @@ def test_runs_in_a_row_each_with_a_job_of_its_own_need_no_cancelling(chain, runs
     assert {states[job] for job in jobs.values()} == {"FINISHED"}
 
 
+@pytest.mark.long
 @pytest.mark.faults
-@pytest.mark.parametrize(
-    "part", ["jobmanager", *(pytest.param(part, marks=pytest.mark.long) for part in ("taskmanager", "kafka"))]
-)
+@pytest.mark.parametrize("part", ["jobmanager", "taskmanager", "kafka"])
 def test_a_job_whose_part_is_killed_at_the_end_of_its_run_ends_as_well_and_every_window_is_right(chain, part):
     files, run, stack = {"Books": chain.sample("killed", 3000)}, chain.new_run(part), Stack.from_environment()
     job = chain.submit("30s/5s", run)
@@ -52,6 +51,7 @@ def test_a_job_whose_part_is_killed_at_the_end_of_its_run_ends_as_well_and_every
     assert job in {each.label for each in Cluster().list() if each.state == "FINISHED"}
 
 
+@pytest.mark.long
 def test_a_job_that_ended_too_early_goes_on_from_its_last_savepoint_and_ends_with_its_run(chain):
     run = chain.new_run("early")
     job = chain.submit("30s/5s", run)
@@ -64,6 +64,7 @@ def test_a_job_that_ended_too_early_goes_on_from_its_last_savepoint_and_ends_wit
     assert chain.assert_proven(run, job).rows.sent == 120
 
 
+@pytest.mark.long
 @pytest.mark.faults
 def test_without_a_supervisor_a_submission_leaves_one_that_ends_the_job(chain):
     stack = Stack.from_environment()

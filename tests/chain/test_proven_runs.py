@@ -25,6 +25,7 @@ def test_two_categories_are_proven_in_tumbling_short_and_long_windows(chain):
         assert verdict.rows.sent == verdict.rows.kafka == 6000
 
 
+@pytest.mark.long
 def test_three_questions_of_one_job_are_proven_in_sliding_tumbling_and_cumulative_windows(chain):
     # Few users and products, so that windows hold several rows of one, and users that come again.
     chance = random.Random(1)
@@ -43,6 +44,7 @@ def test_three_questions_of_one_job_are_proven_in_sliding_tumbling_and_cumulativ
     assert {answers.kind for answers in verdict.questions.values()} == {"cumulative"}
 
 
+@pytest.mark.long
 def test_an_interval_of_1003_ms_from_3750_ms_past_a_boundary_is_proven(chain):
     run = chain.new_run("odd")
     chain.replay(run, {"Odd": chain.sample("odd", 250)}, interval=parse_duration("1.003s"), start=START + 3750)
@@ -61,6 +63,7 @@ def test_real_files_are_proven_by_their_own_time_without_a_contract_of_their_own
     }
 
 
+@pytest.mark.long
 def test_a_real_file_in_milliseconds_is_proven_with_a_contract_file_of_its_own(chain, shared_data):
     data = load_contract("ratings").model_dump(mode="json", exclude={"topics"})
     data["fields"]["timestamp"]["unit"] = "ms"
@@ -95,6 +98,7 @@ def test_ids_stay_text_and_a_row_on_an_edge_is_in_the_windows_that_begin_there(s
     assert min(w["window_start"] for w in windows if w["product_id"] == "000107461X") == "2024-01-01T00:00:05Z"
 
 
+@pytest.mark.long
 def test_runs_whose_clocks_lie_years_apart_are_both_proven_side_by_side_in_one_topic(chain):
     runs = {chain.new_run("now"): START, chain.new_run("then"): START - 10 * 365 * 86_400_000}
     file = chain.sample("interleaved", 3000)
@@ -115,6 +119,7 @@ def test_runs_whose_clocks_lie_years_apart_are_both_proven_side_by_side_in_one_t
         assert chain.assert_proven(run, job).rows.sent == 3000
 
 
+@pytest.mark.long
 def test_a_category_that_is_silent_for_minutes_is_waited_for_by_nobody_and_all_are_proven(chain):
     second = START // 1000
     files = {

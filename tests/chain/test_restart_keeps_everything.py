@@ -22,6 +22,7 @@ def all_sent(chain, run: str, rows: int) -> bool:
         return False
 
 
+@pytest.mark.long
 @pytest.mark.faults
 def test_a_restart_of_the_stack_in_the_middle_of_a_run_loses_nothing(chain):
     stack = Stack.from_environment()

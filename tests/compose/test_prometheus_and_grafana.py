@@ -156,6 +156,7 @@ def names(expression):
     return re.findall(r"\b(?:flink|nifi|streamproof)_\w+", expression)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("expression", "legend"), TARGETS)
 def test_each_query_names_metrics_and_labels_that_there_are(samples, expression, legend):
     assert names(expression)

@@ -236,6 +236,7 @@ def test_a_low_watermark_that_is_too_high_shows_as_late_rows_and_wrong_windows(t
     assert until(lambda: Cluster(topic.servers.flink).late_rows(job)) > 0
 
 
+@pytest.mark.long
 def test_the_live_stream_from_its_first_row_through_a_savepoint_to_its_last_window(servers, run_job):
     stream = contract(f"live_{random.randrange(10**9)}",
                       fields=FIELDS | {"rating": {"type": "integer"}})  # fmt: skip
@@ -302,6 +303,7 @@ def test_rows_with_a_field_that_cannot_be_read_are_in_no_window(servers, run_job
     assert topic.wait_for_windows(expected, live) == expected
 
 
+@pytest.mark.long
 @pytest.mark.faults
 def test_a_job_that_the_jobmanager_lost_goes_on_under_its_label_exactly_once(servers, run_job):
     name = f"lost_{random.randrange(10**9)}"
@@ -339,6 +341,7 @@ def test_a_job_that_the_jobmanager_lost_goes_on_under_its_label_exactly_once(ser
             resubmit(label, servers.flink, servers.kafka)
 
 
+@pytest.mark.long
 def test_partitions_are_read_in_step_so_that_a_backlog_does_not_become_state(servers, run_job):
     topic = Topic(servers, contract(f"in_step_{random.randrange(10**9)}"))
     run, start = topic.contract.name, 1_700_000_000_000
@@ -375,6 +378,7 @@ def ended_run(run, stream, end):
                state="finished", created=datetime.now(UTC))  # fmt: skip
 
 
+@pytest.mark.long
 @pytest.mark.faults
 def test_a_job_that_restarts_between_two_partitions_end_marks_still_closes_its_windows_and_ends(servers, run_job):
     topic = Topic(servers, contract(f"restarted_{random.randrange(10**9)}"))

@@ -222,6 +222,7 @@ def test_hunted_payloads_end_in_kafka_or_in_the_dead_letters_and_none_stops_the_
     check(hunted, generate(PAYLOADS, hunt_seed), f"STREAMPROOF_HUNT_SEED={hunt_seed}")
 
 
+@pytest.mark.long
 def test_a_message_of_megabytes_with_bad_rows_among_thousands_of_good_ones_loses_none(hunted):
     lines = []
     for number in range(1, 40_001):

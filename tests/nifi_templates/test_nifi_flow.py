@@ -176,6 +176,7 @@ def test_what_is_published_while_the_flow_is_away_comes_through_after_the_next_d
     eventually(all_there)
 
 
+@pytest.mark.long
 def test_queues_that_cannot_drain_because_kafka_is_away_are_kept_unless_forced(stream):
     stream.deploy(kafka=stream.servers.kafka.model_copy(update={"cluster_servers": "127.0.0.1:1"}))
     stream.publish(stream.row(1))

@@ -115,6 +115,7 @@ def own_addresses(tmp_path_factory):
     }
 
 
+@pytest.mark.long
 def test_what_is_installed_proves_the_demo_from_an_empty_folder(bin_folder, tmp_path, own_addresses):
     before = files_of(bin_folder)
     try:

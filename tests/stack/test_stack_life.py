@@ -73,6 +73,7 @@ def test_a_second_up_changes_nothing_and_down_ends_all(own_stack):
     assert pids(own_stack) == {}
 
 
+@pytest.mark.long
 def test_after_a_crash_of_all_up_brings_kafka_back_with_its_data(own_stack):
     own_stack.up(parts=("kafka",))
     servers = {"bootstrap.servers": KafkaSettings().servers}
