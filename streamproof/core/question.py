@@ -63,11 +63,18 @@ class Page(StrictModel):
     Attributes:
         value: the column that is drawn over time.
         weight: the column by which the keys with most to say are found.
+        label: the column that names a key in words.
+        latitude, longitude: the columns that say where it lies, in degrees.
+        draw: how it is drawn, in this order.
 
     """
 
     value: str | None = None
     weight: str | None = None
+    label: str | None = None
+    latitude: str | None = None
+    longitude: str | None = None
+    draw: tuple[Literal["table", "line", "bars", "map"], ...] = ()
 
 
 class Header(StrictModel):

@@ -118,20 +118,28 @@ class Clock(StrictModel):
 
 
 class State(StrictModel):
-    """What a session does at a step; each step is a row.
+    """What a session does, for a row or several.
 
     Attributes:
         next: the weights of the states that may follow, ``end`` among them.
-        pause: how long after the step before, at least and at most.
-        again: what is drawn anew on the way into it; all else stays as it was in the session.
+        rows: how many rows it is in, at least and at most.
+        pause: how long after the row before, at least and at most.
+        again: what is drawn anew for each of its rows; all else stays as it was in the session.
         truth: the kind of what is noted in ``truth.csv`` about its rows.
 
     """
 
     next: Annotated[dict[Name, Weight], Field(min_length=1)]
+    rows: tuple[Annotated[int, Field(ge=1)], Annotated[int, Field(le=10_000)]] = (1, 1)
     pause: tuple[Milliseconds, Milliseconds] = (1000, 60_000)
     again: tuple[Name, ...] = ()
     truth: Name | None = None
+
+    @model_validator(mode="after")
+    def _least_comes_first(self) -> Self:
+        if self.rows[0] > self.rows[1] or self.pause[0] > self.pause[1]:
+            raise ValueError("rows, pause: the least comes first")
+        return self
 
 
 class Sessions(StrictModel):

@@ -1,6 +1,7 @@
-"""Sessions: each goes from state to state, and is in each for a row."""
+"""Sessions: each goes from state to state, and is in each for a row or several."""
 
 from collections.abc import Mapping
+from typing import Literal
 
 import numpy as np
 
@@ -39,6 +40,7 @@ class SessionMaker:
         who, time = np.arange(size), begins
         state = choose(chance.raw("start", block, size), self._start)
         codes = {name: drawn.codes(chance.raw(name, block, size)) for name, drawn in self._draws.items()}
+        left = self._between("rows", "rows 0", block, state) - 1
         steps: list[Rows] = []
         for step in range(1, _LONGEST + 1):
             kind = self._kinds[state]
@@ -47,21 +49,24 @@ class SessionMaker:
             after = np.full(len(who), len(self._states))
             for number, sums in enumerate(self._next):
                 after = np.where(state == number, choose(raw, sums), after)
+            after = np.where(left > 0, state, after)
             goes_on = after < len(self._states)
             if not goes_on.any():
                 break
+            left = np.where(left > 0, left - 1, -1)[goes_on]
             who, time, state = who[goes_on], time[goes_on], after[goes_on]
+            left = np.where(left < 0, self._between("rows", f"rows {step}", block, state) - 1, left)
             codes = {name: each[goes_on] for name, each in codes.items()}
-            time += self._pauses(f"pause {step}", block, state)
+            time += self._between("pause", f"pause {step}", block, state)
             codes = {name: self._again(name, each, f"{name} {step}", block, state) for name, each in codes.items()}
         return Rows.joined(steps)
 
-    def _pauses(self, what: str, block: int, state: Integers) -> Integers:
-        raw, pauses = self._chance.raw(what, block, len(state)), np.zeros(len(state), np.int64)
+    def _between(self, bounds: Literal["rows", "pause"], what: str, block: int, state: Integers) -> Integers:
+        raw, found = self._chance.raw(what, block, len(state)), np.zeros(len(state), np.int64)
         for number, each in enumerate(self._states):
-            least, greatest = each.pause
-            pauses = np.where(state == number, least + below(raw, greatest - least + 1), pauses)
-        return pauses
+            least, greatest = getattr(each, bounds)
+            found = np.where(state == number, least + below(raw, greatest - least + 1), found)
+        return found
 
     def _again(self, name: str, codes: Integers, what: str, block: int, state: Integers) -> Integers:
         anew = np.isin(state, [number for number, each in enumerate(self._states) if name in each.again])

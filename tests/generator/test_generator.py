@@ -47,8 +47,9 @@ truth = "left_cart"
 [sessions.states.buy]
 next = { end = 1 }
 [sessions.states.robot]
+rows = [30, 60]
 pause = ["100ms", "900ms"]
-next = { robot = 39, end = 1 }
+next = { end = 1 }
 truth = "robot"
 [columns]
 at = "time"
@@ -131,10 +132,19 @@ def test_the_same_seed_gives_the_same_bytes_and_a_short_file_is_the_beginning_of
     assert sum(len(rows_of(file)) for file in short.files.values()) == 60_001
 
 
-def test_the_bytes_of_the_ratings_are_these_on_every_machine(tmp_path):
-    made = make("ratings", 3000, tmp_path, keys=50)
-    found = {category: sha256(file.read_bytes()).hexdigest()[:16] for category, file in made.files.items()}
-    assert found == {"Movies_and_TV": "49639af591759db4", "Home_and_Kitchen": "e39937063ffd0364"}
+@pytest.mark.parametrize(
+    ("stream", "digest"),
+    [
+        ("ratings", "5b32620f181b9399"),
+        ("traffic", "3085fe26e46aafd2"),
+        ("clicks", "72990670ac1d1193"),
+        ("purchases", "6f8a04eec11b633f"),
+    ],
+)
+def test_the_bytes_are_these_on_every_machine(tmp_path, stream, digest):
+    made = make(stream, 3000, tmp_path)
+    found = b"".join(file.read_bytes() for file in (*made.files.values(), made.truth))
+    assert sha256(found).hexdigest()[:16] == digest
 
 
 def test_ids_are_text_and_few_keys_have_most_rows(tmp_path):
@@ -181,6 +191,8 @@ def test_the_truth_names_each_thing_that_was_put_in_with_its_key_times_and_size(
     robots = [line for line in truth if line["kind"] == "robot"]
     assert len(robots) == len({row["session"] for row in rows})
     assert sum(int(line["size"]) for line in robots) == len(rows)
+    sizes = Counter(row["session"] for row in rows)
+    assert {min(sizes.values()), max(sizes.values())} == {30, 60}
     line = max(robots, key=lambda each: int(each["size"]))
     own = [row for row in rows if row["who"] == line["key"] and line["begin"][:19] <= row["at"].replace(" ", "T")[:19]]
     assert len(own) >= int(line["size"]) > 40
@@ -198,13 +210,13 @@ def test_anomalies_add_rows_of_one_key_or_change_what_is_drawn_while_they_last(s
         db.read_csv(str(made.files["north"])).create("rows")
         for line in surges[:3]:
             (count,) = db.execute(
-                "SELECT count(*) FROM rows WHERE who = $key AND \"at\" BETWEEN $begin::TIMESTAMP AND $end::TIMESTAMP",
+                'SELECT count(*) FROM rows WHERE who = $key AND "at" BETWEEN $begin::TIMESTAMP AND $end::TIMESTAMP',
                 {each: line[each] for each in ("key", "begin", "end")},
             ).fetchone()
             assert count >= 1200
         outage = next(line for line in truth if line["kind"] == "outage")
         found = db.execute(
-            "SELECT what, count(*) FROM rows WHERE \"at\" BETWEEN $begin::TIMESTAMP AND $end::TIMESTAMP GROUP BY ALL",
+            'SELECT what, count(*) FROM rows WHERE "at" BETWEEN $begin::TIMESTAMP AND $end::TIMESTAMP GROUP BY ALL',
             {each: outage[each] for each in ("begin", "end")},
         ).fetchall()
     assert datetime.fromisoformat(outage["begin"]).minute % 5 == 0
@@ -217,7 +229,7 @@ def test_anomalies_add_rows_of_one_key_or_change_what_is_drawn_while_they_last(s
     [
         ("[draw]\n", "[draw]\nx = { }\n", "draw.x: one of between"),
         ("start = { look = 99, robot = 1 }", "start = { lok = 1 }", "sessions: start: there is no state 'lok'"),
-        ("next = { robot = 39, end = 1 }", "nxt = { end = 1 }", "sessions.states.robot.nxt: there is no such key"),
+        ("rows = [30, 60]", "row = [30, 60]", "sessions.states.robot.row: there is no such key"),
         ("a_day = 20_000", "a_day = 0", "clock.a_day"),
         ('key = "who"', 'key = "whom"', "truth.robot: key: there is no column 'whom'"),
         ("[truth.left_cart]\n", "[truth.other]\n", "truth: 'left_cart' needs a part [truth.left_cart]"),
