@@ -73,6 +73,10 @@ app = lazy_app(
             "streamproof.chain.proof:results",
             "Write a question's results of a run, as CSV, JSON, Parquet or a table for Excel.",
         ),
+        "batch": Later(
+            "streamproof.chain.batch_answers:batch",
+            "Answer a question from a run's files alone, as CSV or JSON; a whole run's questions are answered only so.",
+        ),
         "windows": Later(
             "streamproof.chain.proof:windows",
             "Write the rating averages of a run, as `results RUN rating_averages` does.",

@@ -16,6 +16,7 @@ from flink_jobs.cluster import Cluster
 from flink_jobs.submission import JobOptions, submit
 from nifi_templates.deployment import deploy
 from streamproof.chain.ask_stages import STAGES
+from streamproof.chain.found import say_what_was_found
 from streamproof.chain.late_rows import late_rows
 from streamproof.chain.start_servers import extensions_folder, start_servers
 from streamproof.core.command import console
@@ -24,7 +25,7 @@ from streamproof.core.errors import StreamproofError
 from streamproof.core.question import load_question
 from streamproof.core.run import category_files, new_run_id
 from streamproof.core.settings import HomeSettings, KafkaSettings, NifiSettings
-from streamproof.generator.declaration import Stream, load_generator
+from streamproof.generator.declaration import load_generator
 from streamproof.generator.make import make
 from streamproof.stack.servers import Stack
 from validation.answers import in_words
@@ -62,7 +63,8 @@ def run_demo(what: Sequence[str], extensions: Path) -> None:
     home, stream, run = HomeSettings(), load_generator(name), new_run_id()
     contract, wanted = stream.contract, stream.generator.demo
     questions = [load_question(str(stream.folder / f"{each}.sql")) for each in wanted.questions]
-    sources = category_files(files) if files else _samples(stream, home)
+    made = None if files else make(contract.name, wanted.rows, home.home / "samples" / contract.name)
+    sources = category_files(files) if made is None else made.files
     stack = Stack.from_environment()
     with ExitStack() as on_failure:
         _step("1/5 starting Mosquitto, Kafka, NiFi and Flink")
@@ -85,7 +87,7 @@ def run_demo(what: Sequence[str], extensions: Path) -> None:
         else:
             _step("4/5 replaying by the file's own time, on the virtual clock")
             begin = None
-        replay(
+        manifest = replay(
             ReplayOptions(
                 contract=contract,
                 files=sources,
@@ -104,6 +106,9 @@ def run_demo(what: Sequence[str], extensions: Path) -> None:
         if not verdict.proven:
             raise StreamproofError(f"run {run} is not proven")
         on_failure.pop_all()
+    if made:
+        for line in say_what_was_found(manifest, stream, made.truth, home):
+            console.print(line, markup=False, soft_wrap=True)
     nifi = NifiSettings().api_endpoint.removesuffix("-api")
     console.print(
         f"\nNiFi's canvas   {nifi}/\n"
@@ -114,11 +119,6 @@ def run_demo(what: Sequence[str], extensions: Path) -> None:
         markup=False,
         soft_wrap=True,
     )
-
-
-def _samples(stream: Stream, home: HomeSettings) -> dict[str, Path]:
-    rows = stream.generator.demo.rows
-    return make(stream.contract.name, rows, home.home / "samples" / stream.contract.name).files
 
 
 def _command() -> Path:

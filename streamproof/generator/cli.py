@@ -16,6 +16,10 @@ def make(
     keys: Annotated[
         int | None, typer.Option(min=1, help="How many different keys, where generator.toml says what these are.")
     ] = None,
+    a_day: Annotated[
+        int | None,
+        typer.Option(min=1, max=2**31, help="How many rows, or sessions, a day has, in place of the clock's."),
+    ] = None,
 ) -> None:
     """Make CSV files of a stream, and truth.csv, which says what was put in on purpose.
 
@@ -24,7 +28,7 @@ def make(
     from streamproof.generator.make import make as make_files
 
     with console.status(f"making {rows:,} rows"):
-        made = make_files(stream, rows, output, seed=seed, keys=keys)
+        made = make_files(stream, rows, output, seed=seed, keys=keys, a_day=a_day)
     for category, file in made.files.items():
         typer.echo(f"{category}={file}")
     typer.echo(f"what was put in on purpose: {made.truth}")

@@ -201,7 +201,7 @@ class FoundBy(StrictModel):
     Attributes:
         question: its name.
         key: its column that holds the key; without one, any answer counts.
-        where: a condition on the answer; without one, its alert.
+        where: a condition on the answer.
 
     """
 

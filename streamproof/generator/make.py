@@ -43,6 +43,7 @@ def make(
     *,
     seed: int = 1,
     keys: int | None = None,
+    a_day: int | None = None,
     categories: Sequence[str] | None = None,
 ) -> Made:
     """Make the files of a stream; what lies there under their names is written over.
@@ -55,6 +56,7 @@ def make(
         folder: where to; it is made.
         seed: other seeds make other files.
         keys: how many rows the table has that the declaration calls ``keys``.
+        a_day: how many rows (or sessions) a day there are, in place of what the clock says.
         categories: others than those of the declaration.
 
     Raises:
@@ -65,6 +67,8 @@ def make(
     names = list(categories or stream.generator.categories)
     if keys is not None and stream.generator.keys is None:
         raise UsageError(f"{stream.folder / 'generator.toml'} names no table whose rows could be chosen: keys")
+    if a_day is not None:
+        stream = _with_pace(stream, a_day)
     folder.mkdir(parents=True, exist_ok=True)
     truth: list[tuple[object, ...]] = []
     files = {name: folder / f"{name}.csv" for name in names}
@@ -76,6 +80,14 @@ def make(
         writer.writerow(TRUTH_COLUMNS)
         writer.writerows(truth)
     return Made(files, folder / TRUTH)
+
+
+def _with_pace(stream: Stream, a_day: int) -> Stream:
+    clock = stream.generator.clock
+    if clock is None:
+        raise UsageError(f"{stream.folder / 'generator.toml'} has no clock whose pace could be chosen")
+    generator = stream.generator.model_copy(update={"clock": clock.model_copy(update={"a_day": a_day})})
+    return stream.model_copy(update={"generator": generator})
 
 
 class _Writer:
