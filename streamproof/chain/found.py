@@ -33,7 +33,8 @@ def say_what_was_found(run: Run, stream: Stream, truth: Path, home: HomeSettings
             db.execute(
                 """
                 CREATE TABLE t AS
-                SELECT kind, key, replace(begin, 'Z', '')::TIMESTAMP AS begin, replace("end", 'Z', '')::TIMESTAMP AS "end"
+                SELECT kind, key, replace(begin, 'Z', '')::TIMESTAMP AS begin,
+                       replace("end", 'Z', '')::TIMESTAMP AS "end"
                 FROM read_csv($file, all_varchar = true) WHERE list_contains($kinds, kind)
                 """,
                 {"file": str(truth), "kinds": mine},

@@ -12,7 +12,7 @@ from streamproof.generator.draws import Drawn
 from streamproof.generator.rows import Rows
 from streamproof.generator.sessions import SessionMaker
 
-_ROWS, _SESSIONS = 50_000, 10_000
+_ROWS, _SESSIONS = 50_000, 20_000
 """Of a block. Another number would make other files."""
 
 

@@ -36,11 +36,11 @@ class Chance:
         return np.random.Philox(key=key, counter=block << 64).random_raw(size)
 
 
-def below(raw: Raw, limit: int) -> Integers:
-    """Return whole numbers from 0 to below ``limit``."""
-    if limit <= _SMALL:
-        return (((raw >> _HALF) * np.uint64(limit)) >> _HALF).astype(np.int64)
-    return (raw % np.uint64(limit)).astype(np.int64)
+def below(raw: Raw, limit: int | Integers) -> Integers:
+    """Return whole numbers from 0 to below ``limit``, which may be another one for each, up to 2 to the power of 32."""
+    if isinstance(limit, int) and limit > _SMALL:
+        return (raw % np.uint64(limit)).astype(np.int64)
+    return (((raw >> _HALF) * np.asarray(limit, np.uint64)) >> _HALF).astype(np.int64)
 
 
 def cumulative(weights: Iterable[int]) -> Integers:

@@ -124,5 +124,5 @@ def refuse_what_changes(db: duckdb.DuckDBPyConnection, columns: Mapping[str, str
     for name, sql in columns.items():
         if called := changing & set(re.findall(r"\b[a-z0-9_]+(?=\s*\()|\bcurrent_[a-z]+", sql.lower())):
             raise UsageError(
-                f"{source}.{name}: {min(called)} answers differently each time: the same seed must give the same bytes"
+                f"{source}: {name}: {min(called)} answers differently each time: the same seed must give the same bytes"
             )

@@ -95,14 +95,13 @@ class _Writer:
         self._stream, self._generator, self._category = stream, stream.generator, category
         self._source = str(stream.folder / "generator.toml")
         self._db = duckdb.connect(config={"threads": 1})
-        for where, columns in (
-            ("columns", self._generator.columns),
-            *((f"tables.{name}", table.columns) for name, table in self._generator.tables.items()),
-        ):
-            refuse_what_changes(self._db, columns, f"{self._source}: {where}")
+        tables = self._generator.tables.items()
+        texts = {f"tables.{name}.{each}": sql for name, table in tables for each, sql in table.columns.items()}
+        texts |= {f"columns.{name}": sql for name, sql in self._generator.columns.items()}
+        refuse_what_changes(self._db, texts, self._source)
         chance = Chance(seed, category)
-        tables = make_tables(stream, chance, self._db, keys)
-        self._draws = {name: Drawn(draw, tables, self._source) for name, draw in self._generator.draw.items()}
+        made = make_tables(stream, chance, self._db, keys)
+        self._draws = {name: Drawn(draw, made, self._source) for name, draw in self._generator.draw.items()}
         self._blocks = blocks(self._generator, self._draws, chance)
         sessions = self._generator.sessions
         self._states = pa.array(list(sessions.states) if sessions else [], pa.string())

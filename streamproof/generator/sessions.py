@@ -1,7 +1,6 @@
 """Sessions: each goes from state to state, and is in each for a row or several."""
 
 from collections.abc import Mapping
-from typing import Literal
 
 import numpy as np
 
@@ -31,6 +30,9 @@ class SessionMaker:
         self._draws, self._chance = draws, chance
         self._kinds = np.array([kinds.index(s.truth) if s.truth else -1 for s in self._states], np.int64)
         ends = [*self.names, END]
+        self._rows = np.array([state.rows for state in self._states])
+        self._pauses = np.array([state.pause for state in self._states])
+        self._again = {name: np.array([name in state.again for state in self._states]) for name in draws}
         self._start = cumulative(sessions.start.get(name, 0) for name in self.names)
         self._next = [cumulative(state.next.get(name, 0) for name in ends) for state in self._states]
 
@@ -40,7 +42,7 @@ class SessionMaker:
         who, time = np.arange(size), begins
         state = choose(chance.raw("start", block, size), self._start)
         codes = {name: drawn.codes(chance.raw(name, block, size)) for name, drawn in self._draws.items()}
-        left = self._between("rows", "rows 0", block, state) - 1
+        left = self._between(self._rows, "rows 0", block, state) - 1
         steps: list[Rows] = []
         for step in range(1, _LONGEST + 1):
             kind = self._kinds[state]
@@ -48,28 +50,31 @@ class SessionMaker:
             raw = chance.raw(f"step {step}", block, len(who))
             after = np.full(len(who), len(self._states))
             for number, sums in enumerate(self._next):
-                after = np.where(state == number, choose(raw, sums), after)
+                here = state == number
+                after[here] = choose(raw[here], sums)
             after = np.where(left > 0, state, after)
             goes_on = after < len(self._states)
             if not goes_on.any():
                 break
             left = np.where(left > 0, left - 1, -1)[goes_on]
             who, time, state = who[goes_on], time[goes_on], after[goes_on]
-            left = np.where(left < 0, self._between("rows", f"rows {step}", block, state) - 1, left)
+            left = np.where(left < 0, self._between(self._rows, f"rows {step}", block, state) - 1, left)
             codes = {name: each[goes_on] for name, each in codes.items()}
-            time += self._between("pause", f"pause {step}", block, state)
-            codes = {name: self._again(name, each, f"{name} {step}", block, state) for name, each in codes.items()}
+            time += self._between(self._pauses, f"pause {step}", block, state)
+            codes = {
+                name: self._drawn_again(name, each, f"{name} {step}", block, state) for name, each in codes.items()
+            }
         return Rows.joined(steps)
 
-    def _between(self, bounds: Literal["rows", "pause"], what: str, block: int, state: Integers) -> Integers:
-        raw, found = self._chance.raw(what, block, len(state)), np.zeros(len(state), np.int64)
-        for number, each in enumerate(self._states):
-            least, greatest = getattr(each, bounds)
-            found = np.where(state == number, least + below(raw, greatest - least + 1), found)
+    def _between(self, bounds: Integers, what: str, block: int, state: Integers) -> Integers:
+        least, greatest = bounds[state].T
+        found: Integers = least + below(self._chance.raw(what, block, len(state)), greatest - least + 1)
         return found
 
-    def _again(self, name: str, codes: Integers, what: str, block: int, state: Integers) -> Integers:
-        anew = np.isin(state, [number for number, each in enumerate(self._states) if name in each.again])
+    def _drawn_again(self, name: str, codes: Integers, what: str, block: int, state: Integers) -> Integers:
+        anew = self._again[name][state]
         if not anew.any():
             return codes
-        return np.where(anew, self._draws[name].codes(self._chance.raw(what, block, len(codes))), codes)
+        codes = codes.copy()
+        codes[anew] = self._draws[name].codes(self._chance.raw(what, block, len(codes))[anew])
+        return codes
