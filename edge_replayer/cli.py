@@ -22,9 +22,7 @@ Clock = Literal["wall", "virtual"]
 
 
 def replay(
-    stream: Annotated[
-        str | None, typer.Argument(help="A stream's name (ratings), or the path of a contract (.toml).")
-    ] = None,
+    stream: Annotated[str | None, typer.Argument(help="A stream's name, or the path of a contract (.toml).")] = None,
     files: Annotated[
         list[str] | None, typer.Argument(metavar="CATEGORY=FILE…", help="A .csv or .csv.gz for each category.")
     ] = None,

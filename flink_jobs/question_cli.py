@@ -63,7 +63,8 @@ def check(
             console.print(f"[red]refused:[/] {name}")
             console.print(str(error), markup=False, soft_wrap=True)
             continue
-        typer.echo(f"{name}: both engines take it; windows {question.window}")
+        takers = "DuckDB takes" if question.header.run == "batch" else "both engines take"
+        typer.echo(f"{name}: {takers} it; windows {question.window}")
         for column, kind in planned.columns.items():
             typer.echo(f"    {column:24} {kind.replace('VARCHAR(2147483647)', 'STRING')}")
         for note in planned.notes:
@@ -124,7 +125,8 @@ def run_tests(
             for difference in outcome.differences:
                 typer.echo(f"    {difference}")
         else:
-            typer.echo(f"{file}: Flink and DuckDB give the {outcome.expected} answers that are expected")
+            engines = " and ".join(outcome.engines)
+            typer.echo(f"{file}: {engines} give the {outcome.expected} answers that are expected")
     if failed:
         raise typer.Exit(1)
 

@@ -75,6 +75,8 @@ def submit(
     names = [question.name for question in questions]
     if twice := {name for name in names if names.count(name) > 1}:
         raise UsageError(f"{min(twice)!r} is asked twice: one job answers a question once")
+    if batch := [question.name for question in questions if question.header.run == "batch"]:
+        raise UsageError(f"{batch[0]} is for a batch, not for Flink: streamproof batch {batch[0]} --run RUN")
     if options.contract is None and len(streams := {question.header.stream for question in questions}) > 1:
         raise UsageError(f"the questions are of several streams, {', '.join(sorted(streams))}: a job has one")
     flink = flink or FlinkSettings()

@@ -28,6 +28,10 @@ app = lazy_app(
             "streamproof.stack.cli:logs",
             "Print the end of a part's log.",
         ),
+        "make": Later(
+            "streamproof.generator.cli:make",
+            "Make CSV files of a stream, and truth.csv, which says what was put in on purpose.",
+        ),
         "deploy": Later(
             "nifi_templates.cli:deploy",
             "Bring the stream's NiFi flow and Kafka topics into place, and start it; twice gives one.",
@@ -69,6 +73,10 @@ app = lazy_app(
             "streamproof.chain.proof:results",
             "Write a question's results of a run, as CSV, JSON, Parquet or a table for Excel.",
         ),
+        "batch": Later(
+            "streamproof.chain.batch_answers:batch",
+            "Answer a question from a run's files alone, as CSV or JSON; a whole run's questions are answered only so.",
+        ),
         "windows": Later(
             "streamproof.chain.proof:results",
             "Write a question's results of a run, as CSV, JSON, Parquet or a table for Excel.",
@@ -91,7 +99,7 @@ app = lazy_app(
         ),
         "demo": Later(
             "streamproof.demo:demo",
-            "Start the servers, replay ratings through the whole chain, and prove every window.",
+            "Start the servers, replay a stream's rows through the whole chain, and prove every answer.",
         ),
     },
 )

@@ -1,4 +1,4 @@
-"""The command ``demo``, the main job once: servers up, flow and job in place, ratings replayed, every window judged."""
+"""The command ``demo``, the main job once: servers up, flow and job in place, rows replayed, every answer judged."""
 
 import sys
 from collections.abc import Sequence
@@ -16,50 +16,55 @@ from flink_jobs.cluster import Cluster
 from flink_jobs.submission import JobOptions, submit
 from nifi_templates.deployment import deploy
 from streamproof.chain.ask_stages import STAGES
+from streamproof.chain.found import say_what_was_found
 from streamproof.chain.late_rows import late_rows
-from streamproof.chain.sample_ratings import write_sample
 from streamproof.chain.start_servers import extensions_folder, start_servers
 from streamproof.core.command import console
-from streamproof.core.contract import load_contract
+from streamproof.core.contract import DEFAULT_STREAM
 from streamproof.core.errors import StreamproofError
 from streamproof.core.question import load_question
 from streamproof.core.run import category_files, new_run_id
 from streamproof.core.settings import HomeSettings, KafkaSettings, NifiSettings
+from streamproof.generator.declaration import load_generator
+from streamproof.generator.make import make
 from streamproof.stack.servers import Stack
+from validation.answers import in_words
 from validation.report import print_verdict, write_report
 from validation.verdict import validate
 
-SAMPLES = {"Movies_and_TV": 20_000, "Home_and_Kitchen": 20_000}
-"""The generated categories, and how many ratings each has."""
-
-_QUESTION = load_question("rating_averages")
-_ONE_SECOND = Fraction(1000)
 _START = datetime(2024, 1, 1, tzinfo=UTC)
 _WAIT_SECONDS = 60
 
 
 def demo(
-    files: Annotated[
+    what: Annotated[
         list[str] | None,
-        typer.Argument(metavar="[CATEGORY=FILE]...", help="Your own ratings; without any, two generated categories."),
+        typer.Argument(
+            metavar="[STREAM] [CATEGORY=FILE]...",
+            help=f"A stream (default: {DEFAULT_STREAM}); files of your own in place of generated ones.",
+        ),
     ] = None,
 ) -> None:
-    """Start the servers, replay ratings through the whole chain, and prove every window."""
-    run_demo(files or [], extensions_folder())
+    """Start the servers, replay a stream's rows through the whole chain, and prove every answer."""
+    run_demo(what or [], extensions_folder())
 
 
-def run_demo(files: Sequence[str], extensions: Path) -> None:
-    """Replay ``CATEGORY=FILE …`` (or generated ratings), one row a second on the virtual clock, and judge the windows.
+def run_demo(what: Sequence[str], extensions: Path) -> None:
+    """Replay a stream's generated rows, or files, on the virtual clock, and judge the answers to its questions.
 
     The servers are left running for a look around; when the demo fails or is interrupted, those that it started are
     stopped.
 
     Raises:
-        StreamproofError: a step fails, or the windows are not proven.
+        StreamproofError: a step fails, or the answers are not proven.
 
     """
-    home, contract, run = HomeSettings(), load_contract("ratings"), new_run_id()
-    sources = category_files(files) if files else _samples(home)
+    name, files = (what[0], what[1:]) if what and "=" not in what[0] else (DEFAULT_STREAM, what)
+    home, stream, run = HomeSettings(), load_generator(name), new_run_id()
+    contract, wanted = stream.contract, stream.generator.demo
+    questions = [load_question(str(stream.folder / f"{each}.sql")) for each in wanted.questions]
+    made = None if files else make(contract.name, wanted.rows, home.home / "samples" / contract.name)
+    sources = category_files(files) if made is None else made.files
     stack = Stack.from_environment()
     with ExitStack() as on_failure:
         _step("1/5 starting Mosquitto, Kafka, NiFi and Flink")
@@ -70,31 +75,40 @@ def run_demo(files: Sequence[str], extensions: Path) -> None:
         _step("2/5 deploying the NiFi flow")
         deploy(contract)
 
-        _step(f"3/5 submitting the window job: averages over {_QUESTION.window}")
+        _step("3/5 submitting one job for " + "; ".join(f"{q.name} over {in_words(q.window)}" for q in questions))
         # The run is still to begin, and what earlier runs left in the topic may be much to read.
-        job = submit([_QUESTION], JobOptions(run=run, start="latest"))
+        job = submit(questions, JobOptions(run=run, contract=contract, start="latest"))
         on_failure.callback(Cluster().cancel, job.job)
         console.print(f"job {job.name}", markup=False, soft_wrap=True)
 
-        _step("4/5 replaying: one row a second and category, on the virtual clock")
-        replay(
+        if wanted.interval:
+            _step("4/5 replaying: one row a second and category, on the virtual clock")
+            begin: int | None = int(_START.timestamp() * 1000)
+        else:
+            _step("4/5 replaying by the file's own time, on the virtual clock")
+            begin = None
+        manifest = replay(
             ReplayOptions(
                 contract=contract,
                 files=sources,
-                interval=_ONE_SECOND,
+                interval=Fraction(wanted.interval) if wanted.interval else None,
+                speed=None if wanted.interval else Fraction(1),
                 clock="virtual",
-                start=int(_START.timestamp() * 1000),
+                start=begin,
                 run=run,
             )
         )
 
-        _step("5/5 computing the windows again from the CSV files alone, and comparing")
+        _step("5/5 computing the answers again from the CSV files alone, and comparing")
         verdict = validate(run, home, KafkaSettings(), wait=_WAIT_SECONDS, late=late_rows, stages=STAGES)
         print_verdict(verdict)
         page = write_report(verdict, home.runs / run)
         if not verdict.proven:
             raise StreamproofError(f"run {run} is not proven")
         on_failure.pop_all()
+    if made:
+        for line in say_what_was_found(manifest, stream, made.truth, home):
+            console.print(line, markup=False, soft_wrap=True)
     nifi = NifiSettings().api_endpoint.removesuffix("-api")
     console.print(
         f"\nNiFi's canvas   {nifi}/\n"
@@ -105,13 +119,6 @@ def run_demo(files: Sequence[str], extensions: Path) -> None:
         markup=False,
         soft_wrap=True,
     )
-
-
-def _samples(home: HomeSettings) -> dict[str, Path]:
-    files = {category: home.home / "samples" / f"{category}.csv" for category in SAMPLES}
-    for category, file in files.items():
-        write_sample(file, SAMPLES[category], seed=category)
-    return files
 
 
 def _command() -> Path:

@@ -262,7 +262,11 @@ def questions_of(run: Run, by_jobs: Iterable[AskedBy], wanted: Wanted) -> list[Q
         asked = load_question(wanted.question)
         return [asked, *(each for each in _each_once(questions) if each.name == asked.name and each.text != asked.text)]
     of_stream = [load_question(str(path)) for path in question_files()]
-    return _each_once([*questions, *(each for each in of_stream if each.header.stream == run.contract.name)])
+    return _each_once([*questions, *(each for each in of_stream if _is_asked_of(each, run))])
+
+
+def _is_asked_of(question: Question, run: Run) -> bool:
+    return question.header.stream == run.contract.name and question.header.run == "stream"
 
 
 def _each_once(questions: list[Question]) -> list[Question]:

@@ -25,15 +25,14 @@ from rich.console import Console
 from rich.table import Table
 
 from flink_jobs.cluster import Cluster
-from streamproof.bench.ground import START, Watch, memory_of_parts, prepare, replay_command, window_job
+from streamproof.bench.ground import CONTRACT, START, Watch, memory_of_parts, prepare, replay_command, window_job
 from streamproof.chain.late_rows import late_rows
-from streamproof.chain.sample_ratings import write_sample
 from streamproof.core.command import console, new_app, run_app
-from streamproof.core.contract import load_contract
 from streamproof.core.errors import StreamproofError
 from streamproof.core.run import load_run, new_run_id
 from streamproof.core.settings import HomeSettings, KafkaSettings, MqttSettings, NifiSettings
 from streamproof.core.wait import wait_until
+from streamproof.generator.make import make
 from streamproof.stack.servers import Stack
 from validation.verdict import validate
 
@@ -151,12 +150,10 @@ def main(
     rows: Annotated[int, typer.Option(help="Rows of each of the two categories.")] = 1_000_000,
 ) -> None:
     """Measure one outage and print what every part held."""
-    home, stack, contract, run = HomeSettings(), Stack.from_environment(), load_contract("ratings"), new_run_id()
+    home, stack, run = HomeSettings(), Stack.from_environment(), new_run_id()
     prepare()
-    files = {category: home.home / "samples" / f"pressure-{category}-{rows}.csv" for category in CATEGORIES}
-    for category, file in files.items():
-        write_sample(file, rows, seed=category)
-    command = replay_command(files, "--rate", "max", "--start", START, "--run", run, stream=contract.name)
+    files = make(CONTRACT.name, len(CATEGORIES) * rows, home.home / "samples" / "pressure", categories=CATEGORIES).files
+    command = replay_command(files, "--rate", "max", "--start", START, "--run", run, stream=CONTRACT.name)
     with window_job(run) as job:
         with (
             subprocess.Popen(command, env=os.environ) as replaying,

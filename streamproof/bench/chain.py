@@ -5,6 +5,7 @@ from collections.abc import Callable
 from datetime import datetime
 
 from streamproof.bench.ground import (
+    CONTRACT,
     QUESTION,
     START,
     WINDOW,
@@ -18,7 +19,6 @@ from streamproof.bench.ground import (
 )
 from streamproof.bench.measure import Benchmark, Once
 from streamproof.bench.side_by_side.own_job import measure_job
-from streamproof.core.contract import load_contract
 from streamproof.core.errors import StreamproofError
 from streamproof.core.run import load_run, new_run_id
 from streamproof.core.settings import HomeSettings
@@ -29,7 +29,7 @@ _WARM_UP = 10_000
 
 def _throughput(batch_rows: int) -> Callable[[int], Once]:
     def once(rows: int) -> Once:
-        run, contract = new_run_id(), load_contract("ratings")
+        run, contract = new_run_id(), CONTRACT
         files = sample_files(rows)
         with window_job(run, start="latest") as job:
             with TopicWatch(QUESTION.topic(contract), run, keep=False) as windows, PartsWatch() as parts:
@@ -57,7 +57,7 @@ def _backlog(rows: int) -> Once:
 
 def _latency(rate: int) -> Callable[[int], Once]:
     def once(rows: int) -> Once:
-        run, contract = new_run_id(), load_contract("ratings")
+        run, contract = new_run_id(), CONTRACT
         files = sample_files(rows)
         with (
             window_job(run, start="latest") as job,

@@ -21,9 +21,8 @@ from edge_replayer.resume import source_of
 from edge_replayer.schedule import Schedule
 from edge_replayer.sender import Sender
 from nifi_templates.processors.kafka_rows import is_mark, key_reader
-from streamproof.bench.ground import CATEGORIES, START_MS, refuse, sample_files
-from streamproof.chain.sample_ratings import PRODUCTS
-from streamproof.core.contract import Contract, Topics, load_contract
+from streamproof.bench.ground import CATEGORIES, CONTRACT, START_MS, refuse, sample_files
+from streamproof.core.contract import Contract, Topics
 from streamproof.core.errors import StreamproofError
 from streamproof.core.run import RowCounts, Run
 from streamproof.core.settings import HomeSettings, KafkaSettings
@@ -101,7 +100,7 @@ def new_run(
     run: str,
     rows: int,
     *,
-    products: int = PRODUCTS,
+    keys: int | None = None,
     interval: Fraction = INTERVAL,
     categories: Sequence[str] = CATEGORIES,
 ) -> Run:
@@ -110,18 +109,18 @@ def new_run(
     Args:
         run: the id of the new run.
         rows: how many, in all categories together.
-        products: of each category.
+        keys: of each category.
         interval: milliseconds between two rows of a category.
         categories: their names.
 
     """
-    ratings, now = load_contract("ratings"), datetime.now(UTC)
-    name = f"{ratings.name}_{re.sub('[^a-z0-9]', '_', run.lower())}"  # a stream, and so topics, of its own
+    now = datetime.now(UTC)
+    name = f"{CONTRACT.name}_{re.sub('[^a-z0-9]', '_', run.lower())}"  # a stream, and so topics, of its own
     topics = Topics(rows=name, dead_letters=f"{name}.dead-letter")
-    files = sample_files(rows, products, categories)
+    files = sample_files(rows, keys, categories)
     return Run(
         run=run,
-        contract=ratings.model_copy(update={"name": name, "topics": topics}),
+        contract=CONTRACT.model_copy(update={"name": name, "topics": topics}),
         clock="virtual",
         pace="interval",
         interval=interval,

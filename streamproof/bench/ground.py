@@ -24,24 +24,32 @@ from nifi_templates.deployment import deploy
 from streamproof.bench.measure import NotProvenError
 from streamproof.chain.ask_stages import STAGES
 from streamproof.chain.late_rows import late_rows
-from streamproof.chain.sample_ratings import PRODUCTS, write_sample
 from streamproof.chain.start_servers import extensions_folder, start_servers
-from streamproof.core.contract import Contract, copy_contract, load_contract
+from streamproof.core.contract import DEFAULT_STREAM, Contract, copy_contract, load_contract
 from streamproof.core.errors import StreamproofError
 from streamproof.core.kafka import ends_of, new_consumer
 from streamproof.core.question import load_question
+from streamproof.core.question_text import used_fields
 from streamproof.core.run import Run, load_run
 from streamproof.core.settings import HomeSettings, KafkaSettings
 from streamproof.core.topics import partitions_of
 from streamproof.core.window import Window
+from streamproof.generator.declaration import load_generator
+from streamproof.generator.make import make
 from streamproof.stack.flink import TASKMANAGERS
 from streamproof.stack.servers import PARTS, Stack
 from validation.answers import Wanted
 from validation.verdict import validate
 
 CATEGORIES = ("Books", "Music")
-QUESTION = load_question("rating_averages")
+CONTRACT = load_contract(DEFAULT_STREAM)
+QUESTION = load_question(load_generator(DEFAULT_STREAM).generator.demo.questions[0])
 WINDOW = QUESTION.window
+KEY = QUESTION.key[-1]
+(MEASURE,) = set(used_fields(QUESTION, CONTRACT)) - set(QUESTION.key)
+"""What is measured: the stream, the question, the field that its windows are told apart by beside the category, and the
+number that it sums up."""
+
 START = "2024-01-01T00:00:00Z"
 START_MS = round(datetime.fromisoformat(START).timestamp() * 1000)
 """When the first row of each category is due; also in milliseconds since the epoch."""
@@ -51,26 +59,26 @@ _QUIET_SECONDS = 5.0
 
 
 def prepare() -> None:
-    """Start the servers that do not run and deploy the flow of the ratings.
+    """Start the servers that do not run and deploy the stream's flow.
 
     Raises:
         StreamproofError: a server does not start, or the flow cannot be deployed.
 
     """
     start_servers(Stack.from_environment(), extensions_folder())
-    deploy(load_contract("ratings"))
+    deploy(CONTRACT)
 
 
-def sample_files(rows: int, products: int = PRODUCTS, categories: Sequence[str] = CATEGORIES) -> dict[str, Path]:
+def sample_files(rows: int, keys: int | None = None, categories: Sequence[str] = CATEGORIES) -> dict[str, Path]:
     """Return generated files, one for each category, with so many rows in all; they are kept for the next time."""
     files = {}
     for category in categories:
         each = rows // len(categories)
-        file = HomeSettings().home / "samples" / f"bench-{category}-{each}-{products}.csv"
+        folder = HomeSettings().home / "samples" / f"{DEFAULT_STREAM}-{each}-rows-{keys or 'usual'}-keys"
+        file = folder / f"{category}.csv"
         if not file.exists():
-            half = file.with_suffix(".half")
-            write_sample(half, each, category, products)
-            half.replace(file)
+            made = make(DEFAULT_STREAM, each, folder / "half", keys=keys, categories=[category])
+            made.files[category].replace(file)
         files[category] = file
     return files
 
@@ -81,19 +89,19 @@ def refuse(line: int, reason: str, _: bytes) -> None:
 
 
 def contract_file(stream: str) -> Path:
-    """Return the contract of a stream of its own, which is that of the ratings under another name."""
+    """Return the contract of a stream of its own, which is the usual one under another name."""
     file = HomeSettings().home / "bench" / f"{stream}.toml"
-    copy_contract("ratings", stream, file)
+    copy_contract(DEFAULT_STREAM, stream, file)
     return file
 
 
-def replay_command(files: Mapping[str, Path], *options: str, stream: str = "ratings") -> list[str]:
+def replay_command(files: Mapping[str, Path], *options: str, stream: str = DEFAULT_STREAM) -> list[str]:
     """Return the command that replays as a user does, to be run in the checkout."""
     sources = [f"{category}={file}" for category, file in files.items()]
     return [sys.executable, "-m", "edge_replayer", stream, *sources, *options]
 
 
-def replay(run: str, files: dict[str, Path], *options: str, stream: str = "ratings") -> float:
+def replay(run: str, files: dict[str, Path], *options: str, stream: str = DEFAULT_STREAM) -> float:
     """Replay in a process of its own, as a user does; return that process's CPU seconds.
 
     Raises:
@@ -117,7 +125,7 @@ def window_job(
 
     Args:
         run: the run, which may be still to come.
-        contract: of another stream than the ratings.
+        contract: of another stream than the usual one.
         window: the window's shape.
         start: where in the topic the job begins to read; without it, at the beginning.
 

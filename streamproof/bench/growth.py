@@ -1,6 +1,6 @@
-"""How the window job's speed, CPU time, memory and state grow: with products, windows a row, categories, and rows.
+"""How the window job's speed, CPU time, memory and state grow: with keys, windows a row, categories, and rows.
 
-Each is the project's job on a full topic, proven. Two categories of 200 products, 100 rows a second each, windows of
+Each is the project's job on a full topic, proven. Two categories of 200 keys, 100 rows a second each, windows of
 30 s / 5 s, if nothing else is said.
 """
 
@@ -16,13 +16,13 @@ ROWS = 200_000
 _SLIDE = 5_000
 _INTERVAL, _SHORT = Fraction(10), Fraction(1)
 """Milliseconds between two rows of a category. At the short one a window holds 30,000 rows of a category, and so a
-large part of the products, however many there are."""
+large part of the keys, however many there are."""
 
 Run = Callable[[int], Once]
 
 
-def _products(products: int) -> Run:
-    return lambda rows: from_full_topic(rows, interval=_SHORT, products=products)
+def _keys(keys: int) -> Run:
+    return lambda rows: from_full_topic(rows, interval=_SHORT, keys=keys)
 
 
 def _window(slides: int) -> Run:
@@ -43,7 +43,7 @@ def _length(times: int) -> Run:
 
 
 _CURVES: tuple[tuple[str, Callable[[int], Run], tuple[int, ...], str], ...] = (
-    ("products", _products, (1_000, 10_000, 100_000, 1_000_000), "{:,} products a category, 1,000 rows/s each"),
+    ("keys", _keys, (1_000, 10_000, 100_000, 1_000_000), "{:,} keys a category, 1,000 rows/s each"),
     ("window", _window, (1, 6, 20, 60), "windows {} times as long as their slide of 5 s"),
     ("categories", _categories, (1, 5, 20, 50), "categories: {}"),
     ("length", _length, (1, 2, 4, 8), "{} times the rows"),

@@ -1,6 +1,6 @@
-"""The live page at full speed, over very many products, in a browser: does it keep up, and does anything grow.
+"""The live page at full speed, over very many keys, in a browser: does it keep up, and does anything grow.
 
-    python -m streamproof.bench.page [--rows 2000000] [--products 1000000]
+    python -m streamproof.bench.page [--rows 2000000] [--keys 1000000]
 
 It uses this home's stack, starts what is not running, and needs Chromium. Proven, and exit code 0: the page itself says
 in the end that the run is proven.
@@ -38,14 +38,14 @@ app = new_app("How the live page keeps up.")
 @app.command()
 def page(
     rows: Annotated[int, typer.Option(min=1000, help="Rows of the run.")] = 2_000_000,
-    products: Annotated[int, typer.Option(min=1, help="Products of each of the two categories.")] = 1_000_000,
+    keys: Annotated[int, typer.Option(min=1, help="Keys of each of the two categories.")] = 1_000_000,
 ) -> None:
     """Replay as fast as the chain takes it while a browser shows the page; print what both held meanwhile."""
     chromium = shutil.which("chromium") or shutil.which("google-chrome")
     if chromium is None:
         raise UsageError("this needs Chromium: apt-get install chromium")
     prepare()
-    run, files = new_run_id(), sample_files(rows, products)
+    run, files = new_run_id(), sample_files(rows, keys)
     table = Table("at", *(Column(name, justify="right") for name in _NAMES), box=box.SIMPLE_HEAD)
     serve = [sys.executable, "-m", "streamproof", "dashboard", "--port", str(_PORT)]
     with (

@@ -9,9 +9,8 @@ from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 
 from edge_replayer.csv_rows import CsvRows
 from edge_replayer.payload import Payloads
-from streamproof.bench.ground import CATEGORIES, START, contract_file, refuse, replay, sample_files
+from streamproof.bench.ground import CATEGORIES, CONTRACT, START, contract_file, refuse, replay, sample_files
 from streamproof.bench.measure import Benchmark, Once
-from streamproof.core.contract import load_contract
 from streamproof.core.errors import StreamproofError
 from streamproof.core.run import load_run, new_run_id
 from streamproof.core.settings import HomeSettings, MqttSettings
@@ -75,7 +74,7 @@ def _mosquitto_pub(rows: int) -> Once:
 
 def _messages(rows: int, batch_rows: int) -> list[bytes]:
     """Return what the edge would send: so many rows of one category, so many in a message."""
-    contract, (category, *_) = load_contract("ratings"), CATEGORIES
+    contract, (category, *_) = CONTRACT, CATEGORIES
     file = sample_files(rows * len(CATEGORIES))[category]
     payloads = Payloads("bench", contract, [category])
     numbered = [(seq, seq, body) for seq, (_, _, body) in enumerate(CsvRows(contract, file).rows(refuse), 1)]

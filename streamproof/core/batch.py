@@ -55,6 +55,12 @@ def create_views(
 
 
 def _windowed(window: Window, rows: str, within: str = "true") -> str:
+    if window.kind == "whole":
+        return f"""
+            SELECT *, min(event_time) OVER () AS window_start, max(event_time) OVER () AS window_time,
+                   max(event_time) OVER () + INTERVAL 1 MILLISECOND AS window_end
+            FROM {rows}
+            """
     size, slide, moment = window.size, window.slide, "epoch_ms(event_time)"
     # Down to the multiple before, also before 1970: // rounds down in DuckDB only above 0.
     floor = f"({moment} - ({moment} % {slide} + {slide}) % {slide})"

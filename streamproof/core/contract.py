@@ -21,6 +21,9 @@ _PACKAGE = Path(__file__).parents[1]
 STREAMS = _PACKAGE / "streams" if (_PACKAGE / "streams").is_dir() else _PACKAGE.parent / "streams"
 """The streams that come with the project, a folder each: within an installed package, beside it in a checkout."""
 
+DEFAULT_STREAM = "ratings"
+"""The one that the demo, the drills and the benchmarks take where none is named."""
+
 _NAME = r"^[a-z][a-z0-9_]*$"
 _TOPIC = r"^[A-Za-z0-9._-]{1,200}$"
 TRUE, FALSE = ("true", "t", "yes", "y", "1"), ("false", "f", "no", "n", "0")

@@ -63,11 +63,18 @@ class Page(StrictModel):
     Attributes:
         value: the column that is drawn over time.
         weight: the column by which the keys with most to say are found.
+        label: the column that names a key in words.
+        latitude, longitude: the columns that say where it lies, in degrees.
+        draw: how it is drawn, in this order.
 
     """
 
     value: str | None = None
     weight: str | None = None
+    label: str | None = None
+    latitude: str | None = None
+    longitude: str | None = None
+    draw: tuple[Literal["table", "line", "bars", "map"], ...] = ()
 
 
 class Header(StrictModel):
@@ -81,6 +88,7 @@ class Header(StrictModel):
         topic: the end of the results' topic, ``STREAM.TOPIC``; by default the question's name.
         again: a second windowed relation.
         page: what is drawn of it.
+        run: who answers: Flink and the batch, or the batch alone.
 
     """
 
@@ -91,6 +99,7 @@ class Header(StrictModel):
     topic: Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]{1,100}$")] | None = None
     again: Again | None = None
     page: Page = Page()
+    run: Literal["stream", "batch"] = "stream"
 
 
 @dataclass(frozen=True)
@@ -238,6 +247,8 @@ def parse_question(name: str, text: str, source: str) -> Question:
         raise UsageError(f"{source}: key: {min(columns)!r} is always part of it: leave it out")
     if reserved := set(header.key) & set(RESULT_COLUMNS):
         raise UsageError(f"{source}: key: {min(reserved)!r} is written with each result: leave it out")
+    if header.window.kind == "whole" and header.run != "batch":
+        raise UsageError(f'{source}: window: only a batch knows the whole run: add run = "batch"')
     _check_statements(text, source, header)
     return Question(name, text, title.strip(), header, header.window)
 

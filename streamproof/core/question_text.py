@@ -103,7 +103,11 @@ def looks_across_windows(question: Question) -> bool:
     """Whether an answer may need other windows than its own, so that the batch cannot go window by window."""
     nodes = [node for tree in _trees(question, "batch", strict=False).values() for node in _nodes(tree)]
     over = [node for node in nodes if node.get("class") == "WINDOW"]
-    return question.header.again is not None or any("window_end" not in _columns(node["partitions"]) for node in over)
+    return (
+        question.header.again is not None
+        or question.window.kind == "whole"
+        or any("window_end" not in _columns(node["partitions"]) for node in over)
+    )
 
 
 def _trees(question: Question, engine: Engine, *, strict: bool) -> dict[str, Node]:

@@ -6,9 +6,12 @@ from typing import Literal
 from streamproof.core.duration import format_duration, parse_whole_milliseconds
 from streamproof.core.errors import UsageError
 
-WindowKind = Literal["sliding", "cumulative"]
+WindowKind = Literal["sliding", "cumulative", "whole"]
 """Sliding: a window as long as the size begins at each multiple of the slide. Cumulative: at each multiple of the size
-windows begin that end one slide later, two, three, and at last a whole size later."""
+windows begin that end one slide later, two, three, and at last a whole size later. Whole: one holds all rows of a run,
+which only a batch can know; it has no size."""
+
+_WHOLE_RUN = "whole run"
 
 MOST_WINDOWS = 1_500
 """Windows that a row may lie in. Flink looks through all slices of a window when it closes, so a row that is alone
@@ -66,17 +69,21 @@ class Window:
         return self.size // self.slide
 
     def __str__(self) -> str:
+        if self.kind == "whole":
+            return _WHOLE_RUN
         shape = f"{format_duration(self.size)}/{format_duration(self.slide)}"
         return shape if self.kind == "sliding" else f"{self.kind} {shape}"
 
 
 def parse_window(text: str) -> Window:
-    """Read a window as a question has it: ``tumbling 60s``, ``sliding 30s / 5s`` or ``cumulative 1d / 1h``.
+    """Read a window: ``tumbling 60s``, ``sliding 30s / 5s``, ``cumulative 1d / 1h`` or ``whole run``.
 
     Raises:
         UsageError: the text is none of these, or such a window makes no sense.
 
     """
+    if text.strip() == _WHOLE_RUN:
+        return Window(1, 1, "whole")
     kind, _, durations = text.strip().partition(" ")
     parts = [part.strip() for part in durations.split("/")]
     if kind == "tumbling" and len(parts) == 1:

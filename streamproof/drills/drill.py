@@ -17,9 +17,8 @@ from flink_jobs.submission import JobOptions, submit
 from nifi_templates.deployment import deploy, remove
 from streamproof.chain.ask_stages import STAGES
 from streamproof.chain.late_rows import late_rows
-from streamproof.chain.sample_ratings import write_sample
 from streamproof.core.command import console
-from streamproof.core.contract import Contract, copy_contract, load_contract
+from streamproof.core.contract import DEFAULT_STREAM, Contract, copy_contract, load_contract
 from streamproof.core.errors import StreamproofError
 from streamproof.core.question import load_question
 from streamproof.core.run import load_run, new_run_id
@@ -27,6 +26,8 @@ from streamproof.core.settings import HomeSettings, KafkaSettings, MqttSettings
 from streamproof.drills.faults import FAULTS, Target
 from streamproof.drills.proxy import Proxy
 from streamproof.drills.replayer import Replayer
+from streamproof.generator.declaration import load_generator
+from streamproof.generator.make import make
 from streamproof.stack.servers import PARTS, Stack
 from validation.answers import Wanted
 from validation.comparison import AnswerCounts
@@ -34,11 +35,10 @@ from validation.report import print_verdict, write_report
 from validation.verdict import RowTotals, Verdict, validate
 
 STREAM = "drill"
-"""A stream of its own: its topics are ``drill``, ``drill.dead-letter`` and ``drill.averages``."""
+"""A stream of its own, with topics of its own."""
 
 _CATEGORIES = ("Books", "Music")
 _SAMPLE_ROWS = 20_000
-_QUESTION = "rating_averages"
 _PAUSE = (0.5, 4.0)
 """Seconds between a recovery and the next strike, at least and at most."""
 
@@ -100,11 +100,11 @@ class DrilledChain:
         self._folder = self._home.home / "drills"
         self._stack, self._cluster = stack, Cluster()
         self._edge_side, self._flow_side = edge_side, flow_side
-        self._files = {category: self._folder / f"{category}.csv" for category in _CATEGORIES}
-        for category, file in self._files.items():
-            write_sample(file, _SAMPLE_ROWS, seed=category)
+        rows = _SAMPLE_ROWS * len(_CATEGORIES)
+        self._files = make(DEFAULT_STREAM, rows, self._folder, categories=_CATEGORIES).files
+        self._question = load_question(load_generator(DEFAULT_STREAM).generator.demo.questions[0])
         self.contract_file = self._folder / f"{STREAM}.toml"
-        copy_contract("ratings", STREAM, self.contract_file)
+        copy_contract(DEFAULT_STREAM, STREAM, self.contract_file)
 
     @property
     def contract(self) -> Contract:
@@ -121,7 +121,7 @@ class DrilledChain:
         run = f"{name}-{new_run_id()}"
         chance = random.Random(f"{name} {options.seed}")  # noqa: S311 - to be repeated, not to be secret
         with ExitStack() as cleanup:
-            job = submit([load_question(_QUESTION)], JobOptions(run=run, contract=self.contract)).job
+            job = submit([self._question], JobOptions(run=run, contract=self.contract)).job
             cleanup.callback(_cancel, job)
             replayer = Replayer(run, self._arguments(options), self._environment(), self._folder / f"{run}.log")
             cleanup.callback(replayer.kill)

@@ -19,10 +19,10 @@ def test_along_each_curve_one_thing_differs(monkeypatch):
         return Once(1.0)
 
     monkeypatch.setattr(growth, "from_full_topic", from_nothing)
-    names = ("products.1000000", "window.60", "categories.20", "length.8")
+    names = ("keys.1000000", "window.60", "categories.20", "length.8")
     *_, longest = (GROWTH[f"grow.{name}"].run(1000) for name in names)
-    (_, products), (_, window), (_, categories), (rows, length) = asked
-    assert products == {"interval": Fraction(1), "products": 1_000_000}
+    (_, keys), (_, window), (_, categories), (rows, length) = asked
+    assert keys == {"interval": Fraction(1), "keys": 1_000_000}
     assert window == {"interval": Fraction(10), "window": Window(300_000, 5_000)}
     assert len(set(categories.pop("categories"))) == 20
     assert categories == length == {"interval": Fraction(10)}
@@ -31,9 +31,9 @@ def test_along_each_curve_one_thing_differs(monkeypatch):
 
 @pytest.mark.long
 @pytest.mark.usefixtures("servers")
-def test_other_products_categories_and_windows_are_proven_too_with_memory_and_the_largest_checkpoint():
+def test_other_keys_categories_and_windows_are_proven_too_with_memory_and_the_largest_checkpoint():
     once = from_full_topic(
-        3000, interval=Fraction(100), products=1000, categories=["A", "B", "C"], window=Window(20_000, 5_000)
+        3000, interval=Fraction(100), keys=1000, categories=["A", "B", "C"], window=Window(20_000, 5_000)
     )
     assert once.value > 0
     assert once.parts["Flink's memory, MB"] > 100

@@ -11,9 +11,9 @@ from confluent_kafka import Consumer, TopicPartition
 
 from flink_jobs.cluster import Cluster
 from streamproof.bench.full_topic import fill_topic, new_run, remove_topics
-from streamproof.bench.ground import START_MS, WINDOW, window_job
+from streamproof.bench.ground import START_MS, window_job
 from streamproof.bench.measure import Result
-from streamproof.bench.side_by_side.runner import SIDE_BY_SIDE, ask, compare_with_truth, say_ratios
+from streamproof.bench.side_by_side.runner import SIDE_BY_SIDE, ask, batch_question, compare_with_truth, say_ratios
 from streamproof.core.message import END_SEQ
 from streamproof.core.run import load_run, new_run_id
 from validation.answers import Wanted
@@ -31,10 +31,9 @@ def home(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("program", ["batch_duckdb", "batch_pandas", "batch_polars"])
 def test_batch_programs_give_exactly_the_windows_of_the_validation(home, program):
-    run = new_run("r", ROWS, products=5, interval=Fraction(10_000, 7))
+    run = new_run("r", ROWS, keys=5, interval=Fraction(10_000, 7))
     (home / "manifest.json").write_text(run.model_dump_json())
-    asked = {"manifest": home / "manifest.json", "size": WINDOW.size, "slide": WINDOW.slide, "output": home / "w"}
-    said = ask(program, asked)
+    said = ask(program, batch_question(home / "manifest.json", home / "w"))
     found = compare_with_truth(run, home / "w")
     assert said.rows == ROWS
     assert found == AnswerCounts(right=said.windows)
@@ -43,10 +42,9 @@ def test_batch_programs_give_exactly_the_windows_of_the_validation(home, program
 
 
 def test_windows_that_are_wrong_missing_or_extra_are_counted(home):
-    run = new_run("r", ROWS, products=5)
+    run = new_run("r", ROWS, keys=5)
     (home / "manifest.json").write_text(run.model_dump_json())
-    ask("batch_duckdb", {"manifest": home / "manifest.json", "size": WINDOW.size, "slide": WINDOW.slide,
-                         "output": home / "w"})  # fmt: skip
+    ask("batch_duckdb", batch_question(home / "manifest.json", home / "w"))
     rows = pq.read_table(home / "w").to_pylist()
     rows[0]["total"] += 1
     rows[1]["product_id"] = "nothing like it"
@@ -91,7 +89,7 @@ def messages(run, servers):
 
 @pytest.mark.long
 def test_a_full_topic_is_a_finished_run_whose_windows_the_job_proves(servers):
-    run = fill_topic(new_run(new_run_id(), ROWS, products=5))
+    run = fill_topic(new_run(new_run_id(), ROWS, keys=5))
     try:
         assert load_run(run.run, servers.home) == run
         found = messages(run, servers)

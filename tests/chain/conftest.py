@@ -20,12 +20,12 @@ from flink_jobs.submission import JobOptions, submit
 from nifi_templates.deployment import deploy
 from streamproof.chain.ask_stages import STAGES
 from streamproof.chain.late_rows import late_rows
-from streamproof.chain.sample_ratings import write_sample
 from streamproof.core.contract import Contract, load_contract
 from streamproof.core.duration import parse_whole_milliseconds
 from streamproof.core.question import Question, load_question
 from streamproof.core.run import Run
 from streamproof.core.window import Window
+from streamproof.generator.make import make
 from validation.answers import Wanted
 from validation.verdict import Verdict, validate
 
@@ -41,8 +41,7 @@ class Chain:
     jobs: list[str] = field(default_factory=list)
 
     def sample(self, name: str, rows: int) -> Path:
-        write_sample(self.folder / f"{name}.csv", rows, seed=name)
-        return self.folder / f"{name}.csv"
+        return make("ratings", rows, self.folder, categories=[name]).files[name]
 
     def file(self, name: str, rows: list[tuple[str, float, int]]) -> Path:
         """Write a file without a header from (product, rating, seconds since the epoch)."""

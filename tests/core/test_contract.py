@@ -70,7 +70,7 @@ def test_a_file_that_is_not_toml_is_refused_with_its_name(tmp_path):
 
 
 def test_an_unknown_stream_is_refused_with_the_known_ones():
-    with pytest.raises(UsageError, match="name one of ratings, or the path"):
+    with pytest.raises(UsageError, match=r"name one of .*ratings.*, or the path"):
         load_contract("shoes")
 
 

@@ -15,10 +15,10 @@ from waiting import PATIENCE
 from flink_jobs.cluster import Cluster
 from flink_jobs.submission import JobOptions, submit
 from nifi_templates.deployment import deploy
-from streamproof.chain.sample_ratings import write_sample
 from streamproof.core.contract import load_contract
 from streamproof.core.question import load_question
 from streamproof.core.window import Window
+from streamproof.generator.make import make
 
 expect.set_options(timeout=PATIENCE * 1000)
 
@@ -31,9 +31,7 @@ class Replayed:
 
     def __init__(self, folder: Path, rate: str, rows: int) -> None:
         self.run = f"page-{uuid4().hex[:8]}"
-        files = {category: folder / f"{category}.csv" for category in ("Books", "Music")}
-        for category, file in files.items():
-            write_sample(file, rows, seed=category)
+        files = make("ratings", 2 * rows, folder, categories=("Books", "Music")).files
         questions = [load_question(name).with_window(Window(4000, 2000)) for name in QUESTIONS]
         self.job = submit(questions, JobOptions(run=self.run)).job
         sources = [f"{category}={file}" for category, file in files.items()]

@@ -10,7 +10,7 @@ import pytest
 from checkout import CHECKOUT
 
 from flink_jobs.cluster import Cluster
-from streamproof.chain.sample_ratings import write_sample
+from streamproof.generator.make import make
 
 NOTEBOOKS = CHECKOUT / "notebooks"
 PLOTLY = "application/vnd.plotly.v1+json"
@@ -78,8 +78,7 @@ def lateness(execute) -> Executed:
 @pytest.fixture
 def own_file(tmp_path) -> Path:
     """Write ratings without a header, one of which does not fit the contract."""
-    file = tmp_path / "own.csv"
-    write_sample(file, 300, seed="own", products=20)
+    file = make("ratings", 300, tmp_path, keys=20, categories=["own"]).files["own"]
     with file.open("a") as out:
         out.write("A1,,five,1700000000\n")
     return file

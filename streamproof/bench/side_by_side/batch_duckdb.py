@@ -1,11 +1,11 @@
 """The windows of a run from its CSV files as the project's own validation computes them: what the others stand beside.
 
-It reads each file twice: once to see that it has not changed, and once with a look at every cell. Ratings are decimals,
-and what does not fit into 1 GB of memory goes to the disk.
+It reads each file twice: once to see that it has not changed, and once with a look at every cell. The measure is a
+decimal, and what does not fit into 1 GB of memory goes to the disk.
 """
 
+from streamproof.bench.ground import QUESTION
 from streamproof.bench.side_by_side.question import BatchQuestion, Progress
-from streamproof.core.question import load_question
 from streamproof.core.run import Run
 from streamproof.core.window import Window
 from validation.csv_rows import read_rows
@@ -21,15 +21,14 @@ def main() -> None:
     with open_database(question.output.parent) as db:
         files = read_rows(db, run)
         number_rows(db, run, files)
-        averages = load_question("rating_averages").with_window(Window(question.size, question.slide))
-        compute_truth(db, run, averages, "truth")
+        compute_truth(db, run, QUESTION.with_window(Window(question.size, question.slide)), "truth")
         progress.end()
         progress.rows = sum(counts.accepted for counts in files.values())
         db.execute(
-            """
+            f"""
             CREATE VIEW found AS
-            SELECT category, product_id, epoch_ms(window_start) AS window_start,
-                   rating_count AS n, rating_sum AS total, rating_min AS least, rating_max AS greatest
+            SELECT category, {question.key}, epoch_ms(window_start) AS window_start, {question.measure}_count AS n,
+                   {question.measure}_sum AS total, {question.measure}_min AS least, {question.measure}_max AS greatest
             FROM truth
             """
         )

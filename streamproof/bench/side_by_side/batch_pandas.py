@@ -1,8 +1,8 @@
 """The windows of a run from its CSV files with pandas: rows grouped into panes, panes into windows.
 
 What it does differently from the project's validation: it takes the files as they are, without a look at what fits the
-contract or whether they have changed; ratings are doubles (sums of halves are exact); all of it lies in memory. pandas
-has no windows that hop: each pane, as long as the slide, is repeated for each of the windows that it is in.
+contract or whether they have changed; the measure is a double (sums of halves are exact); all of it lies in memory.
+pandas has no windows that hop: each pane, as long as the slide, is repeated for each of the windows that it is in.
 """
 
 import pandas as pd
@@ -18,16 +18,18 @@ def windows(question: BatchQuestion, progress: Progress) -> pd.DataFrame:
         frame = pd.read_csv(
             file,
             header=None,
-            names=["user_id", "product_id", "rating", "timestamp"],
-            usecols=["product_id", "rating"],
-            dtype={"product_id": str, "rating": float},
+            names=question.columns.split(","),
+            usecols=[question.key, question.measure],
+            dtype={question.key: str, question.measure: float},
         )
         progress.rows += len(frame)
         event_time = start + frame.index * interval.numerator // interval.denominator
         frames.append(frame.assign(category=category, pane=event_time // question.slide * question.slide))
-    rows = pd.concat(frames, ignore_index=True).astype({"category": "category", "product_id": "category"})
-    by = ["category", "product_id", "pane"]
-    panes = rows.groupby(by, observed=True, sort=False)["rating"].agg(["size", "sum", "min", "max"]).reset_index()
+    rows = pd.concat(frames, ignore_index=True).astype({"category": "category", question.key: "category"})
+    by = ["category", question.key, "pane"]
+    panes = (
+        rows.groupby(by, observed=True, sort=False)[question.measure].agg(["size", "sum", "min", "max"]).reset_index()
+    )
     shifted = [panes.assign(pane=panes["pane"] - before) for before in range(0, question.size, question.slide)]
     return (
         pd.concat(shifted)

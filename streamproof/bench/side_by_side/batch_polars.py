@@ -2,8 +2,8 @@
 
 By default it leaves out the windows that begin before a group's first row; with an offset of ``slide - size`` they are
 there, and the windows are those of the batch. What else it does differently from the project's validation: it takes the
-files as they are, without a look at what fits the contract or whether they have changed; ratings are doubles (sums of
-halves are exact); all of it lies in memory.
+files as they are, without a look at what fits the contract or whether they have changed; the measure is a double (sums
+of halves are exact); all of it lies in memory.
 """
 
 import polars as pl
@@ -18,11 +18,11 @@ def windows(question: BatchQuestion) -> pl.DataFrame:
         pl.scan_csv(
             file,
             has_header=False,
-            new_columns=["user_id", "product_id", "rating", "timestamp"],
-            schema_overrides={"product_id": pl.String},
+            new_columns=question.columns.split(","),
+            schema_overrides={question.key: pl.String},
         ).select(
-            "product_id",
-            "rating",
+            question.key,
+            question.measure,
             category=pl.lit(category),
             event_time=start + pl.int_range(pl.len()) * interval.numerator // interval.denominator,
         )
@@ -36,9 +36,14 @@ def windows(question: BatchQuestion) -> pl.DataFrame:
             every=f"{question.slide}ms",
             period=f"{question.size}ms",
             offset=f"{question.slide - question.size}ms",
-            group_by=["category", "product_id"],
+            group_by=["category", question.key],
         )
-        .agg(n=pl.len(), total=pl.sum("rating"), least=pl.min("rating"), greatest=pl.max("rating"))
+        .agg(
+            n=pl.len(),
+            total=pl.sum(question.measure),
+            least=pl.min(question.measure),
+            greatest=pl.max(question.measure),
+        )
         .collect()
     )
 

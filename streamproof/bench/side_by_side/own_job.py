@@ -17,7 +17,6 @@ from streamproof.bench.ground import (
     window_job,
 )
 from streamproof.bench.measure import Once
-from streamproof.chain.sample_ratings import PRODUCTS
 from streamproof.core.run import Run, new_run_id
 from streamproof.core.window import Window
 
@@ -26,7 +25,7 @@ def from_full_topic(
     rows: int,
     *,
     interval: Fraction,
-    products: int = PRODUCTS,
+    keys: int | None = None,
     categories: Sequence[str] = CATEGORIES,
     window: Window = WINDOW,
 ) -> Once:
@@ -35,7 +34,7 @@ def from_full_topic(
     Args:
         rows: how many, in all categories together.
         interval: milliseconds between two rows of a category.
-        products: of each category.
+        keys: of each category.
         categories: their names.
         window: the window's shape.
 
@@ -43,7 +42,7 @@ def from_full_topic(
         NotProvenError: a row or a window is not right.
 
     """
-    run = fill_topic(new_run(new_run_id(), rows, products=products, interval=interval, categories=categories))
+    run = fill_topic(new_run(new_run_id(), rows, keys=keys, interval=interval, categories=categories))
     try:
         return measure_job(run, window=window)
     finally:

@@ -15,16 +15,16 @@ from pathlib import Path
 from typing import Any, Self
 
 Values = tuple[int, float, float, float]
-"""Count, sum, least and greatest rating of a window."""
+"""Count, sum, least and greatest measure of a window."""
 
 NOTHING: Values = (0, 0.0, float("inf"), float("-inf"))
 """The values of a window without a row."""
 
 
-def add(values: Values, rating: float) -> Values:
-    """Return a window's values with one more rating."""
+def add(values: Values, measure: float) -> Values:
+    """Return a window's values with one more row."""
     count, total, least, greatest = values
-    return count + 1, total + rating, min(least, rating), max(greatest, rating)
+    return count + 1, total + measure, min(least, measure), max(greatest, measure)
 
 
 class _Arguments:
@@ -43,6 +43,7 @@ class StreamQuestion(_Arguments):
 
     Attributes:
         servers: Kafka's address.
+        key, measure: the fields by which windows are told apart, beside the category, and which is summed up.
         rows, windows: the topics to read and to write; every partition is read from its first record to its last.
         run: the run whose rows count.
         job: what the windows are marked with.
@@ -53,6 +54,8 @@ class StreamQuestion(_Arguments):
     """
 
     servers: str
+    key: str
+    measure: str
     rows: str
     windows: str
     run: str
@@ -66,7 +69,7 @@ class StreamQuestion(_Arguments):
         """Whether it is a row of the run, and not a heartbeat or an end mark."""
         return bool(row["run"] == self.run and row["seq"] > 0)
 
-    def window(self, category: str, product: str, start: int, values: Values) -> str:
+    def window(self, category: str, key: str, start: int, values: Values) -> str:
         """Write a window in JSON, as the project's own job does."""
         count, total, least, greatest = values
         return json.dumps(
@@ -74,16 +77,16 @@ class StreamQuestion(_Arguments):
                 "job": self.job,
                 "run": self.run,
                 "category": category,
-                "product_id": product,
+                self.key: key,
                 "window_start": _iso(start),
                 "window_end": _iso(start + self.size),
                 "window_size": self.size,
                 "window_slide": self.slide,
-                "rating_count": count,
-                "rating_sum": total,
-                "rating_avg": total / count,
-                "rating_min": least,
-                "rating_max": greatest,
+                f"{self.measure}_count": count,
+                f"{self.measure}_sum": total,
+                f"{self.measure}_avg": total / count,
+                f"{self.measure}_min": least,
+                f"{self.measure}_max": greatest,
             }
         )
 
@@ -94,12 +97,17 @@ class BatchQuestion(_Arguments):
 
     Attributes:
         manifest: of the run (pace ``interval``): its files, and what a row's event time follows from.
+        columns: of the files, which have no header; with commas between.
+        key, measure: as of a ``StreamQuestion``.
         size, slide: of the windows, in milliseconds.
-        output: the Parquet file to write: category, product_id, window_start (milliseconds), n, total, least, greatest.
+        output: the Parquet file to write: category, key, window_start (milliseconds), n, total, least, greatest.
 
     """
 
     manifest: Path
+    columns: str
+    key: str
+    measure: str
     size: int
     slide: int
     output: Path

@@ -18,7 +18,7 @@ import duckdb
 from pydantic import BaseModel
 
 from streamproof.bench.full_topic import BATCH_ROWS, fill_topic, new_run, remove_topics
-from streamproof.bench.ground import QUESTION, WINDOW
+from streamproof.bench.ground import CONTRACT, KEY, MEASURE, QUESTION, WINDOW
 from streamproof.bench.measure import Benchmark, Once, Result
 from streamproof.bench.side_by_side.own_job import from_full_topic
 from streamproof.core.errors import StreamproofError
@@ -87,6 +87,8 @@ def windows(program: str, rows: int, *, interval: Fraction, library: str | None 
             program,
             {
                 "servers": kafka.servers,
+                "key": KEY,
+                "measure": MEASURE,
                 "rows": topics.rows,
                 "windows": QUESTION.topic(run.contract),
                 "run": run.run,
@@ -113,10 +115,22 @@ def batch(program: str, rows: int) -> Once:
     with tempfile.TemporaryDirectory(prefix="batch-", dir=home.home) as folder:
         manifest, output = Path(folder) / "manifest.json", Path(folder) / "windows.parquet"
         manifest.write_text(run.model_dump_json(), encoding="utf-8")
-        asked = {"manifest": manifest, "size": WINDOW.size, "slide": WINDOW.slide, "output": output}
-        said = ask(program, asked)
+        said = ask(program, batch_question(manifest, output))
         found = compare_with_truth(run, output)
     return _once(run, said, found)
+
+
+def batch_question(manifest: Path, output: Path) -> dict[str, object]:
+    """Return what a batch program is asked (``question.BatchQuestion``)."""
+    return {
+        "manifest": manifest,
+        "columns": ",".join(CONTRACT.csv.columns),
+        "key": KEY,
+        "measure": MEASURE,
+        "size": WINDOW.size,
+        "slide": WINDOW.slide,
+        "output": output,
+    }
 
 
 def ask(program: str, asked: Mapping[str, object], library: str | None = None) -> Said:
@@ -154,10 +168,10 @@ def _read_windows(db: duckdb.DuckDBPyConnection, file: Path) -> None:
         f"""
         CREATE TABLE {results_table(0)} AS
         SELECT row_number() OVER () AS _arrival, 'file' AS _job, $size AS _size, $slide AS _slide, 'sliding' AS _kind,
-               true AS _whole, category, product_id,
+               true AS _whole, category, "{KEY}",
                make_timestamp_ms(window_start) AS window_start, make_timestamp_ms(window_start + $size) AS window_end,
-               n AS rating_count, total::DECIMAL(38, 1) AS rating_sum, total / n AS rating_avg,
-               least::DECIMAL(38, 1) AS rating_min, greatest::DECIMAL(38, 1) AS rating_max
+               n AS {MEASURE}_count, total::DECIMAL(38, 1) AS {MEASURE}_sum, total / n AS {MEASURE}_avg,
+               least::DECIMAL(38, 1) AS {MEASURE}_min, greatest::DECIMAL(38, 1) AS {MEASURE}_max
         FROM read_parquet($file)
         """,
         {"size": WINDOW.size, "slide": WINDOW.slide, "file": str(file)},
@@ -182,7 +196,7 @@ def _once(run: Run, said: Said, found: AnswerCounts) -> Once:
 
 
 DENSE, SPARSE = Fraction(10), Fraction(1000)
-"""Milliseconds between two rows of a category. Dense, a window holds 15 rows of a product on average, and what counts
+"""Milliseconds between two rows of a category. Dense, a window holds 15 rows of a key on average, and what counts
 is the adding up; sparse, at the default pace, there are four windows for each row, and what counts is the writing."""
 
 _ROWS = {DENSE: 200_000, SPARSE: 100_000}

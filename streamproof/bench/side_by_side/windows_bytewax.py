@@ -42,10 +42,10 @@ def windows(question: StreamQuestion, progress: Progress) -> Dataflow:
 
     def write(window: tuple[str, tuple[int, Values]]) -> KafkaSinkMessage[bytes, bytes]:
         key, (number, values) = window
-        category, product = key.split("/")
+        category, own = key.split("/")
         progress.windows += 1
-        value = question.window(category, product, number * question.slide, values)
-        return KafkaSinkMessage(product.encode(), value.encode())
+        value = question.window(category, own, number * question.slide, values)
+        return KafkaSinkMessage(own.encode(), value.encode())
 
     clock = EventClock(
         ts_getter=lambda row: EPOCH + timedelta(milliseconds=row["event_time"]),
@@ -57,14 +57,14 @@ def windows(question: StreamQuestion, progress: Progress) -> Dataflow:
     flow = Dataflow("windows")
     messages = op.input("messages", flow, KafkaSource([question.servers], [question.rows], tail=False))
     rows = op.filter_map("rows", messages, read)
-    keyed = op.key_on("key", rows, lambda row: f"{row['category']}/{row['product_id']}")
+    keyed = op.key_on("key", rows, lambda row: f"{row['category']}/{row[question.key]}")
     found = fold_window(
         "windows",
         keyed,
         clock,
         SlidingWindower(length, offset, align_to=EPOCH),
         builder=lambda: NOTHING,
-        folder=lambda values, row: add(values, row["rating"]),
+        folder=lambda values, row: add(values, row[question.measure]),
         merger=lambda values, _: values,  # sliding windows never merge
     )
     op.output("written", op.map("write", found.down, write), KafkaSink([question.servers], question.windows))

@@ -95,13 +95,16 @@ class IsWanted(FilterFunction):
 class Sums(AggregateFunction):
     """Count, sum, least and greatest."""
 
+    def __init__(self, measure: str) -> None:
+        self._measure = measure
+
     def create_accumulator(self) -> Values:
         """Return an empty window."""
         return NOTHING
 
     def add(self, value: Row, accumulator: Values) -> Values:
         """Add a row."""
-        return add(accumulator, value["rating"])
+        return add(accumulator, value[self._measure])
 
     def get_result(self, accumulator: Values) -> Values:
         """Return the window's values."""
@@ -121,10 +124,10 @@ class Write(ProcessWindowFunction):
 
     def process(self, key: str, context: Any, elements: Iterable[Values]) -> Iterator[str]:  # noqa: ANN401
         """Return its JSON."""
-        category, product = key.split("/")
+        category, own = key.split("/")
         for values in elements:
             self._windows += 1
-            yield self._question.window(category, product, context.window().start, values)
+            yield self._question.window(category, own, context.window().start, values)
 
     def clear(self, context: Any) -> None:  # noqa: ANN401
         """Keep nothing."""
@@ -147,7 +150,7 @@ def run(question: StreamQuestion, note: Note) -> None:
     }.items():
         configuration.set_string(name, value)
     fields = {"run": Types.STRING(), "category": Types.STRING(), "seq": Types.LONG(), "event_time": Types.LONG()}
-    fields |= {"product_id": Types.STRING(), "rating": Types.DOUBLE()}
+    fields |= {question.key: Types.STRING(), question.measure: Types.DOUBLE()}
     row = Types.ROW_NAMED(list(fields), list(fields.values()))
     source = (
         KafkaSource.builder()
@@ -165,13 +168,14 @@ def run(question: StreamQuestion, note: Note) -> None:
     size, slide = Time.milliseconds(question.size), Time.milliseconds(question.slide)
     values = Types.TUPLE([Types.LONG(), Types.DOUBLE(), Types.DOUBLE(), Types.DOUBLE()])
 
+    key = question.key
     flink = StreamExecutionEnvironment.get_execution_environment(configuration)
     flink.from_source(source, WatermarkStrategy.no_watermarks(), "rows").filter(
         IsWanted(question, note)
     ).assign_timestamps_and_watermarks(watermarks.with_timestamp_assigner(EventTime())).key_by(
-        lambda row: f"{row['category']}/{row['product_id']}", Types.STRING()
+        lambda row: f"{row['category']}/{row[key]}", Types.STRING()
     ).window(SlidingEventTimeWindows.of(size, slide)).aggregate(
-        Sums(), Write(question, note), values, Types.STRING()
+        Sums(question.measure), Write(question, note), values, Types.STRING()
     ).sink_to(sink)
     flink.execute()
 

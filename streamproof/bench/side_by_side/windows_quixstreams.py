@@ -6,7 +6,7 @@ What it does differently from the project's job:
   they are missing. Closing by partition does not help: that goes by rows alone as well, not by marks without a key,
   and must be given a bound on how far the keys' event times lie apart, behind which rows are dropped as late.
 - Rows that are sent again behind others of their key would be dropped as late, and copies counted twice.
-- It groups by the message's key, the product; here a product belongs to one category. Otherwise ``group_by`` would
+- It groups by the message's key; here one key belongs to one category. Otherwise ``group_by`` would
   write every row into a further topic.
 - One process, and so one core: it scales by more processes. State in RocksDB with a changelog topic, windows at least
   once, both by default.
@@ -57,7 +57,11 @@ def main() -> None:
         windows = app.topic(question.windows, key_serializer="str", value_serializer="bytes")
         rows = app.dataframe(messages).filter(is_wanted)
         found = rows.hopping_window(question.size, question.slide).agg(
-            category=First("category"), count=Count(), sum=Sum("rating"), min=Min("rating"), max=Max("rating")
+            category=First("category"),
+            count=Count(),
+            sum=Sum(question.measure),
+            min=Min(question.measure),
+            max=Max(question.measure),
         )
         found.final().apply(write, metadata=True).to_topic(windows)
         app.run(timeout=_QUIET_SECONDS)
