@@ -4,13 +4,12 @@ A question's *key* tells the answers of a window apart. Of its columns of number
 says how much there is to an answer, its *weight*. Its file names both (``page``), else they are the first such column.
 """
 
-import re
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import duckdb
 
-from streamproof.core.batch import WHOLE_NUMBER
+from streamproof.core.batch import NUMBER
 from streamproof.core.sql_quoting import literal, quoted
 from validation.answers import Answers
 
@@ -18,8 +17,6 @@ POINTS = 100
 """Points of a line at most; of a longer series each point stands for several windows."""
 
 BINS = 20
-
-_NUMBER = re.compile(rf"{WHOLE_NUMBER.pattern}|DECIMAL.*|DOUBLE|FLOAT")
 
 Key = tuple[str | None, ...]
 """The values of a question's key, as text."""
@@ -91,7 +88,7 @@ class QuestionResults:
             for name in kinds
             if not name.startswith("_") and name not in {"window_start", "window_end", *question.key}
         ]
-        self.numbers = [name for name in self.columns if _NUMBER.fullmatch(kinds[name])]
+        self.numbers = [name for name in self.columns if NUMBER.fullmatch(kinds[name])]
         first = next(iter(self.numbers), None)
         page = question.header.page
         self.value = page.value if page.value in self.numbers else first
