@@ -88,9 +88,8 @@ def behind(
     mark, columns = found
     counts, not_right = results.judged({end: [mark]})
     is_judged = end in counts and mark.arrival <= judged_to
-    named = dict(zip(question.key, key, strict=True))
-    if label := question.header.page.label:
-        named[label] = mark.label
+    # Where the key is a place in a ranking, what stands there says whose rows they are.
+    named = (dict(zip(question.key, key, strict=True)), {n: v for n, v in columns.items() if isinstance(v, str)})
     rows = rows_over_time(db, named, end, end - answers.start_of(end)) if is_judged else None
     return {
         "title": f"{_names([mark], results.key)[0]}: window to {moment(end)}",

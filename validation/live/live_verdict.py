@@ -134,6 +134,10 @@ class LiveVerdict:
         for judge in judges:
             judge.step(is_over=is_over, time_has_come=time_has_come)
 
+    def unanswered(self) -> list[str]:
+        """Return the jobs of which not all answers are there that the rows so far must give."""
+        return [judge.answers.job for judge in self._judges.values() if not judge.is_answered()]
+
     def questions(self) -> dict[str, SoFar]:
         """Return what is known of each question so far, by its name."""
         return {
@@ -232,6 +236,14 @@ class _Judge:
         counts = dict(found)
         counts["extra"] = counts.get("extra", 0) + counts.pop("doubled", 0)
         return AnswerCounts.model_validate(counts)
+
+    def is_answered(self) -> bool:
+        """Whether all answers are there, right or wrong."""
+        if self.truth is None:
+            return False
+        counts = self.counts()
+        due = _only(self._db, f"SELECT count(*) FROM {truth_table(self.answers.number)}")
+        return counts.right + counts.wrong >= (due or 0)
 
     def step(self, *, is_over: bool, time_has_come: bool) -> None:
         """Judge what came since the last call.

@@ -1,5 +1,6 @@
 """The rows of the files behind an answer, counted in each part of its time, beside their mean over a longer time."""
 
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple, cast
 
 import duckdb
@@ -31,13 +32,13 @@ class RowsOverTime(NamedTuple):
 
 
 def rows_over_time(
-    db: duckdb.DuckDBPyConnection, fields: dict[str, str | None], until: int, size: int
+    db: duckdb.DuckDBPyConnection, named: Sequence[Mapping[str, str | None]], until: int, size: int
 ) -> RowsOverTime | None:
-    """Count the rows that have these values in their fields.
+    """Count the rows that have certain values in their fields.
 
     Args:
         db: has the table ``sent``.
-        fields: names and values as text; what is no field of a row does not count.
+        named: names and values as text; the first of them counts in which there are fields of a row, and these alone.
         until: the end of the answer's window, milliseconds since the epoch.
         size: how long the window is, milliseconds; at least the last minute is shown.
 
@@ -46,8 +47,8 @@ def rows_over_time(
 
     """
     known = [name for name, *_ in db.execute("DESCRIBE sent").fetchall()]
-    mine = {name: value for name, value in fields.items() if name in known}
-    if not mine:
+    chosen_by = ({name: value for name, value in each.items() if name in known} for each in named)
+    if (mine := next(filter(None, chosen_by), None)) is None:
         return None
     part = -(-max(size, PARTS * 1000) // PARTS)
     begin, first = until - PARTS * part, until - PARTS * PARTS * part
