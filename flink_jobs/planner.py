@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from flink_jobs.client import Session
 from flink_jobs.tables import OWN_VIEWS, question_views, results_insert, results_table, shared_statements
-from streamproof.core.batch import WHOLE_NUMBER, Columns, columns_of
+from streamproof.core.batch import NUMBER, WHOLE_NUMBER, Columns, columns_of
 from streamproof.core.contract import Contract
 from streamproof.core.duration import format_duration
 from streamproof.core.errors import StreamproofError, UsageError
@@ -184,7 +184,39 @@ def check_question(question: Question, contract: Contract) -> Columns:
     if taken := {view.name for view in question.views("flink")} & set(OWN_VIEWS):
         raise UsageError(f"{question.name}: a view cannot be called {min(taken)}: choose another name")
     check_text(question, contract)
-    return columns_of(question, contract)
+    columns = columns_of(question, contract)
+    check_page(question, columns)
+    return columns
+
+
+def check_page(question: Question, columns: Columns) -> None:
+    """Check that the columns that its header wants to be drawn are there, and are numbers where numbers are drawn.
+
+    Raises:
+        UsageError: they are not.
+
+    """
+    page = question.header.page
+    numbers = [name for name, kind in columns.items() if NUMBER.fullmatch(kind) and name not in question.key]
+    for what in ("value", "weight", "latitude", "longitude", "label"):
+        name = getattr(page, what)
+        if name is not None and name not in columns:
+            raise UsageError(
+                f"{question.name}: page.{what}: the answer has no column {name}: it has {', '.join(columns)}"
+            )
+        if name is not None and what in {"value", "weight"} and name not in numbers:
+            known = ", ".join(numbers) or "none"
+            raise UsageError(
+                f"{question.name}: page.{what}: {name} is no column of numbers beside the key; these are: {known}"
+            )
+        if name is not None and what in {"latitude", "longitude"} and not NUMBER.fullmatch(columns[name]):
+            raise UsageError(
+                f"{question.name}: page.{what}: {name} is {columns[name]}, and must be a number of degrees"
+            )
+    if not numbers and (drawn := {"bars", "map"} & set(page.draw)):
+        raise UsageError(
+            f"{question.name}: page.draw: {min(drawn)} needs a column of numbers beside the key: there is none"
+        )
 
 
 def check_columns(question: Question, in_flink: Columns, in_batch: Columns, run: str | None) -> None:

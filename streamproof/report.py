@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
 
+import duckdb
 import plotly.graph_objects as go
 import typer
 from plotly.io import to_html
@@ -18,18 +19,18 @@ from streamproof.core.run import Run, load_run
 from streamproof.core.settings import HomeSettings, KafkaSettings
 from streamproof.core.whole_file import write_whole
 from streamproof.dashboard import charts
+from streamproof.dashboard.ranks import Scene, saved_scene
 from streamproof.dashboard.words import moment, name_of_key
 from validation.answers import Answers, Wanted
 from validation.cli import WAIT_SECONDS, JobOption, RunArgument, SizeOption, SlideOption
-from validation.kafka_records import RunRecords
+from validation.comparison import add_judged, create_judged
 from validation.live.results import QuestionResults
 from validation.report import render
-from validation.verdict import Verdict, open_database, questions_of, validate
+from validation.verdict import Verdict, validate
 
 _LINES = 3
 _HEIGHT = 360
 """Pixels."""
-_CHART_STYLE = Path(charts.__file__).parent / "assets" / "charts.css"
 _VERSIONS = ("apache-flink", "nipyapi", "paho-mqtt", "confluent-kafka", "duckdb", "plotly")
 
 
@@ -44,30 +45,58 @@ def report(
 ) -> None:
     """Judge a run and write one HTML page that needs no network: verdict, charts, what ran, settings."""
     home, kafka = HomeSettings(), KafkaSettings()
-    wanted = Wanted.parse(job, size, slide)
-    verdict = validate(run, home, kafka, wanted=wanted, wait=WAIT_SECONDS, late=late_rows, stages=STAGES)
+    wanted, drawings = Wanted.parse(job, size, slide), Drawings()
+    verdict = validate(
+        run, home, kafka, wanted=wanted, wait=WAIT_SECONDS, late=late_rows, stages=STAGES, look=drawings.draw
+    )
     page = output or home.runs / run / "report.html"
-    write_run_report(verdict, home, kafka, page)
+    write_run_report(verdict, home, drawings, page)
     console.print(f"report: {page} ({'PROVEN' if verdict.proven else 'NOT PROVEN'})", markup=False, soft_wrap=True)
 
 
-def write_run_report(verdict: Verdict, home: HomeSettings, kafka: KafkaSettings, output: Path) -> None:
+class Drawings:
+    """What is drawn of each question that was judged.
+
+    Attributes:
+        charts: plotly's, by the question's name and each by its caption.
+        scenes: ranks window by window, by the question's name, for assets/ranks.js.
+
+    """
+
+    def __init__(self) -> None:
+        self.charts: dict[str, dict[str, go.Figure]] = {}
+        self.scenes: dict[str, Scene] = {}
+
+    def draw(self, db: duckdb.DuckDBPyConnection, judged: list[Answers]) -> None:
+        """Draw what the questions' files ask for, of the answers that were judged."""
+        for answers in judged:
+            question, results = answers.question, QuestionResults(db, answers)
+            if "line" in question.header.page.draw and (figures := _charts_of(results, answers)):
+                self.charts[question.name] = figures
+            if {"bars", "map"} & {*question.header.page.draw}:
+                create_judged(db, answers)
+                add_judged(db, answers, f"compared_{answers.number}")
+                if scene := saved_scene(db, answers, results):
+                    self.scenes[question.name] = scene
+
+
+def write_run_report(verdict: Verdict, home: HomeSettings, drawings: Drawings, output: Path) -> None:
     """Write the page of a run that was judged.
 
     Args:
         verdict: what was found.
         home: where the run's manifest is.
-        kafka: where the results of the verdict's jobs are.
+        drawings: what was drawn of its answers.
         output: the file to write; it appears when it is whole.
 
     Raises:
-        StreamproofError: Kafka cannot be read, or the file cannot be written.
+        StreamproofError: the file cannot be written.
 
     """
     run = load_run(verdict.run, home)
     # The first chart brings plotly's own code along, so that the page needs no network.
     drawn: dict[str, dict[str, str]] = {}
-    for name, figures in _figures(verdict, run, home, kafka).items():
+    for name, figures in drawings.charts.items():
         drawn[name] = {
             caption: to_html(
                 figure,
@@ -83,7 +112,9 @@ def write_run_report(verdict: Verdict, home: HomeSettings, kafka: KafkaSettings,
         template,
         run=run,
         charts=drawn,
-        style=_CHART_STYLE.read_text(encoding="utf-8"),
+        scenes=drawings.scenes,
+        style=_assets("colours.css", "charts.css", *(["ranks.css"] if drawings.scenes else [])),
+        script=_assets("world_outline.js", "ranks.js"),
         ran=_what_ran(verdict, run),
     )
     try:
@@ -92,23 +123,8 @@ def write_run_report(verdict: Verdict, home: HomeSettings, kafka: KafkaSettings,
         raise StreamproofError(f"the report cannot be written to {output}: {error.strerror}") from error
 
 
-def _figures(verdict: Verdict, run: Run, home: HomeSettings, kafka: KafkaSettings) -> dict[str, dict[str, go.Figure]]:
-    """Return the charts of each question by its name, and each chart by its caption."""
-    by_jobs = STAGES.jobs(run) if STAGES.jobs else []
-    questions = [
-        each.with_window(verdict.questions[each.name].window)
-        for each in questions_of(run, by_jobs, Wanted())
-        if each.name in verdict.questions
-    ]
-    with open_database(home.runs / run.run) as db, RunRecords(db, run, kafka, questions, only="results") as records:
-        records.read()
-        answers = [
-            Answers(question, verdict.questions[question.name].job, number) for number, question in enumerate(questions)
-        ]
-        # Of a question that was asked with several texts, the one of which there are results.
-        return {
-            each.question.name: figures for each in answers if (figures := _charts_of(QuestionResults(db, each), each))
-        }
+def _assets(*names: str) -> str:
+    return "\n".join((Path(charts.__file__).parent / "assets" / name).read_text(encoding="utf-8") for name in names)
 
 
 def _charts_of(results: QuestionResults, answers: Answers) -> dict[str, go.Figure]:

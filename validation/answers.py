@@ -59,6 +59,11 @@ def truth_table(number: int) -> str:
     return f"truth_{number}"
 
 
+def judged_table(number: int) -> str:
+    """Return the name of the table that says how many answers of each window are right, and which are not."""
+    return f"judged_{number}"
+
+
 def in_words(window: Window) -> str:
     """Return a window in words, like ``cumulative 1h / 5min``."""
     shape = f"{format_duration(window.size)} / {format_duration(window.slide)}"

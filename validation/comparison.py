@@ -10,8 +10,8 @@ from pydantic import BaseModel
 
 from streamproof.core.question import RESULT_COLUMNS
 from streamproof.core.run import Run
-from streamproof.core.sql_quoting import quoted
-from validation.answers import Answers, truth_table
+from streamproof.core.sql_quoting import literal, quoted
+from validation.answers import Answers, judged_table, truth_table
 
 SHOWN = 10
 ROWS_SHOWN = 5
@@ -124,6 +124,22 @@ def compare(
     counts = dict(db.execute(f"SELECT verdict, count(*) FROM {into} GROUP BY verdict").fetchall())
     counts["extra"] = counts.get("extra", 0) + counts.pop("doubled", 0)
     return AnswerCounts.model_validate(counts)
+
+
+def create_judged(db: duckdb.DuckDBPyConnection, answers: Answers) -> None:
+    """Create the table, empty, in which ``add_judged`` counts."""
+    table = judged_table(answers.number)
+    db.execute(f"CREATE OR REPLACE TABLE {table} (window_end TIMESTAMP, verdict VARCHAR, key VARCHAR[], n BIGINT)")
+
+
+def add_judged(db: duckdb.DuckDBPyConnection, answers: Answers, compared: str) -> None:
+    """Count what a table of ``compare`` says of each window; what is there and not right is named by its key."""
+    values = ", ".join(f"struct_extract(key, {literal(name)})::VARCHAR" for name in answers.question.key)
+    db.execute(
+        f"INSERT INTO {judged_table(answers.number)} SELECT window_end, verdict, "
+        f"CASE WHEN verdict NOT IN ('right', 'missing') THEN [{values}]::VARCHAR[] END AS key, count(*) "
+        f"FROM {compared} GROUP BY ALL"
+    )
 
 
 def compared_columns(db: duckdb.DuckDBPyConnection, answers: Answers) -> dict[str, str]:

@@ -39,6 +39,9 @@ AskJobs = Callable[[Run], list[AskedBy]]
 WhyFailed = Callable[[str], str | None]
 """Tells why a job has failed; None where it has not, or that cannot be known."""
 
+IsWorking = Callable[[str], bool]
+"""Tells whether a job is at work, or about to be, so that more answers may come."""
+
 WhoHides = Callable[[], list[str]]
 """Tells which jobs have committed nothing for a while, in words: their open transactions hide what lies behind."""
 
@@ -51,6 +54,7 @@ class Stages:
     flink: AskFlink | None = None
     jobs: AskJobs | None = None
     why_failed: WhyFailed | None = None
+    is_working: IsWorking | None = None
     who_hides: WhoHides | None = None
 
     def ask(self, run: Run, job: str | None) -> tuple[ReceivedRows | None, ReadByJob | None]:

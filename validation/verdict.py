@@ -39,6 +39,9 @@ from validation.truth import compute_truth, number_rows
 LateRows = Callable[[str], int | None]
 """Tells how many rows a job (its name in the windows) dropped as late; None where that cannot be known."""
 
+Look = Callable[[duckdb.DuckDBPyConnection, list[Answers]], None]
+"""Looks at the answers that were judged: their tables, that of the truth, and ``compared_N`` of the comparison."""
+
 SETTLED_SECONDS = 5.0
 """How long NiFi's and Flink's answers are waited for when Kafka has all."""
 
@@ -152,6 +155,7 @@ def validate(
     late: LateRows | int | None = None,
     stages: Stages = Stages(),  # noqa: B008 - frozen
     files: Mapping[str, Path] | None = None,
+    look: Look = lambda _db, _judged: None,
 ) -> Verdict:
     """Judge a run by its manifest, its CSV files and what is in Kafka.
 
@@ -164,6 +168,7 @@ def validate(
         late: the rows that the job dropped as late, or who can tell.
         stages: who can tell what NiFi received and what the job read.
         files: the new places of files that have moved.
+        look: looks at the answers that were judged, as long as they are there.
 
     Raises:
         StreamproofError: a file has changed since the run, or Kafka cannot be read.
@@ -220,13 +225,17 @@ def validate(
             answers.question.name: _question_verdict(db, manifest, answers, each, late)
             for answers, each in zip(chosen, counts, strict=True)
         }
-        reasons = doubts(manifest, rows, judged, records.unreadable)
-        reasons += [*no_truth.values(), *more_doubts(db, chosen, asked_jobs, stages)]
+        reasons = [
+            *doubts(manifest, rows, judged, records.unreadable),
+            *no_truth.values(),
+            *more_doubts(db, chosen, asked_jobs, stages),
+        ]
         if (not asked_jobs or any(each.missing for each in counts)) and (hidden := records.why_hidden()):
             reasons += [hidden, *(stages.who_hides() if stages.who_hides else [])]
         if not asked_jobs:
             reasons.append(why_no_answers(db, manifest, questions, asked))
         reasons += doubts_of_unknown(records.unknown_questions())
+        look(db, chosen)
         return Verdict(
             run=run,
             proven=not reasons,

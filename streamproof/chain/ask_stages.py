@@ -12,6 +12,7 @@ from validation.stages import AskedBy, ReadByJob, ReceivedRows, Stages
 
 _SILENT = timedelta(seconds=15)
 """How long after its last checkpoint a job is named where records are hidden."""
+_AT_WORK = {"INITIALIZING", "CREATED", "RUNNING", "RESTARTING", "RECONCILING"}
 
 
 def received_by_nifi(run: Run) -> ReceivedRows | None:
@@ -51,6 +52,14 @@ def why_failed(job: str) -> str | None:
         return None
 
 
+def is_working(job: str) -> bool:
+    """Return whether a job is at work, or about to be; False where it has ended, or Flink is away."""
+    try:
+        return Cluster().state(job) in _AT_WORK
+    except StreamproofError:
+        return False
+
+
 def who_hides() -> list[str]:
     """Return which running jobs have completed no checkpoint for a while: what they have written is not committed."""
     try:
@@ -67,4 +76,11 @@ def who_hides() -> list[str]:
     ]
 
 
-STAGES = Stages(nifi=received_by_nifi, flink=read_by_flink, jobs=asked_of, why_failed=why_failed, who_hides=who_hides)
+STAGES = Stages(
+    nifi=received_by_nifi,
+    flink=read_by_flink,
+    jobs=asked_of,
+    why_failed=why_failed,
+    is_working=is_working,
+    who_hides=who_hides,
+)

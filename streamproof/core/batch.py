@@ -21,6 +21,9 @@ Columns = dict[str, str]
 WHOLE_NUMBER = re.compile(r"U?(TINY|SMALL|BIG|HUGE)?INT(EGER)?")
 """What either engine calls a type of whole numbers."""
 
+NUMBER = re.compile(rf"{WHOLE_NUMBER.pattern}|DECIMAL.*|DOUBLE|FLOAT")
+"""What either engine calls a type of numbers."""
+
 
 def create_views(
     db: duckdb.DuckDBPyConnection, question: Question, run: str, ends: tuple[int, int] | None = None

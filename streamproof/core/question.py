@@ -10,9 +10,9 @@ import tomllib
 from dataclasses import dataclass, replace
 from hashlib import sha256
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, BeforeValidator, Field
+from pydantic import BaseModel, BeforeValidator, Field, model_validator
 
 from streamproof.core.contract import STREAMS, Contract
 from streamproof.core.errors import UsageError
@@ -57,15 +57,20 @@ class Again(StrictModel):
     window: ReadWindow
 
 
+Drawing = Literal["table", "line", "bars", "map"]
+
+
 class Page(StrictModel):
-    """What the page and the report draw of a question; without it, its first columns.
+    """What the page and the report draw of a question; without it, its first columns as table and lines.
 
     Attributes:
-        value: the column that is drawn over time.
+        value: the column that is drawn.
         weight: the column by which the keys with most to say are found.
-        label: the column that names a key in words.
-        latitude, longitude: the columns that say where it lies, in degrees.
-        draw: how it is drawn, in this order.
+        label: the column that names an answer for people; by default its key does.
+        latitude: the column with its place's degrees north of the equator.
+        longitude: likewise east of Greenwich.
+        draw: what is drawn, in this order: the newest window as a table, values over time as lines, the ranks window by
+            window as bars that move, the same on a map of the world.
 
     """
 
@@ -74,7 +79,17 @@ class Page(StrictModel):
     label: str | None = None
     latitude: str | None = None
     longitude: str | None = None
-    draw: tuple[Literal["table", "line", "bars", "map"], ...] = ()
+    draw: Annotated[tuple[Drawing, ...], Field(min_length=1)] = ("table", "line")
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if (self.latitude is None) != (self.longitude is None):
+            raise ValueError("latitude and longitude belong together: name both columns")
+        if "map" in self.draw and self.latitude is None:
+            raise ValueError("a map needs to know where its marks are: name the columns latitude and longitude")
+        if len(set(self.draw)) < len(self.draw):
+            raise ValueError("draw: each can be drawn once")
+        return self
 
 
 class Header(StrictModel):

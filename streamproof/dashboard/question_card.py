@@ -3,13 +3,15 @@
 import json
 from collections.abc import Sequence
 from typing import Any, NamedTuple
+from urllib.parse import unquote
 
-from dash import ALL, Dash, Input, Output, State, ctx, dcc, html, no_update
+from dash import ALL, ClientsideFunction, Dash, Input, Output, State, ctx, dcc, html, no_update
 
-from streamproof.core.question import Question
+from streamproof.core.question import Page, Question
 from streamproof.dashboard import charts
 from streamproof.dashboard.attributes import attributes, link_to
 from streamproof.dashboard.parts import figure, section
+from streamproof.dashboard.ranks import Ranks, behind
 from streamproof.dashboard.tables import answers_table, table
 from streamproof.dashboard.verdict_card import judge_question
 from streamproof.dashboard.words import moment, name_of_key, shown
@@ -23,6 +25,9 @@ _MOST_CATEGORIES = 12
 """Up to so many there is a button for each; more are found by the search."""
 _NEWEST_WINDOWS = 60
 _HIDDEN = {"display": "none"}
+_DRAWINGS = {"table": {"table"}, "line": {"line"}, "ranks": {"bars", "map"}}
+_MOST_RANKS = 8
+"""Of so many choices of question, column and category it is remembered what was drawn."""
 
 
 class _Asked(NamedTuple):
@@ -36,6 +41,10 @@ class _Asked(NamedTuple):
     def name(self) -> str:
         return self.so_far.answers.question.name
 
+    @property
+    def page(self) -> Page:
+        return self.so_far.answers.question.header.page
+
 
 def question_sections() -> list[html.Section]:
     """Return the list of questions, and the card of the one that is chosen."""
@@ -47,9 +56,32 @@ def question_sections() -> list[html.Section]:
             html.P(id="question-says", className="quiet"),
             html.Div(id="question-verdict"),
             html.Div(id="alerts"),
-            html.H3(id="newest"),
-            html.Div(id="newest-window", className="scroll", tabIndex=0),
-            html.Div(_drawn(), id="drawn"),
+            html.Div(
+                [
+                    html.Div(id=name, className="chips", role="group", **attributes(aria_label=label))
+                    for name, label in (("columns", "what is drawn"), ("categories", "category"))
+                ],
+                className="controls",
+            ),
+            # The question's file says which of these are drawn, and in which order.
+            html.Div(
+                [
+                    html.Div(
+                        [html.H3(id="newest"), html.Div(id="newest-window", className="scroll", tabIndex=0)],
+                        id="drawn-table",
+                    ),
+                    html.Div(_lines(), id="drawn-line"),
+                    html.Div(
+                        [
+                            html.H3(id="ranks-title"),
+                            html.Div(id="ranks"),
+                            html.Div(id="rows-behind", **attributes(aria_live="polite")),
+                        ],
+                        id="drawn-ranks",
+                    ),
+                ],
+                className="drawings",
+            ),
         ),
     ]
 
@@ -65,7 +97,8 @@ def question_stores() -> list[dcc.Store]:
         dcc.Store(id="column", data={}),
         dcc.Store(id="chosen", data={}),
         # What a list shows: it is drawn anew only when that changes, or a click could fall between two drawings.
-        *(dcc.Store(id=f"{shown}-shown") for shown in ("questions", "choices", "found", "chosen")),
+        *(dcc.Store(id=f"{shown}-shown") for shown in ("questions", "choices", "found", "chosen", "ranks")),
+        *(dcc.Store(id=f"{drawn}-{what}") for drawn in ("ranks", "rows") for what in ("scene", "drawn")),
     ]
 
 
@@ -75,16 +108,14 @@ def renew_questions(app: Dash, reader: Reader) -> None:
     _renew_choices(app, reader)
     _renew_lines(app, reader)
     _renew_newest(app, reader)
+    _renew_ranks(app, reader)
 
 
-def _drawn() -> list[Any]:
+def _lines() -> list[Any]:
     return [
         html.Div(
             [
-                *(
-                    html.Div(id=name, className="chips", role="group", **attributes(aria_label=label))
-                    for name, label in (("columns", "what is drawn"), ("categories", "category"), ("spans", "how much"))
-                ),
+                html.Div(id="spans", className="chips", role="group", **attributes(aria_label="how much")),
                 html.Label("Search", id="search-label", htmlFor="search"),
                 dcc.Input(id="search", type="search", debounce=0.4, value="", autoComplete="off"),
             ],
@@ -176,7 +207,7 @@ def _renew_choices(app: Dash, reader: Reader) -> None:
         Output("categories", "children"),
         Output("spans", "children"),
         Output("search-label", "children"),
-        Output("drawn", "style"),
+        *(Output(f"drawn-{drawing}", "style") for drawing in _DRAWINGS),
         Output("choices-shown", "data"),
         Input("question", "data"),
         Input("column", "data"),
@@ -189,20 +220,20 @@ def _renew_choices(app: Dash, reader: Reader) -> None:
         question: str, columns: dict[str, str], category: str, span: str, _version: Any, shown: Any
     ) -> tuple[Any, ...]:
         if (asked := _asked(reader, question)) is None or asked.picture.run is None:
-            return (no_update,) * 6
+            return (no_update,) * 8
         results, names = asked.results, [_ALL, *asked.picture.run.sources]
         if "category" not in results.key or len(asked.picture.run.sources) not in range(2, _MOST_CATEGORIES + 1):
             names = []
         column = columns.get(asked.name, results.value)
         if (to_show := [asked.name, column, results.numbers, category, names, span]) == shown:
-            return (no_update,) * 6
+            return (no_update,) * 8
         spans = {_ALL: "the whole run", str(_NEWEST_WINDOWS): f"the newest {_NEWEST_WINDOWS} windows"}
         return (
             _buttons("column", {name: name for name in results.numbers if len(results.numbers) > 1}, column),
             _buttons("category", {name: name or "all categories" for name in names}, category),
             _buttons("span", spans, span),
             f"Search: {' or '.join(results.key)} begins with",
-            {} if results.value else _HIDDEN,
+            *(_place(asked, drawing) for drawing in _DRAWINGS),
             to_show,
         )
 
@@ -305,6 +336,8 @@ def _renew_lines(app: Dash, reader: Reader) -> None:
         of_category, asked = _asked(reader, question, category), _asked(reader, question)
         if of_category is None or asked is None or (column := _column(asked, columns)) is None:
             return (no_update,) * 5
+        if "line" not in asked.page.draw:
+            return (no_update,) * 5
         closed_by = asked.picture.event_time + 1
         span = asked.results.span(int(wanted) if wanted else None, closed_by)
         if span is None:
@@ -345,7 +378,7 @@ def _renew_newest(app: Dash, reader: Reader) -> None:
             return (charts.rate_chart({}), "", "No results yet", None, "", None, _alerts(results))
         newest = f"The newest whole window: {moment(answers.start_of(end))} to {moment(end)}"
         shown = answers_table(results.window(end), results.key)
-        if (column := _column(asked, columns)) is None:
+        if (column := _column(asked, columns)) is None or "line" not in asked.page.draw:
             return charts.rate_chart({}), "", newest, shown, "", None, _alerts(results)
         bounds = results.bounds(column)
         before = results.distribution(column, bounds, end - answers.question.window.size)
@@ -358,6 +391,74 @@ def _renew_newest(app: Dash, reader: Reader) -> None:
             _movers(results.most_changed(column, end), results, column),
             _alerts(results),
         )
+
+
+def _renew_ranks(app: Dash, reader: Reader) -> None:
+    known: dict[Any, Ranks] = {}
+
+    @app.callback(
+        Output("ranks-scene", "data"),
+        Output("ranks-title", "children"),
+        Output("ranks-shown", "data"),
+        Input("slow-tick", "n_intervals"),
+        Input("question", "data"),
+        Input("column", "data"),
+        Input("category", "data"),
+        State("ranks-shown", "data"),
+    )
+    def ranks(
+        _ticks: int | None, question: str, columns: dict[str, str], category: str, shown: Any
+    ) -> tuple[Any, Any, Any]:
+        asked = _asked(reader, question, category)
+        if asked is None or not _DRAWINGS["ranks"] & {*asked.page.draw} or (column := _column(asked, columns)) is None:
+            return (no_update,) * 3
+        so_far, run = asked.so_far, asked.picture.run
+        drawn = [run and run.run, asked.name, so_far.answers.job, column, category]
+        to_show = [*drawn, asked.picture.results_read, so_far.judged_to, so_far.counts.model_dump()]
+        if to_show == shown:
+            return (no_update,) * 3
+        of_it = known.pop(tuple(drawn), Ranks())
+        scene = of_it.scene(
+            so_far.answers.question,
+            asked.results,
+            column,
+            closed_by=asked.picture.event_time + 1,
+            judged_to=so_far.judged_to,
+        )
+        known[tuple(drawn)] = of_it
+        while len(known) > _MOST_RANKS:
+            known.pop(next(iter(known)), None)
+        return scene, f"Ranks: {column}, window by window", to_show
+
+    @app.callback(Output("rows-scene", "data"), Input("opened", "hash"))
+    def open_rows(opened: str | None) -> Any:
+        """Answer a click on a bar or a mark: its rows over time."""
+        if not (opened or "").startswith(prefix := link_to("rows", "")):
+            return no_update
+        try:
+            question, end, *key = json.loads(unquote((opened or "").removeprefix(prefix)))
+        except ValueError:
+            return no_update
+        asked, db = _asked(reader, question), reader.database()
+        if asked is None or db is None or asked.name != question or len(key) != len(asked.results.key):
+            return no_update
+        so_far = asked.so_far
+        return (
+            behind(db, so_far.answers, asked.results, end=end, key=tuple(key), judged_to=so_far.judged_to) or no_update
+        )
+
+    for drawn in ("ranks", "rows"):
+        app.clientside_callback(
+            ClientsideFunction("streamproof", drawn), Output(f"{drawn}-drawn", "data"), Input(f"{drawn}-scene", "data")
+        )
+
+
+def _place(asked: _Asked, drawing: str) -> dict[str, Any]:
+    """Return where in the card a drawing stands, as its question's file says; it may not be there at all."""
+    places = [place for place, each in enumerate(asked.page.draw) if each in _DRAWINGS[drawing]]
+    if asked.results.value is None:  # without numbers the table is all that there is
+        return {} if drawing == "table" else _HIDDEN
+    return {"order": places[0]} if places else _HIDDEN
 
 
 def _column(asked: _Asked, columns: dict[str, str]) -> str | None:

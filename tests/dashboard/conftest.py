@@ -83,8 +83,12 @@ class Tab:
         self.complaints: list[str] = []
         self._contexts = []
 
-    def open(self, address: str, width: int = 1280, height: int = 900, scheme: str = "light") -> Page:
-        context = self._browser.new_context(viewport={"width": width, "height": height}, color_scheme=scheme)
+    def open(
+        self, address: str, width: int = 1280, height: int = 900, scheme: str = "light", motion: str = "no-preference"
+    ) -> Page:
+        context = self._browser.new_context(
+            viewport={"width": width, "height": height}, color_scheme=scheme, reduced_motion=motion
+        )
         self._contexts.append(context)
         page = context.new_page()
         page.on("console", lambda m: self.complaints.append(m.text) if m.type in {"error", "warning"} else None)

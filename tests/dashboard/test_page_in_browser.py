@@ -9,9 +9,9 @@ import time
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from checkout import CHECKOUT
 from confluent_kafka import Producer
 from paho.mqtt.publish import single
+from pictures import picture
 from playwright.sync_api import expect
 from served_page import served_page
 
@@ -24,8 +24,6 @@ PARTS = ("Edge", "Mosquitto", "NiFi", "Kafka", "Flink", "Results")
 
 pytestmark = pytest.mark.faults  # one of them ends NiFi and freezes Kafka
 
-PICTURES = CHECKOUT / "docs" / "pictures"
-
 
 def part(page, name):
     return page.locator(f'[data-part="{name}"]')
@@ -33,13 +31,6 @@ def part(page, name):
 
 def is_right(page):
     expect(page.locator("#verdict")).to_contain_text("RIGHT SO FAR")
-
-
-def picture(page, name):
-    """Renew a picture of the documentation, when STREAMPROOF_PICTURES is set."""
-    if os.environ.get("STREAMPROOF_PICTURES"):
-        PICTURES.mkdir(parents=True, exist_ok=True)
-        page.screenshot(path=PICTURES / f"{name}.png")
 
 
 def test_a_run_is_seen_while_it_goes_on(tab, live, address):

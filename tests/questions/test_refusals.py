@@ -79,6 +79,26 @@ def test_an_alert_on_a_column_that_is_not_there_is_refused():
         check_question(asked(f"SELECT {W}, COUNT(*) AS n FROM windowed {G}", alert="m > 5"), SHOP)
 
 
+@pytest.mark.parametrize(
+    ("page", "rule"),
+    [
+        ('value = "m"', "page.value: the answer has no column m: it has window_start, window_end, city, n"),
+        ('weight = "city"', "page.weight: city is no column of numbers beside the key; these are: n"),
+        ('label = "name"', "page.label: the answer has no column name"),
+        ('latitude = "n", longitude = "city"', "page.longitude: city is VARCHAR, and must be a number of degrees"),
+    ],
+)
+def test_a_page_that_the_answer_has_no_columns_for_is_refused(page, rule):
+    with pytest.raises(UsageError, match=f"^asked: {rule}"):
+        check_question(asked(CITIES, ["city"], more=f"page = {{ {page} }}\n"), SHOP)
+
+
+def test_bars_without_numbers_are_refused():
+    silent = f"SELECT {W}, MIN(city) AS city FROM windowed {G}"
+    with pytest.raises(UsageError, match="bars needs a column of numbers"):
+        check_question(asked(silent, more='page = { draw = ["bars"] }\n'), SHOP)
+
+
 BY_FLINK = {
     "no window_start": (f"SELECT window_end, COUNT(*) AS n FROM windowed {G}", "no column window_start: add it to SELECT"),
     "no key": (f"SELECT {W}, COUNT(*) AS n FROM windowed {G}, city", "no column city: add it to SELECT, and to GROUP BY"),
@@ -138,6 +158,10 @@ HEADERS = {
     "no SELECT": ('-- T\n-- stream = "shop"\n-- window = "tumbling 60s"\n-- key = []\n', "none is there"),
     "two SELECTs": ('-- T\n-- stream = "shop"\n-- window = "tumbling 60s"\n-- key = []\nSELECT 1; SELECT 2', "stand only views"),
     "again without its view": ('-- T\n-- stream = "shop"\n-- window = "tumbling 60s"\n-- key = []\n-- [again]\n-- rows = "paced"\n-- time = "noted"\n-- window = "tumbling 60s"\nSELECT 1', "there is no view 'paced'"),
+    "a map of nowhere": ('-- T\n-- stream = "shop"\n-- window = "tumbling 60s"\n-- key = []\n-- page = { draw = ["map"] }\nSELECT 1', "page: a map needs to know where its marks are"),
+    "half a place": ('-- T\n-- stream = "shop"\n-- window = "tumbling 60s"\n-- key = []\n-- page = { latitude = "lat" }\nSELECT 1', "page: latitude and longitude belong together"),
+    "drawn twice": ('-- T\n-- stream = "shop"\n-- window = "tumbling 60s"\n-- key = []\n-- page = { draw = ["bars", "bars"] }\nSELECT 1', "page: draw: each can be drawn once"),
+    "drawn as what is not": ('-- T\n-- stream = "shop"\n-- window = "tumbling 60s"\n-- key = []\n-- page = { draw = ["pie"] }\nSELECT 1', "page.draw.1: Input should be 'table'"),
 }  # fmt: skip
 
 

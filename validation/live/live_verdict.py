@@ -19,8 +19,8 @@ import duckdb
 from streamproof.core.errors import StreamproofError
 from streamproof.core.question import Question
 from streamproof.core.run import RowCounts, Run
-from validation.answers import Answers, Wanted, find_answers, results_table, truth_table
-from validation.comparison import AnswerCounts, Difference, compare, first_not_right
+from validation.answers import Answers, Wanted, find_answers, judged_table, results_table, truth_table
+from validation.comparison import AnswerCounts, Difference, add_judged, compare, create_judged, first_not_right
 from validation.csv_rows import FileCounts, read_rows
 from validation.stages import AskedBy
 from validation.truth import compute_truth, number_rows
@@ -49,6 +49,7 @@ class SoFar:
         counts: how many are right, wrong, missing (overdue, while the run goes on) and extra.
         not_right: the earliest that are wrong or should not be there, or at the end are missing.
         is_judging: whether there is a truth to compare with.
+        judged_to: the arrival up to which all answers are judged.
 
     """
 
@@ -56,6 +57,7 @@ class SoFar:
     counts: AnswerCounts = field(default_factory=AnswerCounts)
     not_right: tuple[Difference, ...] = ()
     is_judging: bool = False
+    judged_to: int = 0
 
 
 class LiveVerdict:
@@ -132,10 +134,14 @@ class LiveVerdict:
         for judge in judges:
             judge.step(is_over=is_over, time_has_come=time_has_come)
 
+    def unanswered(self) -> list[str]:
+        """Return the jobs of which not all answers are there that the rows so far must give."""
+        return [judge.answers.job for judge in self._judges.values() if not judge.is_answered()]
+
     def questions(self) -> dict[str, SoFar]:
         """Return what is known of each question so far, by its name."""
         return {
-            name: SoFar(judge.answers, judge.counts(), tuple(judge.not_right), judge.truth is not None)
+            name: SoFar(judge.answers, judge.counts(), tuple(judge.not_right), judge.truth is not None, judge.judged_to)
             for name, judge in self._judges.items()
         }
 
@@ -205,6 +211,7 @@ class _Judge:
     Attributes:
         truth: the rows that the truth is made of; None while there is none.
         not_right: the earliest answers that are not right.
+        judged_to: the arrival up to which all answers are judged.
 
     """
 
@@ -212,10 +219,10 @@ class _Judge:
         self._db, self.answers = db, answers
         self.truth: Rows | None = None
         self.not_right: list[Difference] = []
-        self._judged, self._compared = f"judged_{answers.number}", f"compared_so_far_{answers.number}"
-        db.execute(f"CREATE OR REPLACE TABLE {self._judged} (window_end TIMESTAMP, verdict VARCHAR, n BIGINT)")
+        self.judged_to = 0
+        self._judged, self._compared = judged_table(answers.number), f"compared_so_far_{answers.number}"
+        create_judged(db, answers)
         self._examples: dict[tuple[str, ...], Difference] = {}
-        self._last_arrival = 0
         self._is_whole = False
         self._due = self._next_due = self._newest_end = _NEVER
 
@@ -229,6 +236,14 @@ class _Judge:
         counts = dict(found)
         counts["extra"] = counts.get("extra", 0) + counts.pop("doubled", 0)
         return AnswerCounts.model_validate(counts)
+
+    def is_answered(self) -> bool:
+        """Whether all answers are there, right or wrong."""
+        if self.truth is None:
+            return False
+        counts = self.counts()
+        due = _only(self._db, f"SELECT count(*) FROM {truth_table(self.answers.number)}")
+        return counts.right + counts.wrong >= (due or 0)
 
     def step(self, *, is_over: bool, time_has_come: bool) -> None:
         """Judge what came since the last call.
@@ -257,13 +272,13 @@ class _Judge:
             self._db.execute(
                 f"DELETE FROM {self._compared} WHERE verdict = 'missing' AND window_end > {_moment(self._due)}"
             )
+        self._db.begin()  # who looks meanwhile finds each answer judged as before
         self._db.execute(f"DELETE FROM {self._judged} WHERE {where}")
-        self._db.execute(
-            f"INSERT INTO {self._judged} SELECT window_end, verdict, count(*) FROM {self._compared} GROUP BY ALL"
-        )
+        add_judged(self._db, self.answers, self._compared)
+        self._db.commit()
         self._newest_end = max(self._newest_end, self._last_end())
         self._keep_examples(is_over=is_over)
-        self._last_arrival = arrival if arrival is not None else self._last_arrival
+        self.judged_to = arrival if arrival is not None else self.judged_to
         self._is_whole = is_over
 
     def _keep_examples(self, *, is_over: bool) -> None:
@@ -280,7 +295,7 @@ class _Judge:
         found = self._db.execute(
             "SELECT max(_arrival), min(epoch_us(window_end)), max(epoch_us(window_end)) "
             f"FROM ({self.answers.select}) WHERE _arrival > ?",
-            [self._last_arrival],
+            [self.judged_to],
         ).fetchone()
         return cast("tuple[int | None, int | None, int | None]", found)
 

@@ -39,6 +39,8 @@ ROWS_SHOWN = 200
 _LOOP_SECONDS = 0.5
 _QUIET_SECONDS = 5.0
 _RETRY_SECONDS = 2.0
+_PATIENT_SECONDS = 180.0
+"""How long a job that is at work is waited for when nothing comes: one that was just submitted has to begin."""
 _MEMORY = "512MB"
 
 
@@ -229,6 +231,7 @@ class _Reading:
         self._hidden: str | None = None
         self._doubts: list[str] | None = None
         self._heard = self._asked = self._asked_jobs = time.monotonic()
+        self._asked_working, self._is_worked_on = -_RETRY_SECONDS, False
 
     def __enter__(self) -> "_Reading":
         return self
@@ -243,11 +246,14 @@ class _Reading:
         if came:
             self._heard = time.monotonic()
         written_at = manifest_path(run.run, self._home).stat().st_mtime
-        is_over = run.state != "running" and time.monotonic() - self._heard > _QUIET_SECONDS
         is_time = time.monotonic() - self._asked_jobs > _RETRY_SECONDS
         if is_time:
-            self._by_jobs, self._asked_jobs = self._ask_jobs(), time.monotonic()
+            before, self._by_jobs, self._asked_jobs = self._by_jobs, self._ask_jobs(), time.monotonic()
+            if self._by_jobs != before:
+                self._heard = time.monotonic()
             self.is_asked_more = any(not self._is_read(each) for each in self._by_jobs)
+        is_over = run.state != "running" and time.monotonic() - self._heard > _QUIET_SECONDS
+        is_over = is_over and not self._is_being_answered()
         self._verdict.step(run, self._by_jobs, is_over=is_over, all_read=self._results.is_at_end)
         is_quiet = is_over and not self._verdict.is_computing
         rows = self._count_rows(run)
@@ -277,6 +283,16 @@ class _Reading:
             reasons=reasons + (self._doubts or []),
             dead_letters=self._letters.content(),
         )
+
+    def _is_being_answered(self) -> bool:
+        """Return whether answers are missing that a job at work may still write."""
+        now = time.monotonic()
+        if now - self._heard > _PATIENT_SECONDS or self._stages.is_working is None:
+            return False
+        if now - self._asked_working > _RETRY_SECONDS:
+            self._asked_working = now
+            self._is_worked_on = any(map(self._stages.is_working, dict.fromkeys(self._verdict.unanswered())))
+        return self._is_worked_on
 
     def _ask_jobs(self) -> list[AskedBy]:
         return self._stages.jobs(self._run) if self._stages.jobs else []

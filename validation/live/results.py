@@ -4,22 +4,20 @@ A question's *key* tells the answers of a window apart. Of its columns of number
 says how much there is to an answer, its *weight*. Its file names both (``page``), else they are the first such column.
 """
 
-import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import duckdb
 
-from streamproof.core.batch import WHOLE_NUMBER
+from streamproof.core.batch import NUMBER
 from streamproof.core.sql_quoting import literal, quoted
-from validation.answers import Answers
+from validation.answers import Answers, judged_table
+from validation.comparison import AnswerCounts
 
 POINTS = 100
 """Points of a line at most; of a longer series each point stands for several windows."""
 
 BINS = 20
-
-_NUMBER = re.compile(rf"{WHOLE_NUMBER.pattern}|DECIMAL.*|DOUBLE|FLOAT")
 
 Key = tuple[str | None, ...]
 """The values of a question's key, as text."""
@@ -57,6 +55,27 @@ class WindowSize(NamedTuple):
     weight: float | None
 
 
+class Mark(NamedTuple):
+    """An answer among those with the greatest values of its window.
+
+    Attributes:
+        key: tells it apart.
+        arrival: the number under which it was read.
+        value: as it was written.
+        label: what names it for people, where the question's file says so.
+        latitude: of its place, degrees north; None where it has none.
+        longitude: likewise, degrees east.
+
+    """
+
+    key: Key
+    arrival: int
+    value: Any
+    label: str | None
+    latitude: float | None
+    longitude: float | None
+
+
 class Table(NamedTuple):
     """Answers as they were written: the names of the columns, and the values of each answer."""
 
@@ -75,7 +94,7 @@ class QuestionResults:
     Attributes:
         key: the columns that tell the answers of a window apart.
         columns: the others.
-        numbers: those of them that are numbers.
+        numbers: those of them that are numbers, and do not say where something is.
         value: the column that is drawn unless another is chosen; None where there are no numbers.
         weight: the column that says how much there is to an answer; None where there are no numbers.
 
@@ -91,11 +110,13 @@ class QuestionResults:
             for name in kinds
             if not name.startswith("_") and name not in {"window_start", "window_end", *question.key}
         ]
-        self.numbers = [name for name in self.columns if _NUMBER.fullmatch(kinds[name])]
-        first = next(iter(self.numbers), None)
         page = question.header.page
+        places = {page.latitude, page.longitude}
+        self.numbers = [name for name in self.columns if NUMBER.fullmatch(kinds[name]) and name not in places]
+        first = next(iter(self.numbers), None)
         self.value = page.value if page.value in self.numbers else first
         self.weight = page.weight if page.weight in self.numbers else first
+        self._page, self._number = page, answers.number
         self._has_alert = question.header.alert is not None
         of_category = f" WHERE category = {literal(category)}" if category and "category" in question.key else ""
         self._mine = f"(SELECT * FROM ({answers.select}){of_category})"
@@ -244,10 +265,93 @@ class QuestionResults:
         ).fetchall()
         return [WindowSize(*row) for row in found]
 
+    def answer(self, key: Key, window_end: int) -> tuple[Mark, dict[str, Any]] | None:
+        """Return the first answer of a key in a window, and all its columns; None where there is none."""
+        columns = ["window_start", "window_end", *self.key, *self.columns]
+        value, listed = self.value or "window_end", ", ".join(map(quoted, columns))
+        found = self._db.execute(
+            f"SELECT _arrival, {quoted(value)}, {self._drawn()}, {listed} "
+            f"FROM {self._mine} WHERE window_end = make_timestamp_ms(?) AND {self._is_key()} ORDER BY _arrival LIMIT 1",
+            [window_end, *key],
+        ).fetchone()
+        return found and (Mark(key, *found[:5]), dict(zip(columns, found[5:], strict=True)))
+
+    def ranked_windows(self, closed_by: int) -> dict[int, int]:
+        """Return which windows are shown where ranks move, ``POINTS`` at most, with the newest arrival in each.
+
+        Args:
+            closed_by: of the windows that end no later than this, else the first alone; milliseconds since the epoch.
+
+        """
+        if (span := self.span(None, 0)) is None:
+            return {}
+        last = self.newest(closed_by) or span[1]
+        place = self._place((span[0], last))
+        found = self._db.execute(
+            f"""
+            SELECT epoch_ms(window_end), max(_arrival) FROM {self._mine} WHERE epoch_ms(window_end) <= ?
+            GROUP BY window_end
+            QUALIFY row_number() OVER (PARTITION BY {place} ORDER BY window_end DESC) = 1
+            ORDER BY 1
+            """,
+            [last],
+        ).fetchall()
+        return dict(found)
+
+    def marks(self, column: str, ends: Sequence[int], most: int = 12) -> dict[int, list[Mark]]:
+        """Return the answers with the greatest values of a column in each of the windows that end then."""
+        value = _finite(column)
+        keys = ", ".join(f"{quoted(name)}::VARCHAR" for name in self.key)
+        found = self._db.execute(
+            f"""
+            SELECT epoch_ms(window_end), [{keys}]::VARCHAR[], _arrival, {quoted(column)}, {self._drawn()}
+            FROM {self._mine}
+            WHERE {value} IS NOT NULL AND window_end IN (SELECT make_timestamp_ms(unnest(?::BIGINT[])))
+            QUALIFY row_number() OVER (PARTITION BY window_end ORDER BY {value} DESC, {self._key()}, _arrival) <= {most}
+            ORDER BY window_end, {value} DESC, {self._key()}, _arrival
+            """,
+            [list(ends)],
+        ).fetchall()
+        marks: dict[int, list[Mark]] = {end: [] for end in ends}
+        for end, key, *rest in found:
+            if all(each.key != tuple(key) for each in marks[end]):  # an answer that was written twice is one mark
+                marks[end].append(Mark(tuple(key), *rest))
+        return marks
+
+    def judged(self, marks: Mapping[int, Sequence[Mark]]) -> tuple[dict[int, AnswerCounts], dict[tuple[int, Key], str]]:
+        """Return what became of the answers in each of these windows, and which of the marks are not right, and how.
+
+        A window is not there of which nothing is judged yet.
+        """
+        ends = f"FROM {judged_table(self._number)} WHERE window_end IN (SELECT make_timestamp_ms(unnest(?::BIGINT[])))"
+        counts: dict[int, dict[str, int]] = {}
+        for end, verdict, n in self._db.execute(
+            "SELECT epoch_ms(window_end), replace(verdict, 'doubled', 'extra') AS verdict, sum(n)::BIGINT "
+            f"{ends} GROUP BY ALL",
+            [list(marks)],
+        ).fetchall():
+            counts.setdefault(end, {})[verdict] = n
+        keys = {mark.key for of_window in marks.values() for mark in of_window}
+        not_right = self._db.execute(
+            f"SELECT epoch_ms(window_end), key, max(verdict) {ends} "
+            "AND key IN (SELECT unnest(?::VARCHAR[][])) GROUP BY ALL",
+            [list(marks), [list(key) for key in keys]],
+        ).fetchall()
+        return (
+            {end: AnswerCounts.model_validate(each) for end, each in counts.items()},
+            {(end, tuple(key)): verdict for end, key, verdict in not_right},
+        )
+
     def _table(self, columns: Sequence[str], where: str, order: str, limit: int) -> Table:
         names = ", ".join(map(quoted, columns))
         found = self._db.execute(f"SELECT {names} FROM {self._mine} WHERE {where} ORDER BY {order} LIMIT {limit}")
         return Table(list(columns), found.fetchall())
+
+    def _drawn(self) -> str:
+        """Return the columns that name a mark and place it."""
+        page = self._page
+        kinds = ((page.label, "VARCHAR"), (page.latitude, "DOUBLE"), (page.longitude, "DOUBLE"))
+        return ", ".join(f"{quoted(name)}::{kind}" if name else "NULL" for name, kind in kinds)
 
     def _key(self) -> str:
         return ", ".join(f"{quoted(name)}::VARCHAR" for name in self.key) or "1"

@@ -21,9 +21,10 @@ HOUR, FIRST_HOUR = 3_600_000, 1_704_067_200_000
 
 def test_a_question_that_nobody_knew_when_the_page_began_is_shown_once_it_is_asked(pipeline):
     job = pipeline.windows[0]["job"]
-    by_jobs = [AskedBy(job, AVERAGES, of_run=True)]
+    by_jobs, at_work, asked = [AskedBy(job, AVERAGES, of_run=True)], {"later"}, []
     pipeline.write()
-    page = Reader(pipeline.run.run, pipeline.home, pipeline.kafka, Stages(jobs=lambda _: list(by_jobs)))
+    stages = Stages(jobs=lambda _: list(by_jobs), is_working=lambda job: asked.append(job) or job in at_work)
+    page = Reader(pipeline.run.run, pipeline.home, pipeline.kafka, stages)
     page.start()
     try:
         assert until(lambda: page.picture.is_quiet and page.picture.is_judging)
@@ -32,6 +33,10 @@ def test_a_question_that_nobody_knew_when_the_page_began_is_shown_once_it_is_ask
         topic = ALL_ROWS.topic(pipeline.run.contract)
         ensure_topics([topic], pipeline.kafka)
         by_jobs.insert(0, AskedBy("later", ALL_ROWS, of_run=True))
+        assert until(lambda: asked.count("later") > 1)
+        assert not page.picture.is_quiet  # as long as that job is at work, what it has not written is not missing
+        assert page.picture.answers.missing == 0
+        at_work.clear()
         assert until(lambda: "all_rows" in page.picture.questions and page.picture.is_quiet)
         assert page.picture.reasons == ["all_rows: 1 windows are missing"]
         producer = Producer({"bootstrap.servers": pipeline.kafka.servers})
