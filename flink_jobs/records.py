@@ -19,7 +19,7 @@ from pydantic import BaseModel, ValidationError
 from streamproof.core.alone import alone as hold
 from streamproof.core.contract import Contract
 from streamproof.core.errors import StreamproofError, UsageError
-from streamproof.core.question import Asked
+from streamproof.core.question import Asked, Question
 from streamproof.core.run import Run, load_run
 from streamproof.core.settings import HomeSettings
 from streamproof.core.whole_file import write_whole
@@ -95,6 +95,11 @@ class JobRecord(BaseModel):
     def reach(self) -> int:
         """How long behind a run's last row its last window ends, milliseconds."""
         return max(each.question.reach for each in self.asked)
+
+    @property
+    def with_alerts(self) -> list[Question]:
+        """The questions whose alerts are computed: a job without a run has none."""
+        return [each.question for each in self.asked if each.question.header.alert and self.options.run is not None]
 
     @property
     def last_savepoints(self) -> str:

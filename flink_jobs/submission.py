@@ -20,7 +20,8 @@ from flink_jobs.records import (
     newest_checkpoint,
     writer_of,
 )
-from flink_jobs.tables import kafka_sink, kafka_source
+from flink_jobs.tables import kafka_sink, kafka_source, tally_sink
+from streamproof.core.alert_rule import alerts_topic
 from streamproof.core.contract import load_contract
 from streamproof.core.errors import StreamproofError, UsageError
 from streamproof.core.question import Asked, Question
@@ -213,8 +214,14 @@ def _launch(record: JobRecord, options: JobOptions, flink: FlinkSettings, kafka:
             run=options.run,
             source=kafka_source(questions, contract, label=record.label, servers=servers, options=start),
             sink=lambda question: kafka_sink(question, contract, label=record.label, servers=servers),
+            tally=lambda question: tally_sink(question, contract, label=record.label, servers=servers),
         )
         ensure_topics([each.question.topic(contract) for each in planned], kafka)
+        if with_alerts := record.with_alerts:
+            ensure_topics(
+                [each.tally_topic(contract) for each in with_alerts], kafka.model_copy(update={"partitions": 1})
+            )
+            ensure_topics([alerts_topic(contract)], kafka)
         session.submit()
         cluster.wait_until_running(flink_id)
     except BaseException as error:
