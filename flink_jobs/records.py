@@ -63,6 +63,7 @@ class JobRecord(BaseModel):
         checkpoints: the folder of its cluster's checkpoints, as the cluster sees it.
         jobmanager: the cluster that it was last submitted to, as ``host:port``.
         flink_ids: the id of each of its submissions, the newest last.
+        submitted_at: when it was first submitted: its results came later. None in records of old.
         state: what was last asked for, or ``finished``: its run has ended, and so has it. A ``running`` job that its
             JobManager does not know has been lost.
         finished_at: when it was found to have finished.
@@ -79,6 +80,7 @@ class JobRecord(BaseModel):
     checkpoints: str
     jobmanager: str
     flink_ids: list[str]
+    submitted_at: datetime | None = None
     state: Literal["running", "cancelled", "stopped", "finished", "failed"] = "running"
     finished_at: datetime | None = None
     late_rows: int | None = None

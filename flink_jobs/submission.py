@@ -4,6 +4,7 @@ import uuid
 from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 
 from flink_jobs.client import Session, connector_jar, end_jvm
 from flink_jobs.cluster import ENDED, Cluster
@@ -107,6 +108,7 @@ def _submit(
             checkpoints=cluster.checkpoints(),
             jobmanager=flink.jobmanager,
             flink_ids=[],
+            submitted_at=datetime.now(UTC),
         )
     return _launch(record, options, flink, kafka)
 

@@ -9,11 +9,18 @@ computes alerts while windows come (``streamproof.alerts.states``).
 from typing import cast
 
 import duckdb
+from confluent_kafka import KafkaException, TopicPartition
 
-from streamproof.core.alert_rule import CLEAR_COLUMN, ID_DIGITS, AlertRule
+from streamproof.core.alert_rule import CLEAR_COLUMN, GROUP, ID_DIGITS, AlertRule
 from streamproof.core.batch import create_views
+from streamproof.core.errors import StreamproofError
+from streamproof.core.kafka import new_consumer
 from streamproof.core.question import Question
+from streamproof.core.run import Run
+from streamproof.core.settings import KafkaSettings
 from streamproof.core.sql_quoting import literal, quoted
+from validation.answers import Answers, truth_table
+from validation.comparison import AnswerCounts, Difference
 
 _EVENTS = """
 CREATE OR REPLACE TABLE {into} AS
@@ -85,8 +92,77 @@ _REPEATS = """
     ) WHERE repeated < coalesce(until, {last} + 1)
 """
 
+_TIMEOUT_S = 15
+
 _NULL = "n"
 """How a key's NULL stands in an alert's identity; texts begin with their length."""
+
+
+class JudgedAlerts(AnswerCounts):
+    """The alerts of a question: each event that was written, or must be, is right, wrong, missing or extra.
+
+    Attributes:
+        breaches: how many true answers meet the alert's condition.
+        behind: how many windows there are whose alerts are not computed yet; None where no alerter has begun.
+        not_right: the earliest that are wrong, missing, extra or doubled.
+
+    """
+
+    breaches: int = 0
+    behind: int | None = None
+    not_right: tuple[Difference, ...] = ()
+
+
+def doubts_of_alerts(name: str, alerts: JudgedAlerts) -> list[str]:
+    """Say what speaks against the alerts of a question."""
+    found = []
+    if alerts.behind is None:
+        found.append(
+            f"{name}: nobody has computed its alerts: the process that does runs beside `streamproof up`, and `submit "
+            "--run` starts it where no such servers run"
+        )
+    elif alerts.behind:
+        found.append(f"{name}: the alerts of {alerts.behind:,} windows are not computed yet")
+    for count, what in ((alerts.wrong, "wrong"), (alerts.missing, "missing"), (alerts.extra, "extra")):
+        if count:
+            found.append(f"{name}: {count} alerts are {what}")
+    return found
+
+
+def windows_behind(db: duckdb.DuckDBPyConnection, run: Run, answers: Answers, kafka: KafkaSettings) -> int | None:
+    """Return how many windows an alerter has still to look at; None where none has begun.
+
+    Args:
+        db: has the table ``tallies``.
+        run: the run's manifest.
+        answers: the job and the question.
+        kafka: keeps how far its alerts are computed.
+
+    Raises:
+        StreamproofError: Kafka does not tell.
+
+    """
+    label, job = answers.question.label, answers.job
+    consumer = new_consumer(kafka, GROUP.format(job=job, question=answers.question.name))
+    try:
+        asked = TopicPartition(answers.question.tally_topic(run.contract), 0)
+        (place,) = consumer.committed([asked], timeout=_TIMEOUT_S)
+    except KafkaException as error:
+        raise StreamproofError(f"Kafka at {kafka.servers}: {error.args[0].str()}") from error
+    finally:
+        consumer.close()
+    if place.offset < 0:
+        return None
+    found = db.execute(
+        "SELECT count(*) FROM tallies WHERE job = ? AND question = ? AND kafka_offset >= ?", [job, label, place.offset]
+    ).fetchone()
+    return cast("tuple[int]", found)[0]
+
+
+def breaches(db: duckdb.DuckDBPyConnection, answers: Answers) -> int:
+    """Return how many true answers meet the alert's condition."""
+    found = db.execute(f"SELECT count(*) FILTER (alert) FROM {truth_table(answers.number)}").fetchone()
+    return cast("tuple[int]", found)[0]
 
 
 def compute_alerts(db: duckdb.DuckDBPyConnection, question: Question, run: str, truth: str, into: str) -> None:

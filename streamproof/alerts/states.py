@@ -98,12 +98,11 @@ class AlertStates:
             self._pass_over(watched, due - 1)
             events += self._count(key, watched, due, None)
             self._watch(key, watched)
-        for key in sorted(answers):
+        all_matter = self._rule.absent == "breach"
+        for key in sorted(k for k, answer in answers.items() if all_matter or answer.breach or k in self._watched):
             answer = answers[key]
             watched = self._watched.get(key)
             if watched is None:
-                if not answer.breach and self._rule.absent != "breach":
-                    continue
                 watched = self._watched[key] = _Watched(number - 1)
             self._pass_over(watched, number - 1)
             events += self._count(key, watched, number, answer)

@@ -27,8 +27,8 @@ how far the alerts of a question are computed. It is the transactional id of the
 BREACH_COLUMN, CLEAR_COLUMN = "alert", "alert_clear"
 """The columns that an alert's rule adds to each answer: whether it breaches, and whether it clears."""
 
-EVENT_COLUMNS = ("alert_id", "alert_state", "alert_begin", "alert_number")
-"""What an event carries beside the columns of the answer that it is about."""
+EVENT_COLUMNS = {"alert_id": "VARCHAR", "alert_state": "VARCHAR", "alert_begin": "TIMESTAMP", "alert_number": "BIGINT"}
+"""What an event carries beside the columns of the answer that it is about, and their types in DuckDB."""
 
 ID_DIGITS = 16
 """Hexadecimal digits of an alert's id."""
