@@ -5,7 +5,15 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from flink_jobs.client import Session
-from flink_jobs.tables import OWN_VIEWS, question_views, results_insert, results_table, shared_statements
+from flink_jobs.tables import (
+    OWN_VIEWS,
+    question_views,
+    results_insert,
+    results_table,
+    shared_statements,
+    tally_views,
+)
+from flink_jobs.tables import tally as tally_of
 from streamproof.core.batch import NUMBER, WHOLE_NUMBER, Columns, columns_of
 from streamproof.core.contract import Contract
 from streamproof.core.duration import format_duration
@@ -118,6 +126,7 @@ def plan_job(
     run: str | None,
     source: Mapping[str, str],
     sink: Callable[[Question], Mapping[str, str]],
+    tally: Callable[[Question], Mapping[str, str]] | None = None,
 ) -> list[Planned]:
     """Make a job's tables and views, and add an INSERT for each question to the session's statement set.
 
@@ -129,6 +138,8 @@ def plan_job(
         run: the run to follow, or None for all runs as they come.
         source: the options of the table of messages.
         sink: gives the options of the table of a question's results.
+        tally: gives those of the table of how many results each window has, which a question with an alert needs; None
+            writes none.
 
     Raises:
         UsageError: a question is refused; the text has the rule that mends it.
@@ -142,7 +153,7 @@ def plan_job(
         session.execute(statement)
     planned = []
     for number, (question, in_batch) in enumerate(zip(questions, batch, strict=True)):
-        views = question_views(question, fields)
+        views = question_views(question, fields) | (tally_views(question) if question.header.alert else {})
         try:
             for statement in views.values():
                 session.execute(statement)
@@ -150,11 +161,26 @@ def plan_job(
             check_columns(question, in_flink, in_batch, run)
             plan = _plan(session, question, contract)
             notes = check_plan(question, plan)
+            if question.header.alert:
+                notes += _check_alert(session, question, contract, run)
             columns = {name: kind for name, kind in in_flink.items() if name not in RESULT_COLUMNS}
             table = f"results_{number}"
             session.execute(results_table(table, columns, sink(question)))
             has_run = "run" in in_flink
             session.add_insert(results_insert(table, question, list(columns), label=label, run=run, has_run=has_run))
+            if tally and question.header.alert and run is not None:
+                session.execute(results_table(f"tally_{number}", {"answers": "BIGINT"}, tally(question)))
+                session.add_insert(
+                    results_insert(
+                        f"tally_{number}",
+                        question,
+                        ["answers"],
+                        label=label,
+                        run=run,
+                        has_run=False,
+                        select=tally_of(question),
+                    )
+                )
         except StreamproofError as error:
             raise UsageError(f"{question.name}: {_explained(str(error), question)}") from error
         for name in reversed(views):
@@ -163,15 +189,29 @@ def plan_job(
     return planned
 
 
-_plans: dict[tuple[str, str, str], str] = {}
+_plans: dict[tuple[str, str, str, str], str] = {}
 """Plans that this process has seen: planning is most of what a submission costs, and each statement is planned anew."""
 
 
-def _plan(session: Session, question: Question, contract: Contract) -> str:
-    asked = (question.text, str(question.window), contract.model_dump_json())
+def _plan(session: Session, question: Question, contract: Contract, select: str = "") -> str:
+    asked = (question.text, str(question.window), contract.model_dump_json(), select)
     if asked not in _plans:
-        _plans[asked] = session.explain(question.body("flink"))
+        _plans[asked] = session.explain(select or question.body("flink"))
     return _plans[asked]
+
+
+def _check_alert(session: Session, question: Question, contract: Contract, run: str | None) -> list[str]:
+    """Check that Flink can count the results of each window; return a note where there will be no alerts."""
+    if run is None:
+        return ["its alerts are not computed, as the job follows no run (--run)"]
+    try:
+        check_plan(question, _plan(session, question, contract, tally_of(question)))
+    except StreamproofError as error:
+        raise StreamproofError(
+            f"alert: how many results a window has cannot be counted when it closes, so nobody would know when it is "
+            f"complete: {error}"
+        ) from error
+    return []
 
 
 def check_question(question: Question, contract: Contract) -> Columns:
@@ -185,6 +225,14 @@ def check_question(question: Question, contract: Contract) -> Columns:
         raise UsageError(f"{question.name}: a view cannot be called {min(taken)}: choose another name")
     check_text(question, contract)
     columns = columns_of(question, contract)
+    if rule := question.header.alert:
+        if own := [name for name in columns if name.startswith("alert") and name not in rule.columns]:
+            raise UsageError(f"{question.name}: {own[0]}: names that begin with alert are the alert's own")
+        if rule.repeat and rule.repeat < question.result_window.slide:
+            raise UsageError(
+                f"{question.name}: alert.repeat: {format_duration(rule.repeat)} is shorter than from one window to the "
+                f"next, {format_duration(question.result_window.slide)}: choose a longer one"
+            )
     check_page(question, columns)
     return columns
 

@@ -19,7 +19,7 @@ from pydantic import BaseModel, ValidationError
 from streamproof.core.alone import alone as hold
 from streamproof.core.contract import Contract
 from streamproof.core.errors import StreamproofError, UsageError
-from streamproof.core.question import Asked
+from streamproof.core.question import Asked, Question
 from streamproof.core.run import Run, load_run
 from streamproof.core.settings import HomeSettings
 from streamproof.core.whole_file import write_whole
@@ -63,6 +63,7 @@ class JobRecord(BaseModel):
         checkpoints: the folder of its cluster's checkpoints, as the cluster sees it.
         jobmanager: the cluster that it was last submitted to, as ``host:port``.
         flink_ids: the id of each of its submissions, the newest last.
+        submitted_at: when it was first submitted: its results came later. None in records of old.
         state: what was last asked for, or ``finished``: its run has ended, and so has it. A ``running`` job that its
             JobManager does not know has been lost.
         finished_at: when it was found to have finished.
@@ -79,6 +80,7 @@ class JobRecord(BaseModel):
     checkpoints: str
     jobmanager: str
     flink_ids: list[str]
+    submitted_at: datetime | None = None
     state: Literal["running", "cancelled", "stopped", "finished", "failed"] = "running"
     finished_at: datetime | None = None
     late_rows: int | None = None
@@ -95,6 +97,11 @@ class JobRecord(BaseModel):
     def reach(self) -> int:
         """How long behind a run's last row its last window ends, milliseconds."""
         return max(each.question.reach for each in self.asked)
+
+    @property
+    def with_alerts(self) -> list[Question]:
+        """The questions whose alerts are computed: a job without a run has none."""
+        return [each.question for each in self.asked if each.question.header.alert and self.options.run is not None]
 
     @property
     def last_savepoints(self) -> str:

@@ -4,6 +4,7 @@ import uuid
 from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 
 from flink_jobs.client import Session, connector_jar, end_jvm
 from flink_jobs.cluster import ENDED, Cluster
@@ -20,7 +21,8 @@ from flink_jobs.records import (
     newest_checkpoint,
     writer_of,
 )
-from flink_jobs.tables import kafka_sink, kafka_source
+from flink_jobs.tables import kafka_sink, kafka_source, tally_sink
+from streamproof.core.alert_rule import alerts_topic
 from streamproof.core.contract import load_contract
 from streamproof.core.errors import StreamproofError, UsageError
 from streamproof.core.question import Asked, Question
@@ -108,6 +110,7 @@ def _submit(
             checkpoints=cluster.checkpoints(),
             jobmanager=flink.jobmanager,
             flink_ids=[],
+            submitted_at=datetime.now(UTC),
         )
     return _launch(record, options, flink, kafka)
 
@@ -215,8 +218,14 @@ def _launch(record: JobRecord, options: JobOptions, flink: FlinkSettings, kafka:
             run=options.run,
             source=kafka_source(questions, contract, label=record.label, servers=servers, options=start),
             sink=lambda question: kafka_sink(question, contract, label=record.label, servers=servers),
+            tally=lambda question: tally_sink(question, contract, label=record.label, servers=servers),
         )
         ensure_topics([each.question.topic(contract) for each in planned], kafka)
+        if with_alerts := record.with_alerts:
+            ensure_topics(
+                [each.tally_topic(contract) for each in with_alerts], kafka.model_copy(update={"partitions": 1})
+            )
+            ensure_topics([alerts_topic(contract)], kafka)
         session.submit()
         cluster.wait_until_running(flink_id)
     except BaseException as error:

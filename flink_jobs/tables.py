@@ -5,7 +5,7 @@ from math import gcd
 
 from streamproof.core.contract import Contract
 from streamproof.core.message import END_SEQ, ENVELOPE
-from streamproof.core.question import Question
+from streamproof.core.question import TALLY, Question
 from streamproof.core.sql_quoting import literal
 from streamproof.core.window import Window
 
@@ -132,8 +132,53 @@ def results_table(name: str, columns: Mapping[str, str], sink: Mapping[str, str]
 ) WITH ({_with(dict(sink) | _JSON)})"""
 
 
+def tally_views(question: Question) -> dict[str, str]:
+    """Return the statements that make the views behind ``tally``, by the views' names, in their order.
+
+    The rows have windows of their own: if they shared the question's, Flink would copy each row into all of its windows
+    instead of counting slices.
+    """
+    again = question.header.again
+    rows, time = (again.rows, again.time) if again else ("first_copies", "pane_time")
+    return {
+        "held_rows": f"CREATE TEMPORARY VIEW held_rows AS SELECT `{time}` FROM `{rows}`",
+        "held": "CREATE TEMPORARY VIEW held AS SELECT window_start, window_end "
+        f"FROM {_windows('held_rows', time, question.result_window)}",
+    }
+
+
+def tally(question: Question) -> str:
+    """Return a SELECT of how many results each window has, also none, where it holds any row."""
+    bounds = "window_start, window_end"
+    return f"""SELECT held.window_start, held.window_end, COALESCE(told.answers, 0) AS answers
+FROM (SELECT {bounds}, COUNT(*) AS held_count FROM held GROUP BY {bounds}) AS held
+LEFT JOIN (SELECT {bounds}, COUNT(*) AS answers FROM (
+{question.body("flink")}
+) AS answered GROUP BY {bounds}) AS told
+ON held.window_start = told.window_start AND held.window_end = told.window_end"""
+
+
+def tally_sink(question: Question, contract: Contract, *, label: str, servers: str) -> dict[str, str]:
+    """Return the options of the table that writes how many results each window has, exactly once, in their order.
+
+    One task writes them, as its topic has one partition: windows close in the order of their ends.
+    """
+    return kafka_sink(question, contract, label=label, servers=servers) | {
+        "topic": question.tally_topic(contract),
+        "sink.transactional-id-prefix": f"streamproof-{label}-{question.name}-{TALLY}",
+        "sink.parallelism": "1",
+    }
+
+
 def results_insert(
-    table: str, question: Question, columns: Collection[str], *, label: str, run: str | None, has_run: bool
+    table: str,
+    question: Question,
+    columns: Collection[str],
+    *,
+    label: str,
+    run: str | None,
+    has_run: bool,
+    select: str | None = None,
 ) -> str:
     """Return the statement that writes a question's results, in the order of ``results_table``.
 
@@ -144,6 +189,7 @@ def results_insert(
         label: the job's.
         run: the run that is followed, or None.
         has_run: whether the question itself says of which run a result is.
+        select: what is written instead of the question's own answers.
 
     """
     window = question.window
@@ -154,7 +200,7 @@ SELECT {literal(label)}, {literal(question.label)}, {followed},
     CAST(q.window_start AS TIMESTAMP_LTZ(3)), CAST(q.window_end AS TIMESTAMP_LTZ(3)),
     CAST({window.size} AS BIGINT), CAST({window.slide} AS BIGINT), {literal(window.kind)}{own}
 FROM (
-{question.body("flink")}
+{select or question.body("flink")}
 ) AS q"""
 
 
@@ -233,5 +279,5 @@ def _with(options: Mapping[str, str]) -> str:
     return ", ".join(f"{literal(name)} = {literal(value)}" for name, value in options.items())
 
 
-OWN_VIEWS = ("messages", "stream_rows", "first_copies", "windowed", "again", "results")
+OWN_VIEWS = ("messages", "stream_rows", "first_copies", "windowed", "again", "held_rows", "held", "results")
 """Names that a question's views cannot have."""

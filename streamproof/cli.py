@@ -81,6 +81,10 @@ app = lazy_app(
             "streamproof.chain.proof:results",
             "Write a question's results of a run, as CSV, JSON, Parquet or a table for Excel.",
         ),
+        "alerts": Later(
+            "streamproof.alerts.cli:alerts",
+            "List the alerts of a run: what became of each, since when, and with which values it fired.",
+        ),
         "report": Later(
             "streamproof.report:report",
             "Judge a run and write one HTML page that needs no network: verdict, charts, what ran, settings.",
@@ -163,4 +167,25 @@ app.add_typer(
         },
     ),
     name="question",
+)
+app.add_typer(
+    lazy_app(
+        "Try an alert on files, tell of alerts, and see who was told.",
+        {
+            "backtest": Later(
+                "streamproof.alerts.cli:backtest",
+                "Say from files alone what would have fired; no server is needed.",
+            ),
+            "deliver": Later(
+                "streamproof.alerts.cli:deliver",
+                "Tell of alerts, until Ctrl-C: each at least once, always with the same id, "
+                "and tried until it is taken.",
+            ),
+            "receipts": Later(
+                "streamproof.alerts.cli:receipts",
+                "List who was told of which alert, and what waits to be told.",
+            ),
+        },
+    ),
+    name="alert",
 )

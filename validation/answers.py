@@ -1,7 +1,7 @@
 """Which answers are meant: a run may have been asked several questions, by several jobs and with several windows."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import duckdb
 
@@ -47,6 +47,21 @@ class Answers:
         """Return when a window starts that ends then; both in milliseconds since the epoch."""
         window = self.question.window
         return window_end - window.size if window.kind == "sliding" else (window_end - 1) // window.size * window.size
+
+
+_OF_ALERTS = 10_000
+
+
+def alerts_number(number: int) -> int:
+    """Return the number that names the tables of the alerts of a question."""
+    return _OF_ALERTS + number
+
+
+def alerts_of(answers: Answers) -> Answers:
+    """Return the alerts of a question, as answers that are told apart by what happened as well."""
+    header = answers.question.header
+    of_events = header.model_copy(update={"key": (*header.key, "alert_state")})
+    return Answers(replace(answers.question, header=of_events), answers.job, alerts_number(answers.number))
 
 
 def results_table(number: int) -> str:

@@ -226,10 +226,11 @@ def _struct(of: str, names: Iterable[str]) -> str:
 
 
 def _values(found: dict[str, Any] | None) -> dict[str, Value] | None:
-    return found and {name: _plain(value) for name, value in found.items()}
+    return found and {name: plain(value) for name, value in found.items()}
 
 
-def _plain(value: Any) -> Value:  # noqa: ANN401 - whatever DuckDB has
+def plain(value: Any) -> Value:  # noqa: ANN401 - whatever DuckDB has
+    """Return a value of DuckDB's as it stands in JSON."""
     if isinstance(value, Decimal):
         text = f"{value:f}"
         return text.rstrip("0").rstrip(".") if "." in text else text

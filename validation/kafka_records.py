@@ -15,7 +15,8 @@ import pyarrow as pa
 from confluent_kafka import Message
 from msgspec import UNSET, UnsetType
 
-from streamproof.core.batch import WHOLE_NUMBER, columns_of
+from streamproof.core.alert_rule import EVENT_COLUMNS, alerts_topic
+from streamproof.core.batch import WHOLE_NUMBER, Columns, columns_of
 from streamproof.core.kafka import TopicReader, read_records, topics_of
 from streamproof.core.message import END_SEQ, HEARTBEAT_SEQ
 from streamproof.core.question import RESULT_COLUMNS, Question
@@ -23,7 +24,7 @@ from streamproof.core.run import Run
 from streamproof.core.settings import KafkaSettings
 from streamproof.core.sql_quoting import quoted
 from streamproof.core.window import WindowKind
-from validation.answers import results_table
+from validation.answers import alerts_number, results_table
 
 
 class RunDecoder:
@@ -76,12 +77,19 @@ class _Labels(msgspec.Struct, gc=False):
     question: str | None = None
 
 
+class _Tally(msgspec.Struct, gc=False):
+    run: str
+    job: str
+    question: str
+
+
 _LOOK_SECONDS = 1.0
 """How often it is asked whether topics of results that were not there have been made."""
 
 _TABLES = """
 CREATE TABLE kafka_rows (category VARCHAR, seq BIGINT, kafka_partition INTEGER, kafka_offset BIGINT);
 CREATE TABLE dead_letters AS FROM kafka_rows;
+CREATE TABLE tallies (job VARCHAR, question VARCHAR, kafka_offset BIGINT);
 CREATE SEQUENCE arrivals;
 """
 _RESULTS = """
@@ -132,17 +140,21 @@ class Results:
         run: whose results.
         question: the question.
         number: names the table.
+        more: columns that each result has beside the question's own, and their types.
 
     Attributes:
         others: how many results of the run are of another text, by question@digest.
 
     """
 
-    def __init__(self, db: duckdb.DuckDBPyConnection, run: Run, question: Question, number: int) -> None:
+    def __init__(
+        self, db: duckdb.DuckDBPyConnection, run: Run, question: Question, number: int, more: Columns | None = None
+    ) -> None:
         self.question, self.number = question, number
         self.others: Counter[str] = Counter()
         self._db, self._run, self._label = db, run.run, question.label
         kinds = {n: k for n, k in columns_of(question, run.contract).items() if n not in RESULT_COLUMNS}
+        kinds |= more or {}
         kept = {name: _kept_as(kind) for name, kind in kinds.items()}
         columns = "".join(f", {quoted(name)} {kind}" for name, kind in kept.items())
         db.execute(_RESULTS.format(table=results_table(number), columns=columns))
@@ -229,9 +241,12 @@ class RunRecords:
         kafka: where its records are.
         questions: whose results are read.
         only: rows or results alone.
+        alerts: also the alerts that were written of each question, in a table of their own, and in ``tallies`` at which
+            offset stands how many results a window has, with job and question.
 
     Attributes:
         results: of each question, in the questions' order.
+        alerts: of each question that has an alert.
 
     """
 
@@ -243,11 +258,18 @@ class RunRecords:
         questions: Sequence[Question] = (),
         *,
         only: Literal["rows", "results"] | None = None,
+        alerts: bool = False,
     ) -> None:
         db.execute(_TABLES)
         self._db, self._run, self._since, self._kafka = db, run.run, run.created, kafka
         self._row = RunDecoder(run.run, _RowId)
+        self._tally = RunDecoder(run.run, _Tally)
         self.results = [Results(db, run, question, number) for number, question in enumerate(questions)]
+        self.alerts = [
+            Results(db, run, question, alerts_number(number), EVENT_COLUMNS)
+            for number, question in enumerate(questions)
+            if alerts and question.header.alert
+        ]
         topics = run.contract.topics
         self._rows_topic = topics.rows
         self._contents: dict[tuple[int, int], int] = {}
@@ -255,11 +277,13 @@ class RunRecords:
         if only != "results":
             wanted |= {topics.rows: self._add_rows, topics.dead_letters: self._add_dead_letters}
         self._topics: list[tuple[TopicReader, Callable[[list[Message]], int]]] = []
-        self._absent = {question.topic(run.contract) for question in questions}
-        self._of_topic = {
-            topic: [results for results in self.results if results.question.topic(run.contract) == topic]
-            for topic in self._absent
-        }
+        self._of_topic: dict[str, list[Callable[[list[Message]], int]]] = {}
+        for results in self.results:
+            self._of_topic.setdefault(results.question.topic(run.contract), []).append(results.add)
+        for results in self.alerts:
+            self._of_topic.setdefault(alerts_topic(run.contract), []).append(results.add)
+            self._of_topic[results.question.tally_topic(run.contract)] = [self._add_tallies]
+        self._absent = set(self._of_topic)
         with ExitStack() as on_error:
             on_error.callback(self.__exit__)
             for topic, add in wanted.items():
@@ -275,7 +299,7 @@ class RunRecords:
             self._absent.discard(topic)
 
     def _adder(self, topic: str) -> Callable[[list[Message]], int]:
-        return lambda messages: sum(results.add(messages) for results in self._of_topic[topic])
+        return lambda messages: sum(add(messages) for add in self._of_topic[topic])
 
     def __enter__(self) -> Self:
         return self
@@ -287,14 +311,14 @@ class RunRecords:
     @property
     def unreadable(self) -> int:
         """Records that name the run but are not what their topic should hold."""
-        return self._row.unreadable + sum(results.unreadable for results in self.results)
+        return self._row.unreadable + sum(each.unreadable for each in (*self.results, *self.alerts))
 
     def unknown_questions(self) -> Counter[str]:
         """Return how many results are of questions whose text is not among those that are read, by their label."""
         known = {results.question.label for results in self.results}
         others: Counter[str] = Counter()
-        for of_topic in self._of_topic.values():
-            others |= Counter({label: n for r in of_topic for label, n in r.others.items() if label not in known})
+        for results in self.results:  # those of one topic all see the same
+            others |= Counter({label: n for label, n in results.others.items() if label not in known})
         return others
 
     def read(self) -> None:
@@ -363,6 +387,15 @@ class RunRecords:
         )
         inserted = self._db.execute(f"INSERT INTO {table} {_READ_ROWS}", [self._run]).fetchone()
         return cast("tuple[int]", inserted)[0]
+
+    def _add_tallies(self, messages: list[Message]) -> int:
+        tallies = zip(messages, self._tally.decode(messages), strict=True)
+        found = [(t.job, t.question, m.offset()) for m, t in tallies if t and t.run == self._run]
+        if found:
+            columns = zip(("job", "question", "kafka_offset"), zip(*found, strict=True), strict=True)
+            arrow = pa.table({name: list(values) for name, values in columns})  # noqa: F841 (found by its name)
+            self._db.execute("INSERT INTO tallies BY NAME SELECT * FROM arrow")
+        return len(found)
 
     def _add_dead_letters(self, messages: list[Message]) -> int:
         return self._add_rows(messages, "dead_letters")

@@ -9,9 +9,10 @@ from rich.console import Console
 from rich.table import Column, Table
 from rich.text import Text
 
+from validation.alerts import JudgedAlerts
 from validation.answers import in_words
 from validation.audit import Audit
-from validation.comparison import Difference, InputRow, Value
+from validation.comparison import AnswerCounts, Difference, InputRow, Value
 from validation.delivery import CategoryRows
 from validation.verdict import JudgedAnswers, QuestionVerdict, Verdict
 
@@ -48,6 +49,10 @@ def print_verdict(verdict: Verdict, file: TextIO | None = None) -> None:
             out.print(Text(describe(difference)), soft_wrap=True)
             for row in difference.rows:
                 out.print(Text(f"    {describe_row(row)}"), soft_wrap=True)
+        if alerts := question.alerts:
+            out.print(Text(f"{name}, alerts: {counts_of_alerts(alerts)}"), soft_wrap=True)
+            for difference in alerts.not_right:
+                out.print(Text(f"alert {describe(difference)}"), soft_wrap=True)
     for note in verdict.notes:
         out.print(Text(f"note: {note}"), soft_wrap=True)
     _print_reasons(out, verdict.reasons)
@@ -133,8 +138,22 @@ def render(verdict: Verdict, template: Path, **more: object) -> str:
         lstrip_blocks=True,
     )
     return templates.get_template(template.name).render(
-        verdict=verdict, stages=STAGES, shape=shape, values=values, describe_row=describe_row, count=count, **more
+        verdict=verdict,
+        stages=STAGES,
+        shape=shape,
+        values=values,
+        describe_row=describe_row,
+        count=count,
+        counts_of_alerts=counts_of_alerts,
+        describe=describe,
+        **more,
     )
+
+
+def counts_of_alerts(alerts: JudgedAlerts) -> str:
+    """Write how many alerts are right, and how many are not."""
+    said = ", ".join(f"{getattr(alerts, each):,} {each}" for each in AnswerCounts.model_fields)
+    return f"{said} (of {alerts.breaches:,} answers that breach)"
 
 
 def shape(question: QuestionVerdict) -> str:

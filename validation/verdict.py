@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Literal, Self, cast
+from typing import Literal, Self
 
 import duckdb
 from pydantic import BaseModel, model_validator
@@ -20,7 +20,8 @@ from streamproof.core.question_text import used_fields
 from streamproof.core.run import Run, load_run
 from streamproof.core.settings import HomeSettings, KafkaSettings
 from streamproof.core.window import Window, WindowKind
-from validation.answers import Answers, Wanted, find_answers, truth_table, why_no_answers
+from validation.alerts import JudgedAlerts, breaches, compute_alerts, doubts_of_alerts, windows_behind
+from validation.answers import Answers, Wanted, alerts_of, find_answers, truth_table, why_no_answers
 from validation.comparison import (
     AnswerCounts,
     Difference,
@@ -72,7 +73,7 @@ class QuestionVerdict(JudgedAnswers):
         kind: of its windows.
         key: the columns that tell the answers of a window apart.
         columns: the columns that were compared.
-        alerts: how many true answers are alerts; None where the question has no alert.
+        alerts: of its alerts; None where it has none, or its job follows no run.
         not_right: the earliest answers that are wrong, missing, extra or doubled.
 
     """
@@ -84,7 +85,7 @@ class QuestionVerdict(JudgedAnswers):
     kind: WindowKind
     key: tuple[str, ...]
     columns: tuple[str, ...]
-    alerts: int | None = None
+    alerts: JudgedAlerts | None = None
     not_right: list[Difference]
 
     @property
@@ -98,8 +99,8 @@ class Verdict(BaseModel):
 
     Attributes:
         proven: every row that the manifest says was sent is in Kafka, the manifest's counts are those of the files,
-            and each question that was asked was answered exactly as the files say, at least once. Rows that are doubled
-            in Kafka are counted, and no fault: a job takes the first.
+            and each question that was asked was answered exactly as the files say, at least once, and so were its
+            alerts. Rows that are doubled in Kafka are counted, and no fault: a job takes the first.
         reasons: why it is not proven; empty where it is.
         questions: by their names, those that were asked of the run.
         job: of a run with one question, the job whose answers were judged; else None.
@@ -181,7 +182,7 @@ def validate(
     with (
         open_database(home.runs / run) as db,
         console.status("reading the files and Kafka") as status,
-        RunRecords(db, manifest, kafka, questions) as records,
+        RunRecords(db, manifest, kafka, questions, alerts=True) as records,
         ThreadPoolExecutor(1) as beside,
     ):
         kept = _fields_of([each.question for each in by_jobs] or questions, manifest)
@@ -207,34 +208,42 @@ def validate(
                         _read_files(db, manifest, kept)
                     no_truth |= _compute(db, manifest, answers)
             chosen = [answers for answers in chosen if answers.number not in no_truth]
+            alerts = {
+                answers.question.name: _judge_alerts(db, manifest, answers, kafka)
+                for answers in chosen
+                if _has_alerts(answers, by_jobs)
+            }
             counts = [compare(db, answers, into=f"compared_{answers.number}") for answers in chosen]
-            missing_answers = sum(each.missing for each in counts)
+            missing_answers = sum(each.missing for each in (*counts, *alerts.values()))
             if (now := time.monotonic()) >= deadline:
                 break
             if counts and not missing_answers and not missing:
                 settled_by = settled_by or now + SETTLED_SECONDS
-                if is_settled(rows, *said) or now >= settled_by:
+                if all(each.behind == 0 for each in alerts.values()) and (is_settled(rows, *said) or now >= settled_by):
                     break
-                status.update("waiting for what NiFi and Flink say")
+                status.update("waiting for what NiFi, Flink and the alerter say")
                 time.sleep(ASK_SECONDS)
                 continue
             status.update(f"waiting: {missing_answers if counts else 'all'} answers and {missing} rows are missing")
             if _something_new(records, deadline):
                 deadline = time.monotonic() + wait
         judged = {
-            answers.question.name: _question_verdict(db, manifest, answers, each, late)
+            answers.question.name: _question_verdict(db, manifest, answers, each, late).model_copy(
+                update={"alerts": alerts.get(answers.question.name)}
+            )
             for answers, each in zip(chosen, counts, strict=True)
         }
         reasons = [
             *doubts(manifest, rows, judged, records.unreadable),
+            *(doubt for name, of_question in alerts.items() for doubt in doubts_of_alerts(name, of_question)),
             *no_truth.values(),
             *more_doubts(db, chosen, asked_jobs, stages),
+            *doubts_of_unknown(records.unknown_questions()),
         ]
         if (not asked_jobs or any(each.missing for each in counts)) and (hidden := records.why_hidden()):
             reasons += [hidden, *(stages.who_hides() if stages.who_hides else [])]
         if not asked_jobs:
             reasons.append(why_no_answers(db, manifest, questions, asked))
-        reasons += doubts_of_unknown(records.unknown_questions())
         look(db, chosen)
         return Verdict(
             run=run,
@@ -254,6 +263,9 @@ def _compute(db: duckdb.DuckDBPyConnection, run: Run, answers: Answers) -> dict[
     """Make the table of true answers; return why that cannot be, by the question's number."""
     try:
         compute_truth(db, run, answers.question, truth_table(answers.number))
+        if answers.question.header.alert:
+            into = truth_table(alerts_of(answers).number)
+            compute_alerts(db, answers.question, run.run, truth_table(answers.number), into)
     except StreamproofError as error:
         return {answers.number: str(error)}
     return {}
@@ -287,10 +299,6 @@ def _question_verdict(
 ) -> QuestionVerdict:
     question, compared = answers.question, f"compared_{answers.number}"
     late_rows = late(answers.job) if callable(late) else late
-    alerts = None
-    if question.header.alert is not None:
-        found = db.execute(f"SELECT count(*) FILTER (alert) FROM {truth_table(answers.number)}").fetchone()
-        alerts = cast("tuple[int]", found)[0]
     not_right = first_not_right(db, compared)
     for difference in not_right[:_ROWS_FOR]:
         difference.rows = rows_behind(db, run, difference)
@@ -304,8 +312,25 @@ def _question_verdict(
         kind=question.window.kind,
         key=question.key,
         columns=tuple(compared_columns(db, answers)),
-        alerts=alerts,
         not_right=not_right,
+    )
+
+
+def _has_alerts(answers: Answers, by_jobs: Iterable[AskedBy]) -> bool:
+    """Whether alerts are computed of a question's answers: not where its job is known to follow no run."""
+    is_live = any(each.job == answers.job and not each.of_run for each in by_jobs)
+    return answers.question.header.alert is not None and not is_live
+
+
+def _judge_alerts(db: duckdb.DuckDBPyConnection, run: Run, answers: Answers, kafka: KafkaSettings) -> JudgedAlerts:
+    alerts = alerts_of(answers)
+    compared = f"compared_{alerts.number}"
+    counts = compare(db, alerts, into=compared)
+    return JudgedAlerts(
+        **counts.model_dump(),
+        breaches=breaches(db, answers),
+        behind=windows_behind(db, run, answers, kafka),
+        not_right=tuple(first_not_right(db, compared)),
     )
 
 

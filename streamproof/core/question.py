@@ -14,6 +14,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, BeforeValidator, Field, model_validator
 
+from streamproof.core.alert_rule import ALERTS, AlertRule, short_form
 from streamproof.core.contract import STREAMS, Contract
 from streamproof.core.errors import UsageError
 from streamproof.core.toml_file import StrictModel, check_content
@@ -26,6 +27,9 @@ MANUAL = "docs/questions.md"
 NAME = r"[a-z][a-z0-9_]*"
 RESULT_COLUMNS = ("job", "question", "run", "window_start", "window_end", "window_size", "window_slide", "window_kind")
 """What each result carries beside the question's own columns."""
+
+TALLY = "tally"
+"""The end of the topic that says how many results each window has, ``STREAM.TOPIC.tally``."""
 
 _VIEW = re.compile(rf"CREATE\s+TEMPORARY\s+VIEW\s+({NAME})\s+AS\s+(.+)", re.DOTALL | re.IGNORECASE)
 _VARIANT = re.compile(r"^[ \t]*-- (flink|batch):", re.MULTILINE)
@@ -99,7 +103,7 @@ class Header(StrictModel):
         stream: the stream that is asked.
         window: its windows; ``submit --size --slide`` chooses others.
         key: the columns that tell the results of one window apart; none where each window has one result.
-        alert: a condition on the result's columns.
+        alert: when an alert fires and when it is over; a text is the condition alone.
         topic: the end of the results' topic, ``STREAM.TOPIC``; by default the question's name.
         again: a second windowed relation.
         page: what is drawn of it.
@@ -110,7 +114,7 @@ class Header(StrictModel):
     stream: Annotated[str, Field(pattern=f"^{NAME}$")]
     window: ReadWindow
     key: tuple[str, ...]
-    alert: str | None = None
+    alert: Annotated[AlertRule | None, BeforeValidator(short_form)] = None
     topic: Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]{1,100}$")] | None = None
     again: Again | None = None
     page: Page = Page()
@@ -164,9 +168,18 @@ class Question:
         """How long behind a row's event time its last result's window ends, at most: milliseconds."""
         return self.window.size + (self.header.again.window.size if self.header.again else 0)
 
+    @property
+    def result_window(self) -> Window:
+        """The windows of its results: those of the second windowed relation, where it has one."""
+        return self.header.again.window if self.header.again else self.window
+
     def topic(self, contract: Contract) -> str:
         """Return the Kafka topic of its results for a stream."""
         return f"{contract.name}.{self.header.topic or self.name}"
+
+    def tally_topic(self, contract: Contract) -> str:
+        """Return the Kafka topic that says how many results each window has; a question with an alert has one."""
+        return f"{self.topic(contract)}.{TALLY}"
 
     def views(self, engine: Engine) -> list[View]:
         """Return its views, in the order in which they are made."""
@@ -174,11 +187,12 @@ class Question:
         return [View(match[1], match[2]) for view in views if (match := _VIEW.fullmatch(view))]
 
     def body(self, engine: Engine) -> str:
-        """Return its SELECT, with the alert's condition as a last column ``alert`` where it has one."""
+        """Return its SELECT, with the conditions of its alert, where it has one, as last columns."""
         *_, select = _statements(self.text, engine)
         if self.header.alert is None:
             return select
-        return f"SELECT q.*, ({self.header.alert}) IS TRUE AS alert FROM (\n{select}\n) AS q"
+        conditions = "".join(f", ({text}) IS TRUE AS {name}" for name, text in self.header.alert.columns.items())
+        return f"SELECT q.*{conditions} FROM (\n{select}\n) AS q"
 
     def with_window(self, window: Window) -> "Question":
         """Return the question with another window."""
@@ -264,6 +278,13 @@ def parse_question(name: str, text: str, source: str) -> Question:
         raise UsageError(f"{source}: key: {min(reserved)!r} is written with each result: leave it out")
     if header.window.kind == "whole" and header.run != "batch":
         raise UsageError(f'{source}: window: only a batch knows the whole run: add run = "batch"')
+    topic = header.topic or name
+    if topic in {ALERTS, "dead-letter"} or topic.endswith(f".{TALLY}"):
+        raise UsageError(
+            f"{source}: a topic of results cannot end in {topic!r}, which the stream has for something else"
+        )
+    if header.alert and (taken := [each for each in header.key if each.startswith("alert")]):
+        raise UsageError(f"{source}: key: {taken[0]!r}: names that begin with alert are the alert's own")
     _check_statements(text, source, header)
     return Question(name, text, title.strip(), header, header.window)
 

@@ -11,7 +11,7 @@ from checkout import CHECKOUT
 
 from streamproof.cli import app
 
-SLOW = {"pyflink", "dash", "plotly", "pandas", "duckdb", "pyarrow", "numpy", "nipyapi", "confluent_kafka"}
+SLOW = {"pyflink", "dash", "plotly", "pandas", "duckdb", "pyarrow", "numpy", "nipyapi", "confluent_kafka", "apprise"}
 BATCH = {"duckdb", "pyarrow", "numpy", "confluent_kafka"}
 NEEDED = {
     "--help": set(),
@@ -25,6 +25,10 @@ NEEDED = {
     "flow status ratings": {"nipyapi", "confluent_kafka"},
     "windows --help": BATCH,
     "audit nothing": BATCH,
+    "alerts nothing": {"confluent_kafka"},
+    "alert receipts": {"confluent_kafka"},
+    "alert backtest nothing A={csv}": {"confluent_kafka"} | BATCH,
+    "alert deliver --help": {"confluent_kafka"},
     "report --help": BATCH | {"plotly"},
     "dashboard --help": BATCH | {"nipyapi"},
     "demo --help": BATCH | {"nipyapi", "pyflink"},

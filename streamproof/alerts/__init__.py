@@ -1,0 +1,1 @@
+"""Alerts: computed from committed answers, written to a topic of their own exactly once, and delivered."""
