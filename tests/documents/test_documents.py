@@ -51,7 +51,7 @@ def test_each_command_has_its_place_in_the_readme(command):
 @pytest.mark.parametrize("name", PAGES)
 def test_each_make_target_that_a_page_names_is_in_the_makefile(name):
     makefile = (CHECKOUT / "Makefile").read_text()
-    for target in re.findall(r"\bmake ([a-z-]+)", "\n".join(code(PAGES[name]))):
+    for target in re.findall(r"(?<!streamproof )\bmake ([a-z-]+)", "\n".join(code(PAGES[name]))):
         assert re.search(rf"^{target}:", makefile, re.MULTILINE), f"make {target}"
 
 
