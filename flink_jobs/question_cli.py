@@ -125,8 +125,8 @@ def run_tests(
             for difference in outcome.differences:
                 typer.echo(f"    {difference}")
         else:
-            engines = " and ".join(outcome.engines)
-            typer.echo(f"{file}: {engines} give the {outcome.expected} answers that are expected")
+            engines = "Flink and DuckDB give" if len(outcome.engines) > 1 else f"{outcome.engines[0]} gives"
+            typer.echo(f"{file}: {engines} the {outcome.expected} answers that are expected")
     if failed:
         raise typer.Exit(1)
 

@@ -255,7 +255,7 @@ def parse_question(name: str, text: str, source: str) -> Question:
 
     """
     if not re.fullmatch(NAME, name):
-        raise UsageError(f"{source}: the file's name is the question's: small letters, digits and _, like top_products")
+        raise UsageError(f"{source}: the file's name is the question's: small letters, digits and _, like busy_hours")
     comments = []
     for line in text.splitlines():
         if not line.startswith("--"):

@@ -17,7 +17,7 @@ class Times:
     """The moments of rows 0, 1, 2 …, which never go back.
 
     A week has so many rows, and each hour of it a share by its weight. Row n lies within the nth of as many equal parts
-    of the weights, and chance decides where. Only products and quotients are computed: IEEE 754 rounds them in one way.
+    of the weights, and chance decides where. It is multiplied and divided only: IEEE 754 rounds that in one way.
     """
 
     def __init__(self, clock: Clock) -> None:

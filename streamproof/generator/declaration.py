@@ -65,7 +65,7 @@ class Draw(StrictModel):
 
 
 class Table(StrictModel):
-    """Things that rows speak of: products, businesses, cities.
+    """Things that rows speak of, such as businesses and cities.
 
     Attributes:
         rows: how many; or

@@ -112,7 +112,9 @@ def test_every_question_of_every_stream_has_a_test_of_six_rows_or_more():
 def test_the_tests_of_all_questions_pass_in_both_engines():
     done = run("test", *CASES)
     assert done.exit_code == 0, done.output
-    assert done.stdout.count("Flink and DuckDB give the") == len(CASES)
+    batch = sum(load_question(str(path)).header.run == "batch" for path in question_files())
+    assert done.stdout.count("Flink and DuckDB give the") == len(CASES) - batch
+    assert done.stdout.count(": DuckDB gives the") == batch
 
 
 def test_answers_that_are_not_as_expected_are_told_for_each_engine(top):

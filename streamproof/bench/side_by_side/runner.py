@@ -24,7 +24,7 @@ from streamproof.bench.side_by_side.own_job import from_full_topic
 from streamproof.core.errors import StreamproofError
 from streamproof.core.run import Run, new_run_id
 from streamproof.core.settings import HomeSettings, KafkaSettings
-from streamproof.core.topics import partitions_of
+from streamproof.core.topics import ensure_topics, partitions_of
 from validation.answers import Answers, Wanted, results_table, truth_table
 from validation.comparison import AnswerCounts, compare
 from validation.csv_rows import read_rows
@@ -81,8 +81,9 @@ def python_of(library: str | None) -> Path:
 def windows(program: str, rows: int, *, interval: Fraction, library: str | None = None) -> Once:
     """Let a streaming program compute the windows of a full topic of its own."""
     run, job = fill_topic(new_run(new_run_id(), rows, interval=interval)), program.removeprefix("windows_")
-    topics, kafka = run.contract.topics, KafkaSettings()
+    topics, kafka, results = run.contract.topics, KafkaSettings(), QUESTION.topic(run.contract)
     try:
+        ensure_topics([results], kafka)
         said = ask(
             program,
             {
@@ -90,7 +91,7 @@ def windows(program: str, rows: int, *, interval: Fraction, library: str | None 
                 "key": KEY,
                 "measure": MEASURE,
                 "rows": topics.rows,
-                "windows": QUESTION.topic(run.contract),
+                "windows": results,
                 "run": run.run,
                 "job": f"{job}-{run.run}",
                 "size": WINDOW.size,
