@@ -20,7 +20,7 @@ from streamproof.drills.faults import FAULTS
 from streamproof.stack.servers import Stack
 
 _ALL = "all"
-_WIDTH = 130
+_WIDTH = 150
 _TERMINATED = 128 + signal.SIGTERM
 
 
@@ -77,11 +77,15 @@ def drill(
 
 
 def _table(results: list[DrillResult]) -> Table:
-    numbers = ("rounds", "recovery s", "longest s", "rows sent", "resent", "doubled", "lost", "windows right", "other")
+    numbers = (
+        *("rounds", "recovery s", "longest s", "rows sent", "resent", "doubled", "lost"),
+        *("windows right", "other", "alerts right", "other"),
+    )
     table = Table("drill", *(Column(name, justify="right") for name in numbers), "verdict", box=HORIZONTALS)
     for r in results:
-        w = r.windows
-        counts = (r.rows.sent, r.rows.resent, r.rows.doubled, r.rows.lost, w.right, w.wrong + w.missing + w.extra)
+        counts = [r.rows.sent, r.rows.resent, r.rows.doubled, r.rows.lost]
+        for judged in (r.windows, r.alerts):
+            counts += [judged.right, judged.wrong + judged.missing + judged.extra]
         table.add_row(
             r.drill,
             str(len(r.recoveries)),

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Literal
 
 from pydantic import BaseModel
@@ -35,10 +36,13 @@ from validation.report import print_verdict, write_report
 from validation.verdict import RowTotals, Verdict, validate
 
 STREAM = "drill"
-"""A stream of its own, with topics of its own."""
+"""A stream of its own: its topics are ``drill``, ``drill.dead-letter``, and those of answers and alerts."""
 
 _CATEGORIES = ("Books", "Music")
 _SAMPLE_ROWS = 20_000
+_SURGES = Path(__file__).with_name("surges.sql")
+"""A question with an alert."""
+
 _PAUSE = (0.5, 4.0)
 """Seconds between a recovery and the next strike, at least and at most."""
 
@@ -83,6 +87,7 @@ class DrillResult(BaseModel):
     recoveries: list[float]
     rows: RowTotals
     windows: AnswerCounts
+    alerts: AnswerCounts
     proven: bool
     reasons: list[str]
 
@@ -121,7 +126,8 @@ class DrilledChain:
         run = f"{name}-{new_run_id()}"
         chance = random.Random(f"{name} {options.seed}")  # noqa: S311 - to be repeated, not to be secret
         with ExitStack() as cleanup:
-            job = submit([self._question], JobOptions(run=run, contract=self.contract)).job
+            questions = [self._question, load_question(str(_SURGES))]
+            job = submit(questions, JobOptions(run=run, contract=self.contract)).job
             cleanup.callback(_cancel, job)
             replayer = Replayer(run, self._arguments(options), self._environment(), self._folder / f"{run}.log")
             cleanup.callback(replayer.kill)
@@ -150,6 +156,7 @@ class DrilledChain:
             recoveries=recoveries,
             rows=verdict.rows,
             windows=AnswerCounts(**verdict.windows.model_dump(exclude={"late"})),
+            alerts=next(AnswerCounts(**each.alerts.model_dump()) for each in verdict.questions.values() if each.alerts),
             proven=verdict.proven,
             reasons=verdict.reasons,
         )

@@ -3,20 +3,25 @@
 import random
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
+
+import psutil
 
 from flink_jobs.cluster import Cluster
 from streamproof.chain.lost_jobs import resubmit_lost_jobs
 from streamproof.core.errors import StreamproofError
+from streamproof.core.wait import wait_until
 from streamproof.drills.proxy import Proxy
 from streamproof.drills.replayer import Replayer
 from streamproof.stack.servers import Stack
 
 _CUT_SECONDS = 20
 _FLAP_SECONDS = 60
+_ALERTER_SECONDS = 30
 
-PARTS = ("mosquitto", "kafka", "nifi", "taskmanager", "jobmanager", "replayer")
+PARTS = ("mosquitto", "kafka", "nifi", "taskmanager", "jobmanager", "replayer", "alerter")
 
 
 @dataclass
@@ -56,6 +61,9 @@ def _kill(part: str, target: Target) -> str:
         target.replayer.kill()
         target.replayer.resume()
         return part
+    if part == "alerter":
+        _alerter(target).kill()
+        return part
     name = _server(target, part)
     if part == "mosquitto":
         # With messages in its queue: those that it had not saved are gone.
@@ -69,6 +77,26 @@ def _kill(part: str, target: Target) -> str:
     finally:
         target.flow_side.release()
     return name
+
+
+def _alerter(target: Target) -> psutil.Process:
+    """Return the process that computes the alerts: the supervisor starts it soon after the job, and once it was killed.
+
+    Raises:
+        StreamproofError: none runs.
+
+    """
+    found: list[psutil.Process] = []
+
+    def runs() -> bool:
+        with suppress(psutil.Error):  # one that has just ended
+            children = psutil.Process(target.stack.supervisor()).children()
+            found.extend(each for each in children if "streamproof.alerts" in each.cmdline())
+        return bool(found)
+
+    if not wait_until(runs, _ALERTER_SECONDS):
+        raise StreamproofError("the alerter does not run, so it cannot be killed: see the supervisor's log")
+    return found[0]
 
 
 def _kill_any(target: Target) -> str:
@@ -110,7 +138,7 @@ def _flap(target: Target) -> str:
 
 FAULTS: Mapping[str, Strike] = {
     **{f"kill-{part}": partial(_kill, part) for part in PARTS},
-    **{f"restart-{part}": partial(_restart, part) for part in PARTS},
+    **{f"restart-{part}": partial(_restart, part) for part in PARTS if part != "alerter"},
     "kill-any": _kill_any,
     "cut-mqtt": _cut,
     "flap-mqtt": _flap,
