@@ -302,13 +302,18 @@ class QuestionResults:
         """Return the answers with the greatest values of a column in each of the windows that end then."""
         value = _finite(column)
         keys = ", ".join(f"{quoted(name)}::VARCHAR" for name in self.key)
+        # To find the least value that is shown costs less than to sort all answers.
         found = self._db.execute(
             f"""
+            WITH wanted AS (
+                SELECT *, {value} AS _value FROM {self._mine}
+                WHERE window_end IN (SELECT make_timestamp_ms(unnest(?::BIGINT[])))
+            ),
+            shown AS (SELECT window_end, list_min(max(_value, {most})) AS least FROM wanted GROUP BY window_end)
             SELECT epoch_ms(window_end), [{keys}]::VARCHAR[], _arrival, {quoted(column)}, {self._drawn()}
-            FROM {self._mine}
-            WHERE {value} IS NOT NULL AND window_end IN (SELECT make_timestamp_ms(unnest(?::BIGINT[])))
-            QUALIFY row_number() OVER (PARTITION BY window_end ORDER BY {value} DESC, {self._key()}, _arrival) <= {most}
-            ORDER BY window_end, {value} DESC, {self._key()}, _arrival
+            FROM wanted JOIN shown USING (window_end) WHERE _value >= least
+            QUALIFY row_number() OVER (PARTITION BY window_end ORDER BY _value DESC, {self._key()}, _arrival) <= {most}
+            ORDER BY window_end, _value DESC, {self._key()}, _arrival
             """,
             [list(ends)],
         ).fetchall()
