@@ -3,6 +3,8 @@
 import json
 from datetime import UTC, datetime
 
+from streamproof.core.alert_rule import EVENT_COLUMNS
+from validation.answers import alerts_number
 from validation.kafka_records import Results
 
 
@@ -18,6 +20,21 @@ class Written:
         question = self.question.with_window(window) if window else self.question
         assert self.results.add([Record(as_written(self._run, question, start, end, job, **values))]) == 1
         assert self.results.unreadable == 0
+
+
+class WrittenAlerts:
+    """The table of alerts of one question, to which a test adds what happened."""
+
+    def __init__(self, db, run, question, number=0):
+        self._run, self._question = run, question
+        self._results = Results(db, run, question, alerts_number(number), EVENT_COLUMNS)
+
+    def add(self, name, state, start, end, begin, number=0, **values):
+        """Write that something happened to an alert in a window; milliseconds since the epoch."""
+        values |= {"alert_id": name, "alert_state": state, "alert_begin": iso(begin), "alert_number": number}
+        record = Record(as_written(self._run, self._question, start, end, "job", alert=True, **values))
+        assert self._results.add([record]) == 1
+        assert self._results.unreadable == 0
 
 
 class Record:

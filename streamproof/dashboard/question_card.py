@@ -26,6 +26,7 @@ _MOST_CATEGORIES = 12
 _NEWEST_WINDOWS = 60
 _HIDDEN = {"display": "none"}
 _DRAWINGS = {"table": {"table"}, "line": {"line"}, "ranks": {"bars", "map"}}
+_ALERT_SIGNS = {"firing": "●", "pending": "◐", "resolved": "✓", "withdrawn": "○"}
 _MOST_RANKS = 8
 """Of so many choices of question, column and category it is remembered what was drawn."""
 
@@ -488,12 +489,25 @@ def _verdict(state: str, symbol: str, word: str, why: str) -> html.P:
 
 
 def _alerts(results: QuestionResults) -> Any:
-    if (newest := results.alerts()) is None:
+    if (listed := results.alerts()) is None:
         return None
-    count = results.count_alerts()
-    title = html.H3(f"Alerts: {count:,}" if count <= len(newest.rows) else f"Alerts: the newest of {count:,}")
-    listed = answers_table(newest, results.key) if newest.rows else html.P("None.")
-    return html.Div([title, html.Div(listed, className="scroll", tabIndex=0)])
+    firing, over, breaches = results.count_alerts()
+    rows = [
+        html.Tr(
+            [
+                html.Td([html.Strong(_ALERT_SIGNS[each.state]), f" {each.state}"], className=f"alert {each.state}"),
+                *(html.Th(html.Code(str(value)), scope="row") for value in each.key),
+                html.Td("none" if each.value is None else shown(each.value)),
+                *(html.Td("" if at is None else moment(at)) for at in (each.begin, each.fired, each.over)),
+                html.Td(f"{each.repeats:,}"),
+            ]
+        )
+        for each in listed
+    ]
+    titles = ("", *results.key, results.value or "value", "breached", "fired", "over", "told again")
+    drawn = html.Div(table(titles, rows), className="scroll", tabIndex=0) if rows else html.P("No alert was written.")
+    said = f"Answers that breach the rule: {breaches:,}."
+    return html.Div([html.H3(f"Alerts: {firing:,} firing, {over:,} past"), drawn, html.P(said, className="quiet")])
 
 
 def _buttons(kind: str, names: dict[str, str], chosen: str | None) -> list[html.Button]:

@@ -8,7 +8,7 @@ from itertools import product
 
 import duckdb
 import pytest
-from written_results import Written
+from written_results import Written, WrittenAlerts
 
 from streamproof.core.contract import load_contract
 from streamproof.core.question import load_question, parse_question
@@ -192,6 +192,9 @@ def ask_about(browser, select, values, key="[]", alert=""):
     question = parse_question("so", text, "so.sql")
     with browser.reader.database() as db:
         Written(db, browser.reader.picture.run, question, 2).add(4000, 8000, **values)
+        if alert:
+            alerts = WrittenAlerts(db, browser.reader.picture.run, question, 2)
+            alerts.add("a", "firing", 4000, 8000, 8000, n=1234)
     so_far = SoFar(Answers(question, "job", 2), AnswerCounts(right=1), (), True)
     browser.reader.picture = replace(browser.reader.picture, questions={"so": so_far})
 
@@ -203,9 +206,10 @@ def test_a_question_without_a_key_has_one_line_and_its_alerts_are_listed(browser
         browser.ask(name.strip(".").split("...")[0])
     newest = browser.ask("alerts.children")
     said = json.dumps(newest["alerts"])
-    assert "Alerts: 1" in said
+    assert "Alerts: 1 firing, 0 past" in said
+    assert "Answers that breach the rule: 1." in said
     assert "1,234" in said
-    assert "1970-01-01 00:00:04" in said
+    assert "1970-01-01 00:00:08" in said
     assert json.dumps(browser.ask("lines.figure")["lines"]["figure"]).count('"all rows"') == 1
     assert browser.ask("questions.children")["questions-section"]["style"] == {"display": "none"}
 

@@ -58,7 +58,7 @@ class Picture:
         rates: rows that came into Kafka in each second, by seconds since the epoch.
         event_time: the greatest event time of a row in Kafka, milliseconds since the epoch; 0 for none.
         questions: what is known of each question that was asked, by its name.
-        results_read: results in Kafka, of all jobs of the run; it grows with whatever comes.
+        results_read: results and alerts in Kafka, of all jobs of the run; it grows with whatever comes.
         no_truth: why the answers cannot be compared; None while they can.
         hidden: where records in Kafka cannot be read yet, and why; None where nothing is missing because of it.
         reasons: what speaks against the run at its end.
@@ -219,7 +219,9 @@ class _Reading:
             exits.callback(self._rows_topic.close)
             self._dead_topic = TopicReader(topics.dead_letters, self._run.created, kafka)
             exits.callback(self._dead_topic.close)
-            self._results = exits.enter_context(RunRecords(self.db, self._run, kafka, self._questions, only="results"))
+            self._results = exits.enter_context(
+                RunRecords(self.db, self._run, kafka, self._questions, only="results", alerts=True)
+            )
             self._verdict = LiveVerdict(self.db, self._run, self._questions)
             exits.callback(self._verdict.close)
             self._exits = exits.pop_all()
@@ -337,7 +339,7 @@ class _Reading:
             self._hidden, self._asked = self._results.why_hidden(), time.monotonic()
 
     def _results_read(self) -> int:
-        tables = range(len(self._questions))
+        tables = [*range(len(self._questions)), *(each.number for each in self._results.alerts)]
         counts = [self.db.execute(f"SELECT count(*) FROM {results_table(number)}").fetchone() for number in tables]
         return sum(cast("tuple[int]", count)[0] for count in counts)
 

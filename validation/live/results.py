@@ -5,13 +5,13 @@ says how much there is to an answer, its *weight*. Its file names both (``page``
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import duckdb
 
 from streamproof.core.batch import NUMBER
 from streamproof.core.sql_quoting import literal, quoted
-from validation.answers import Answers, judged_table
+from validation.answers import Answers, alerts_of, judged_table
 from validation.comparison import AnswerCounts
 
 POINTS = 100
@@ -76,6 +76,29 @@ class Mark(NamedTuple):
     longitude: float | None
 
 
+class AlertSoFar(NamedTuple):
+    """What became of an alert: its times are ends of windows, milliseconds since the epoch; None: that has not been.
+
+    Attributes:
+        state: the last that happened; one that is repeated still fires.
+        key: whose it is.
+        begin: of the window with which the breach began.
+        fired: of that with which it began to fire.
+        over: of that in which it was resolved, or withdrawn before it fired.
+        repeats: how often it was told again.
+        value: of the answer with which it fired.
+
+    """
+
+    state: str
+    key: Key
+    begin: int
+    fired: int | None
+    over: int | None
+    repeats: int
+    value: Any
+
+
 class Table(NamedTuple):
     """Answers as they were written: the names of the columns, and the values of each answer."""
 
@@ -117,7 +140,7 @@ class QuestionResults:
         self.value = page.value if page.value in self.numbers else first
         self.weight = page.weight if page.weight in self.numbers else first
         self._page, self._number = page, answers.number
-        self._has_alert = question.header.alert is not None
+        self._alerts = alerts_of(answers) if question.header.alert else None
         of_category = f" WHERE category = {literal(category)}" if category and "category" in question.key else ""
         self._mine = f"(SELECT * FROM ({answers.select}){of_category})"
 
@@ -219,17 +242,46 @@ class QuestionResults:
             [*self.key, *self.columns], f"window_end = make_timestamp_ms({window_end})", f"{order}{self._key()}", limit
         )
 
-    def alerts(self, limit: int = 10) -> Table | None:
-        """Return the newest answers that are alerts, with their windows; None where the question has no alert."""
-        if not self._has_alert:
-            return None
-        columns = ["window_start", "window_end", *self.key, *(name for name in self.columns if name != "alert")]
-        return self._table(columns, "alert", f"window_end DESC, {self._key()}", limit)
+    def alerts(self, limit: int = 10) -> list[AlertSoFar] | None:
+        """Return what became of each alert: those that fire, those that are pending, then the newest of the others.
 
-    def count_alerts(self) -> int:
-        """Return how many answers are alerts."""
-        found = self._db.execute(f"SELECT count(*) FROM {self._mine} WHERE alert").fetchone()
-        return found[0] if found else 0
+        None where the question has no alert.
+        """
+        if self._alerts is None:
+            return None
+        value = f"any_value({quoted(self.value)}) FILTER (alert_state = 'firing')" if self.value else "NULL"
+        keys = ", ".join(f"{quoted(name)}::VARCHAR" for name in self.key)
+        found = self._db.execute(
+            f"""
+            WITH alerts AS (
+                SELECT [{keys}]::VARCHAR[] AS key, epoch_ms(min(alert_begin)) AS begin,
+                       epoch_ms(min(window_end) FILTER (alert_state = 'firing')) AS fired,
+                       epoch_ms(min(window_end) FILTER (alert_state IN ('resolved', 'withdrawn'))) AS over,
+                       max(alert_number) AS repeats, {value} AS value
+                FROM ({self._alerts.select}) GROUP BY alert_id, key
+            )
+            SELECT CASE WHEN over IS NULL THEN CASE WHEN fired IS NULL THEN 'pending' ELSE 'firing' END
+                        ELSE CASE WHEN fired IS NULL THEN 'withdrawn' ELSE 'resolved' END END AS state, *
+            FROM alerts ORDER BY over IS NOT NULL, fired IS NULL, coalesce(over, fired, begin) DESC, key LIMIT {limit}
+            """
+        ).fetchall()
+        return [AlertSoFar(state, tuple(key), *rest) for state, key, *rest in found]
+
+    def count_alerts(self) -> tuple[int, int, int]:
+        """Return how many alerts fire, how many are over, and how many answers breach the rule."""
+        found = self._db.execute(
+            f"""
+            WITH alerts AS (
+                SELECT bool_or(alert_state = 'firing') AS fired, bool_or(alert_state = 'resolved') AS resolved
+                FROM ({self._alerts.select if self._alerts else "SELECT NULL AS alert_state, NULL AS alert_id"})
+                GROUP BY alert_id
+            )
+            SELECT count(*) FILTER (fired AND NOT resolved), count(*) FILTER (resolved),
+                   (SELECT count(*) FROM {self._mine} WHERE alert)
+            FROM alerts
+            """
+        ).fetchone()
+        return cast("tuple[int, int, int]", found)
 
     def most_changed(self, column: str, window_end: int, limit: int = 10) -> list[Mover]:
         """Return the keys whose value differs most from that in the window before."""
@@ -302,13 +354,18 @@ class QuestionResults:
         """Return the answers with the greatest values of a column in each of the windows that end then."""
         value = _finite(column)
         keys = ", ".join(f"{quoted(name)}::VARCHAR" for name in self.key)
+        # To find the least value that is shown costs less than to sort all answers.
         found = self._db.execute(
             f"""
+            WITH wanted AS (
+                SELECT *, {value} AS _value FROM {self._mine}
+                WHERE window_end IN (SELECT make_timestamp_ms(unnest(?::BIGINT[])))
+            ),
+            shown AS (SELECT window_end, list_min(max(_value, {most})) AS least FROM wanted GROUP BY window_end)
             SELECT epoch_ms(window_end), [{keys}]::VARCHAR[], _arrival, {quoted(column)}, {self._drawn()}
-            FROM {self._mine}
-            WHERE {value} IS NOT NULL AND window_end IN (SELECT make_timestamp_ms(unnest(?::BIGINT[])))
-            QUALIFY row_number() OVER (PARTITION BY window_end ORDER BY {value} DESC, {self._key()}, _arrival) <= {most}
-            ORDER BY window_end, {value} DESC, {self._key()}, _arrival
+            FROM wanted JOIN shown USING (window_end) WHERE _value >= least
+            QUALIFY row_number() OVER (PARTITION BY window_end ORDER BY _value DESC, {self._key()}, _arrival) <= {most}
+            ORDER BY window_end, _value DESC, {self._key()}, _arrival
             """,
             [list(ends)],
         ).fetchall()

@@ -91,6 +91,19 @@ def test_what_is_not_there_yet_is_missing_only_at_the_end(db, run, written):
     assert not_right(verdict) == []
 
 
+def test_a_job_is_named_of_which_answers_are_not_there(db, run, written):
+    verdict = LiveVerdict(db, run, [AVERAGES])
+    by_jobs = [AskedBy("job", AVERAGES, of_run=True)]
+    step(verdict, run, by_jobs)
+    ended = run.model_copy(update={"state": "finished"})
+    write(written, "A", 0, (1, 5, 5, 5))
+    step(verdict, ended, by_jobs)
+    assert verdict.unanswered() == ["job"]
+    write(written, "B", 0, (1, 2, 2, 2))  # a wrong answer is an answer
+    step(verdict, ended, by_jobs)
+    assert verdict.unanswered() == []
+
+
 def test_a_window_is_overdue_when_others_that_end_no_earlier_have_been_there_for_some_seconds(
     db, run, written, monkeypatch
 ):

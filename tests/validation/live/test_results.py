@@ -4,11 +4,12 @@ from dataclasses import replace
 from decimal import Decimal
 
 import pytest
+from written_results import WrittenAlerts
 
 from streamproof.core.question import Page, load_question, parse_question
 from streamproof.core.window import Window
 from validation.answers import Answers
-from validation.live.results import BINS, POINTS, Mover, Point, QuestionResults
+from validation.live.results import BINS, POINTS, AlertSoFar, Mover, Point, QuestionResults
 
 ALL = (0, 10**9)
 
@@ -162,7 +163,9 @@ def test_a_key_of_numbers_is_text_and_has_its_own_line(db, any_run, results_of):
     assert (results.numbers, results.value) == (["times"], "times")
 
 
-def test_without_a_key_each_window_has_one_line_and_alerts_are_listed_newest_first(db, any_run, results_of):
+def test_without_a_key_each_window_has_one_line_and_alerts_that_fire_are_listed_before_the_past(
+    db, any_run, results_of
+):
     question = parse_question(
         "busy",
         "-- Is it busy?\n-- stream = 'ratings'\n-- window = 'tumbling 4s'\n-- key = []\n-- alert = 'n > 1'\n"
@@ -173,11 +176,21 @@ def test_without_a_key_each_window_has_one_line_and_alerts_are_listed_newest_fir
     written = results_of(any_run, question)
     for start, n in ((0, 1), (4000, 2), (8000, 3)):
         written.add(start, start + 4000, n=n, who="u", alert=n > 1)
+    alerts = WrittenAlerts(db, any_run, question)
+    alerts.add("a", "firing", 0, 4000, 4000, n=2, who="u")
+    alerts.add("a", "resolved", 4000, 8000, 4000, n=1, who="u")
+    alerts.add("b", "firing", 8000, 12_000, 12_000, n=3, who="u")
+    alerts.add("b", "repeated", 12_000, 16_000, 12_000, number=1, n=4, who="u")
+    alerts.add("c", "pending", 12_000, 16_000, 16_000, n=3, who="u")
     results = QuestionResults(db, Answers(question, "job", 0))
     assert results.search("x") == [()]
     assert middles(results.series((), "n", results.span(None, 0))) == [1.0, 2.0, 3.0]
-    assert [row[2:] for row in results.alerts().rows] == [(3, "u"), (2, "u")]
-    assert results.count_alerts() == 2
+    assert results.alerts() == [
+        AlertSoFar("firing", (), 12_000, 12_000, None, 1, 3),
+        AlertSoFar("pending", (), 16_000, None, None, 0, None),
+        AlertSoFar("resolved", (), 4000, 4000, 8000, 0, 2),
+    ]
+    assert results.count_alerts() == (1, 1, 2)
     assert results.most_changed("n", 12_000) == [Mover((), 3.0, 3.0, 2.0)]
 
 
