@@ -68,7 +68,7 @@ def _layout() -> html.Div:
             # What is opened stands in the address: a click on a list that is drawn anew at that moment is not lost.
             dcc.Location(id="opened", refresh=False),
             # What a list shows: it is drawn anew only when that changes, or a click could fall between two drawings.
-            *(dcc.Store(id=f"{shown}-shown") for shown in ("wrong", "letters")),
+            *(dcc.Store(id=f"{shown}-shown") for shown in ("wrong", "letters", "answer", "letter")),
         ]
     )
 
@@ -128,12 +128,19 @@ def _renew_answers(app: Dash, reader: Reader) -> None:
             links.append(html.Li(f"These are the first; there are {more:,} more."))
         return links or [html.Li("None.")], to_show
 
-    @app.callback(Output("wrong-detail", "children"), Input("opened", "hash"))
-    def open_answer(opened: str | None) -> Any:
-        for name, difference in differences(reader.picture):
+    # What an address names may not be known yet when it is opened.
+    @app.callback(
+        Output("wrong-detail", "children"),
+        Output("answer-shown", "data"),
+        Input("opened", "hash"),
+        Input("slow-tick", "n_intervals"),
+        State("answer-shown", "data"),
+    )
+    def open_answer(opened: str | None, _ticks: int | None, shown: str | None) -> tuple[Any, Any]:
+        for name, difference in differences(reader.picture) if opened != shown else ():
             if link_to("answer", name) == opened:
-                return difference_detail(name, difference, reader.rows_of(difference))
-        return no_update
+                return difference_detail(name, difference, reader.rows_of(difference)), opened
+        return no_update, no_update
 
 
 def _renew_dead_letters(app: Dash, reader: Reader) -> None:
@@ -151,10 +158,18 @@ def _renew_dead_letters(app: Dash, reader: Reader) -> None:
             return no_update, no_update, no_update
         return reasons_table(known), letter_links(known.newest), to_show
 
-    @app.callback(Output("letter-detail", "children"), Input("opened", "hash"))
-    def open_letter(opened: str | None) -> Any:
-        newest = reader.picture.dead_letters.newest
-        return next((letter_detail(each) for each in newest if link_to("letter", each.place) == opened), no_update)
+    @app.callback(
+        Output("letter-detail", "children"),
+        Output("letter-shown", "data"),
+        Input("opened", "hash"),
+        Input("slow-tick", "n_intervals"),
+        State("letter-shown", "data"),
+    )
+    def open_letter(opened: str | None, _ticks: int | None, shown: str | None) -> tuple[Any, Any]:
+        for letter in reader.picture.dead_letters.newest if opened != shown else ():
+            if link_to("letter", letter.place) == opened:
+                return letter_detail(letter), opened
+        return no_update, no_update
 
 
 def _about(picture: Picture) -> str:

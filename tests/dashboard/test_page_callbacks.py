@@ -136,6 +136,15 @@ def test_a_wrong_answer_opens_with_the_rows_of_the_file(browser):
     assert ROW.event_time in opened
 
 
+def test_an_address_whose_answer_is_not_known_yet_opens_when_it_is_and_once(browser):
+    known, values = browser.reader.picture, {"opened.hash": link_to("answer", NAME)}
+    browser.reader.picture = replace(known, questions={})
+    assert browser.ask("wrong-detail.children", values) == {}
+    browser.reader.picture = known
+    shown = browser.ask("wrong-detail.children", values)["answer-shown"]["data"]
+    assert browser.ask("wrong-detail.children", values | {"answer-shown.data": shown}) == {}
+
+
 def test_a_dead_letter_opens_with_its_message(browser):
     link = link_to("letter", "0/17")
     assert link in json.dumps(browser.ask("letters.children"))
