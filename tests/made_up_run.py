@@ -13,13 +13,15 @@ import duckdb
 from waiting import until
 from werkzeug.serving import WSGIRequestHandler, make_server
 
+from streamproof.core.alert_rule import EVENT_COLUMNS
 from streamproof.core.contract import parse_contract
 from streamproof.core.question import parse_question
 from streamproof.core.run import RowCounts, Run, Source
 from streamproof.core.settings import HomeSettings, KafkaSettings
 from streamproof.dashboard.page import make_page
 from streamproof.report import Drawings, write_run_report
-from validation.answers import Answers
+from validation.alerts import compute_alerts
+from validation.answers import Answers, alerts_number, results_table, truth_table
 from validation.comparison import compare
 from validation.delivery import RowTotals
 from validation.kafka_records import _TABLES, Results
@@ -53,6 +55,7 @@ _QUESTION = """-- Where is most sold?
 -- stream = "sales"
 -- window = "tumbling 30s"
 -- key = ["city"]
+-- alert = "turnover > 2500"
 -- page = { value = "turnover", latitude = "lat", longitude = "lon", draw = ["map", "bars", "table"] }
 SELECT window_start, window_end, city, SUM(price) AS turnover, COUNT(*) AS sales, MIN(lat) AS lat, MIN(lon) AS lon
 FROM windowed GROUP BY window_start, window_end, city
@@ -84,6 +87,7 @@ class MadeUpRun:
         self.question = parse_question("sales_by_city", _QUESTION, "sales_by_city.sql")
         db.execute(_TABLES)
         Results(db, self.run, self.question, 0)
+        Results(db, self.run, self.question, alerts_number(0), EVENT_COLUMNS)
         self.db, self._jobs = db, [AskedBy(job="job", question=self.question, of_run=True)]
         self._verdict = LiveVerdict(db, self.run, [self.question])
         self.reader = Reader(self.run.run, HomeSettings(home=folder), KafkaSettings())
@@ -99,14 +103,17 @@ class MadeUpRun:
         ends = f"window_end > make_timestamp_ms({first * WINDOW}) AND window_end <= make_timestamp_ms({last * WINDOW})"
         wrong_one = f"city = '{wrong}' AND window_end = make_timestamp_ms({last * WINDOW})"
         self._insert(
+            results_table(0),
             f"SELECT * REPLACE (turnover + CASE WHEN {wrong_one} THEN 1 ELSE 0 END AS turnover) FROM truth_0 "
-            f"WHERE {ends}"
+            f"WHERE {ends}",
         )
+        compute_alerts(self.db, self.question, self.run.run, truth_table(0), "alerts")
+        self._insert(results_table(alerts_number(0)), f"SELECT * FROM alerts WHERE {ends}")
         self.look()
 
-    def _insert(self, select: str) -> None:
+    def _insert(self, table: str, select: str) -> None:
         self.db.execute(
-            f"INSERT INTO results_0 BY NAME SELECT *, 'job' AS _job, {WINDOW} AS _size, {WINDOW} AS _slide, "
+            f"INSERT INTO {table} BY NAME SELECT *, 'job' AS _job, {WINDOW} AS _size, {WINDOW} AS _slide, "
             f"'sliding' AS _kind, true AS _whole, 1 AS _written_at FROM ({select})"
         )
 

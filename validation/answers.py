@@ -45,7 +45,7 @@ class Answers:
 
     def start_of(self, window_end: int) -> int:
         """Return when a window starts that ends then; both in milliseconds since the epoch."""
-        window = self.question.window
+        window = self.question.result_window
         return window_end - window.size if window.kind == "sliding" else (window_end - 1) // window.size * window.size
 
 

@@ -382,7 +382,7 @@ def _renew_newest(app: Dash, reader: Reader) -> None:
         if (column := _column(asked, columns)) is None or "line" not in asked.page.draw:
             return charts.rate_chart({}), "", newest, shown, "", None, _alerts(results)
         bounds = results.bounds(column)
-        before = results.distribution(column, bounds, end - answers.question.window.size)
+        before = results.distribution(column, bounds, end - answers.question.result_window.size)
         return (
             charts.distribution_chart(results.distribution(column, bounds, end), before, bounds, column),
             f"Answers by {column}: the newest window and the one before",
@@ -504,7 +504,7 @@ def _alerts(results: QuestionResults) -> Any:
         )
         for each in listed
     ]
-    titles = ("", *results.key, results.value or "value", "breached", "fired", "over", "told again")
+    titles = ("state", *results.key, results.value or "value", "breached", "fired", "over", "told again")
     drawn = html.Div(table(titles, rows), className="scroll", tabIndex=0) if rows else html.P("No alert was written.")
     said = f"Answers that breach the rule: {breaches:,}."
     return html.Div([html.H3(f"Alerts: {firing:,} firing, {over:,} past"), drawn, html.P(said, className="quiet")])

@@ -54,6 +54,9 @@ def test_the_newest_window_is_on_the_map_and_each_mark_bears_its_verdict(tab, ma
     places = page.locator(".bars .place").all_inner_texts()
     assert places == [str(place) for place in range(1, 13)]
 
+    expect(page.locator("#alerts h3")).to_have_text(re.compile(r"Alerts: 3 firing, \d+ past"))
+    expect(page.locator("#alerts tbody tr").first).to_contain_text("firing")
+
     page.evaluate(_COUNT_MOVES)
     slide_back(page, 1)
     assert moves(page) > 0

@@ -124,7 +124,7 @@ class QuestionResults:
     """
 
     def __init__(self, db: duckdb.DuckDBPyConnection, answers: Answers, category: str | None = None) -> None:
-        self._db, self._window = db, answers.question.window
+        self._db, self._window = db, answers.question.result_window
         question = answers.question
         self.key = question.key
         kinds = {name: kind for name, kind, *_ in db.execute(f"DESCRIBE {answers.select}").fetchall()}
