@@ -1,7 +1,7 @@
 -- Which ten businesses have most requests in 60 seconds against their average of the last hour? 30 at least count.
 -- stream = "traffic"
 -- window = "tumbling 60s"
--- key = ["place"]
+-- key = ["business_id"]
 -- alert = "ratio >= 10 AND recent >= 300"
 -- page = { value = "ratio", weight = "ratio", label = "business", latitude = "latitude", longitude = "longitude", draw = ["map", "table"] }
 -- [again]
