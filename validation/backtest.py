@@ -1,7 +1,6 @@
 """Would this rule have fired? A question's alerts from files alone, and compared with what was put into the files."""
 
 import csv
-import hashlib
 import statistics
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -14,13 +13,11 @@ from pydantic import BaseModel
 from streamproof.core.contract import Contract
 from streamproof.core.errors import UsageError
 from streamproof.core.question import RESULT_COLUMNS, Question
-from streamproof.core.question_text import used_fields
-from streamproof.core.run import RowCounts, Run, Source
 from validation.alert_events import Alert, AlertEvent, alerts_of_events, as_utc
 from validation.alerts import compute_alerts
 from validation.comparison import plain
-from validation.csv_rows import read_rows
-from validation.truth import compute_truth, number_rows
+from validation.files_alone import read_files
+from validation.truth import compute_truth
 from validation.verdict import open_database
 
 RUN = "backtest"
@@ -86,24 +83,8 @@ def backtest(question: Question, contract: Contract, files: Mapping[str, Path]) 
     """
     if question.header.alert is None:
         raise UsageError(f"{question.name} has no alert: write one into its header (docs/alerts.md)")
-    if contract.event_time is None:
-        raise UsageError(f"the contract {contract.name} names no event_time, so its files do not say when a row was")
-    run = Run(
-        run=RUN,
-        contract=contract,
-        clock="virtual",
-        pace="file",
-        batch_rows=1,
-        batch_ms=1,
-        sources={category: _source(file) for category, file in files.items()},
-        rows={},
-        state="finished",
-        created=datetime.now(UTC),
-    )
     with open_database(Path(tempfile.gettempdir())) as db:
-        counts = read_rows(db, run, used_fields(question, contract))
-        run.rows.update({category: RowCounts(sent=count.accepted) for category, count in counts.items()})
-        number_rows(db, run, counts)
+        run = read_files(db, question, contract, files, RUN)
         compute_truth(db, run, question, "truth")
         compute_alerts(db, question, run.run, "truth", "alerts")
         found = db.execute("SELECT * FROM alerts ORDER BY window_end, alert_id, alert_state")
@@ -170,15 +151,6 @@ def _is_for(alert: Alert, since: datetime, thing: PutIn) -> bool:
         and thing.category in {"", values.get("category", thing.category)}
         and (not thing.key or thing.key in values.values())
     )
-
-
-def _source(file: Path) -> Source:
-    try:
-        with file.open("rb") as content:
-            digest = hashlib.file_digest(content, "sha256").hexdigest()
-        return Source(file=file.resolve(), sha256=digest, size=file.stat().st_size)
-    except OSError as error:
-        raise UsageError(f"{file}: cannot be read: {error.strerror}") from error
 
 
 def _event(question: Question, row: dict[str, Any]) -> AlertEvent:

@@ -1,20 +1,25 @@
-"""The command ``batch``: a question answered from a run's files alone, also one that only the whole run can answer."""
+"""The command ``batch``: a question answered from files alone, also one that only the whole run can answer."""
 
 import shutil
 import sys
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Annotated, Literal
 
 import duckdb
 import typer
 
+from streamproof.core.contract import load_contract
+from streamproof.core.errors import UsageError
 from streamproof.core.question import Question, load_question
 from streamproof.core.question_text import used_fields
 from streamproof.core.run import Run, category_files, load_run
 from streamproof.core.settings import HomeSettings
 from streamproof.core.sql_quoting import literal, quoted
 from validation.csv_rows import read_rows
+from validation.files_alone import read_files
 from validation.truth import compute_truth, number_rows
 from validation.verdict import open_database
 
@@ -37,19 +42,22 @@ def answers_from_files(run: Run, question: Question, home: HomeSettings) -> Iter
 
 def batch(
     question: Annotated[str, typer.Argument(help="The question, by its name or file.", show_default=False)],
-    run: Annotated[str, typer.Option(help="The run's id.", show_default=False)],
     files: Annotated[
-        list[str] | None, typer.Argument(metavar="[CATEGORY=FILE]...", help="The new places of files that have moved.")
+        list[str] | None,
+        typer.Argument(
+            metavar="[CATEGORY=FILE]...", help="The files; with --run the new places of files that have moved."
+        ),
     ] = None,
+    run: Annotated[str | None, typer.Option(help="The id of the run whose files are meant.")] = None,
     form: Annotated[Literal["csv", "json"], typer.Option("--format", help="The form.")] = "csv",
 ) -> None:
-    """Answer a question from a run's files alone; no server is needed.
+    """Answer a question from files alone; no server is needed.
 
-    The files must hold the bytes that were replayed. A question with `run = "batch"` is answered only so.
+    With `--run` the files must hold the bytes that were replayed. Without it the rows have the files' own time. A
+    question with `run = "batch"` is answered only so.
     """
-    asked, home = load_question(question), HomeSettings()
-    manifest = load_run(run, home).with_files(category_files(files) if files else {})
-    with answers_from_files(manifest, asked, home) as db:
+    asked, named = load_question(question), category_files(files) if files else {}
+    with _answers(asked, run, named) as db, tempfile.TemporaryDirectory() as folder:
         kinds = {name: kind for name, kind, *_ in db.execute("DESCRIBE answers").fetchall()}
         first = [*asked.key, "window_start", "window_end"]
         columns = ", ".join(
@@ -59,8 +67,24 @@ def batch(
             for name in [*first, *(each for each in kinds if each not in first)]
         )
         order = ", ".join(f"answers.{quoted(name)}" for name in first)
-        file = home.runs / run / f"{asked.name}.batch.{form}"
+        file = Path(folder) / f"answers.{form}"
         db.execute("SET preserve_insertion_order = true")
         db.execute(f"COPY (SELECT {columns} FROM answers ORDER BY {order}) TO {literal(str(file))} ({_COPY[form]})")
-    with file.open(encoding="utf-8") as answers:
-        shutil.copyfileobj(answers, sys.stdout)
+        with file.open(encoding="utf-8") as answers:
+            shutil.copyfileobj(answers, sys.stdout)
+
+
+@contextmanager
+def _answers(question: Question, run: str | None, files: dict[str, Path]) -> Iterator[duckdb.DuckDBPyConnection]:
+    if run:
+        home = HomeSettings()
+        with answers_from_files(load_run(run, home).with_files(files), question, home) as db:
+            yield db
+    elif files:
+        with open_database(Path(tempfile.gettempdir())) as db:
+            compute_truth(
+                db, read_files(db, question, load_contract(question.header.stream), files, ""), question, "answers"
+            )
+            yield db
+    else:
+        raise UsageError("nothing to read: name the files, CATEGORY=FILE, or a run, --run RUN")

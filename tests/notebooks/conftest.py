@@ -1,5 +1,6 @@
-"""The notebooks, executed on the real servers."""
+"""The notebooks, executed, on the real servers where they need them."""
 
+import os
 import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -37,18 +38,26 @@ class Executed:
 
 
 @pytest.fixture(scope="session")
-def execute(servers, tmp_path_factory) -> Iterator[Callable[..., Executed]]:  # noqa: ARG001 - notebooks ask the servers
+def execute_alone(tmp_path_factory) -> Callable[..., Executed]:
+    """Execute a notebook that needs no server, in a home of its own."""
     folder = tmp_path_factory.mktemp("kernels")
 
     def execute(name: str, **parameters: object) -> Executed:
         file = NOTEBOOKS / f"{name}.ipynb"
-        return Executed(papermill.execute_notebook(file, None, parameters, cwd=folder, progress_bar=False))
+        with pytest.MonkeyPatch.context() as environment:
+            # A kernel begins in a folder that has nothing of the project: so it finds the checkout under test.
+            environment.setenv("PYTHONPATH", str(CHECKOUT))
+            if "STREAMPROOF_HOME" not in os.environ:
+                environment.setenv("STREAMPROOF_HOME", str(folder))
+            return Executed(papermill.execute_notebook(file, None, parameters, cwd=folder, progress_bar=False))
 
+    return execute
+
+
+@pytest.fixture(scope="session")
+def execute(servers, execute_alone) -> Iterator[Callable[..., Executed]]:  # noqa: ARG001 - notebooks ask the servers
     before = {job.id for job in Cluster().list()}
-    with pytest.MonkeyPatch.context() as environment:
-        # A kernel begins in a folder that has nothing of the project: this is how it finds the checkout under test.
-        environment.setenv("PYTHONPATH", str(CHECKOUT))
-        yield execute
+    yield execute_alone
     # A notebook that fails in the middle leaves its job.
     for job in Cluster().list():
         if job.id not in before and job.state == "RUNNING" and re.search(r" run (notebook|lateness)-", job.name):
@@ -73,6 +82,26 @@ def explored(execute, first_run) -> Executed:
 @pytest.fixture(scope="session")
 def lateness(execute) -> Executed:
     return execute("04_time_and_lateness", ROWS=400, HOURS=2)
+
+
+@pytest.fixture(scope="session")
+def surges(execute_alone) -> Executed:
+    return execute_alone("05_traffic_surges", ROWS=25_000, A_DAY=288_000)
+
+
+@pytest.fixture(scope="session")
+def bots(execute_alone) -> Executed:
+    return execute_alone("06_clicks_and_bots", ROWS=30_000)
+
+
+@pytest.fixture(scope="session")
+def purchases(execute_alone) -> Executed:
+    return execute_alone("07_purchases", ROWS=40_000)
+
+
+@pytest.fixture(scope="session")
+def by_place(execute_alone) -> Executed:
+    return execute_alone("08_sales_by_place", ROWS=20_000)
 
 
 @pytest.fixture

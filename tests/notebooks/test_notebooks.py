@@ -87,6 +87,40 @@ def test_a_command_that_fails_shows_what_it_said(tmp_path):
     assert "RuntimeError: streamproof validate: exit code 2\nerror: there is no run 'never'" in done.stderr
 
 
+def test_every_surge_that_was_put_in_is_found_and_pandas_finds_the_same(surges):
+    put_in = number(r"([\d,]+) surges were put in", surges.printed)
+    assert put_in >= 4
+    assert f"surge: {put_in} of {put_in} found" in surges.printed
+    assert "precision 1.000" in surges.printed
+    assert number(r"([\d,]+) answers are equal in pandas and in the batch", surges.printed) >= 2 * put_in
+
+
+def test_bots_floods_carts_and_unsold_brands_are_found_and_pandas_finds_the_same(bots):
+    for kind in ("bot", "flood"):
+        found, put_in = re.search(rf"{kind}: ([\d,]+) of ([\d,]+) found", bots.printed).groups()
+        assert found == put_in != "0"
+    assert float(re.search(r"precision ([\d.]+)", bots.printed)[1]) >= 0.95
+    assert number(r"bots: ([\d,]+) answers are equal", bots.printed) > 10_000
+    assert number(r"left_in_carts: ([\d,]+) answers are equal", bots.printed) > number(
+        r"carts: ([\d,]+) of", bots.printed
+    )
+    assert "brands: nimbus and oriel need marketing, in pandas as in the batch" in bots.printed
+
+
+def test_hours_of_failed_purchases_are_found_and_pandas_finds_the_same(purchases):
+    found, put_in = re.search(r"bad_conversion: (\d+) of (\d+) found", purchases.printed).groups()
+    assert found == put_in != "0"
+    assert "precision 1.000" in purchases.printed
+    assert number(r"conversion: ([\d,]+) answers are equal", purchases.printed) > 24
+    assert number(r"sales: ([\d,]+) answers are equal", purchases.printed) > 500
+
+
+def test_sales_follow_the_population_and_pandas_finds_the_same_by_city_and_country(by_place):
+    assert float(re.search(r"correlation of orders and population: ([\d.]+)", by_place.printed)[1]) > 0.9
+    assert number(r"sales_by_city: ([\d,]+) answers are equal", by_place.printed) > 1_000
+    assert number(r"sales_by_country: ([\d,]+) answers are equal", by_place.printed) > 500
+
+
 def test_a_first_run_is_proven_and_leaves_no_job(first_run, servers):
     assert number(r": PROVEN, ([\d,]+) windows right", first_run.printed) > 600
     manifest = json.loads((servers.home.runs / first_run.run / "manifest.json").read_text())

@@ -8,11 +8,10 @@ from nbconvert import HTMLExporter
 from playwright.sync_api import expect
 from waiting import PATIENCE
 
-pytestmark = pytest.mark.usefixtures("servers")
-
 PICTURES = CHECKOUT / "docs" / "pictures"
 
 
+@pytest.mark.usefixtures("servers")
 @pytest.mark.parametrize("theme", ["light", pytest.param("dark", marks=pytest.mark.long)])
 @pytest.mark.parametrize(
     ("executed", "name", "charts", "shown"),
@@ -24,10 +23,30 @@ PICTURES = CHECKOUT / "docs" / "pictures"
     ],
 )
 def test_every_chart_is_drawn_without_a_network(request, browser, tmp_path, executed, name, charts, shown, theme):
-    notebook = request.getfixturevalue(executed)
-    assert notebook.figures == charts
-    page_file = tmp_path / f"{name}.html"
-    page_file.write_text(HTMLExporter(theme=theme).from_notebook_node(notebook.notebook)[0])
+    draw(request.getfixturevalue(executed), browser, tmp_path, name, charts, shown, theme)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("theme", ["light", "dark"])
+@pytest.mark.parametrize(
+    ("executed", "name", "shown"),
+    [
+        ("surges", "notebook-05", 1),
+        ("bots", "notebook-06", 1),
+        ("purchases", "notebook-07", 1),
+        ("by_place", "notebook-08", 0),
+    ],
+)
+def test_charts_and_maps_of_made_rows_are_drawn_without_a_network(
+    request, browser, tmp_path, executed, name, shown, theme
+):
+    draw(request.getfixturevalue(executed), browser, tmp_path, name, 4, shown, theme)
+
+
+def draw(executed, browser, folder, name, charts, shown, theme):
+    assert executed.figures == charts
+    page_file = folder / f"{name}.html"
+    page_file.write_text(HTMLExporter(theme=theme).from_notebook_node(executed.notebook)[0])
     context = browser.new_context(offline=True, viewport={"width": 1000, "height": 900})
     page = context.new_page()
     page.goto(page_file.as_uri())

@@ -1,4 +1,4 @@
-"""Questions for the batch alone: never asked of Flink, and answered from a run's files."""
+"""Questions that the batch answers from files alone, also those that are never asked of Flink."""
 
 import json
 from datetime import UTC, datetime
@@ -74,6 +74,22 @@ def test_a_stream_question_is_answered_from_the_files_as_well_by_the_key_and_the
     order = [(answer["place"], answer["window_start"]) for answer in answers]
     assert order == sorted(order)
     assert len({answer["weekday"] for answer in answers}) == 3
+
+
+def test_files_that_belong_to_no_run_are_answered_by_their_own_time(clicks, monkeypatch):
+    run, _, _ = clicks
+    files = [f"{category}={source.file}" for category, source in run.sources.items()]
+    done = CliRunner().invoke(app, ["batch", "unsold_brands", *files, "--format", "json"])
+    assert done.exit_code == 0, done.output
+    answers = json.loads(done.stdout)
+    assert len(answers) > 0
+    assert answers == batch(clicks, monkeypatch, "unsold_brands")
+
+
+def test_without_files_and_without_a_run_it_is_said_what_to_name():
+    done = CliRunner().invoke(app, ["batch", "unsold_brands"])
+    assert isinstance(done.exception, UsageError)
+    assert "name the files, CATEGORY=FILE, or a run, --run RUN" in str(done.exception)
 
 
 def test_flink_is_not_asked_a_batch_question_and_what_to_type_is_said():
