@@ -153,7 +153,7 @@ def plan_job(
         session.execute(statement)
     planned = []
     for number, (question, in_batch) in enumerate(zip(questions, batch, strict=True)):
-        views = question_views(question, fields) | (tally_views(question) if question.header.alert else {})
+        views = question_views(question, fields, number) | (tally_views(question) if question.header.alert else {})
         try:
             for statement in views.values():
                 session.execute(statement)

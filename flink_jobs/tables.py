@@ -103,11 +103,23 @@ def shared_statements(
     ]
 
 
-def question_views(question: Question, fields: Sequence[str]) -> dict[str, str]:
-    """Return the statements that make the views of a question, by the views' names, in their order."""
+def question_views(question: Question, fields: Sequence[str], number: int = 0) -> dict[str, str]:
+    """Return the statements that make the views of a question, by the views' names, in their order.
+
+    Args:
+        question: what is asked.
+        fields: the contract's fields that its job reads.
+        number: its place in the job. Each question reads the rows by a condition of its own, which all rows meet: Flink
+            would share windows of one shape between questions, and copy each row into all of its windows for that
+            instead of counting slices.
+
+    """
     own = "".join(f", `{name}`" for name in fields)
     columns = f"run, category, seq, event_time{own}, window_start, window_end, window_time"
-    views = {"windowed": f"SELECT {columns} FROM {_windows('first_copies', 'pane_time', question.window)}"}
+    views = {
+        "own_rows": f"SELECT * FROM first_copies WHERE seq > -{number + 1}",
+        "windowed": f"SELECT {columns} FROM {_windows('own_rows', 'pane_time', question.window)}",
+    }
     again = question.header.again
     for view in question.views("flink"):
         views[view.name] = view.select
@@ -279,5 +291,5 @@ def _with(options: Mapping[str, str]) -> str:
     return ", ".join(f"{literal(name)} = {literal(value)}" for name, value in options.items())
 
 
-OWN_VIEWS = ("messages", "stream_rows", "first_copies", "windowed", "again", "held_rows", "held", "results")
+OWN_VIEWS = ("messages", "stream_rows", "first_copies", "own_rows", "windowed", "again", "held_rows", "held", "results")
 """Names that a question's views cannot have."""

@@ -135,8 +135,8 @@ def test_the_text_of_the_question_is_not_touched():
 
 def test_the_views_window_the_first_copies_by_the_questions_window():
     views = question_views(question(Window(60_000, 5_000, "cumulative")), ["sensor"])
-    assert list(views) == ["windowed"]
-    assert "CUMULATE(TABLE `first_copies`" in views["windowed"]
+    assert list(views) == ["own_rows", "windowed"]
+    assert "CUMULATE(TABLE `own_rows`" in views["windowed"]
 
 
 def test_a_followed_run_alone_moves_the_watermark_and_is_counted():
