@@ -101,7 +101,7 @@ def purchases(execute_alone) -> Executed:
 
 @pytest.fixture(scope="session")
 def by_place(execute_alone) -> Executed:
-    return execute_alone("08_sales_by_place", ROWS=20_000)
+    return execute_alone("08_sales_by_place", ROWS=30_000)
 
 
 @pytest.fixture
