@@ -142,6 +142,7 @@ def test_alerts_are_proven_and_each_that_is_changed_is_named(chain):
     assert any(reason.startswith("surges: nobody has computed its alerts") for reason in found.reasons)
 
 
+@pytest.mark.long
 @pytest.mark.faults
 def test_alerts_are_written_once_though_alerter_and_taskmanager_are_killed(chain):
     killed = []

@@ -83,6 +83,7 @@ def test_the_ledger_of_what_nifi_received_survives_a_killed_nifi(chain):
     assert found.rows.received >= 6000
 
 
+@pytest.mark.long
 @pytest.mark.faults
 def test_while_a_run_goes_on_what_is_unconfirmed_is_under_way_and_nothing_is_lost(chain):
     stack = Stack.from_environment()

@@ -26,6 +26,7 @@ def prove(chain, count, rows):
     assert (verdict.rows.resent, verdict.rows.doubled) == (0, 0)
 
 
+@pytest.mark.long
 def test_six_hundred_categories_are_proven_in_one_run(chain):
     prove(chain, 600, 3)
 

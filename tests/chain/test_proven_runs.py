@@ -52,6 +52,7 @@ def test_an_interval_of_1003_ms_from_3750_ms_past_a_boundary_is_proven(chain):
     assert verdict.rows.sent == 250
 
 
+@pytest.mark.long
 def test_real_files_are_proven_by_their_own_time_without_a_contract_of_their_own(chain, shared_data):
     run = chain.new_run("real")
     files = {"Electronics": "ratings_Electronics.csv", "Instruments": "Musical_Instruments_5.csv"}

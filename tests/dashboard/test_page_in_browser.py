@@ -73,6 +73,7 @@ def test_a_part_that_is_away_is_shown_so_at_once_and_back_afterwards(tab, addres
     is_right(page)
 
 
+@pytest.mark.long
 def test_a_key_is_searched_and_shown_with_the_keyboard(tab, address):
     page = tab.open(address)
     page.get_by_role("button", name="the newest 60 windows").press("Enter")
@@ -126,7 +127,7 @@ def test_a_dead_letter_is_opened(tab, live, address, servers):
 @pytest.mark.parametrize(
     ("width", "scheme"),
     [
-        (1280, "light"),
+        pytest.param(1280, "light", marks=pytest.mark.long),
         pytest.param(1280, "dark", marks=pytest.mark.long),
         pytest.param(360, "light", marks=pytest.mark.long),
         (360, "dark"),

@@ -285,6 +285,7 @@ def test_the_live_stream_from_its_first_row_through_a_savepoint_to_its_last_wind
     assert cluster.late_rows(job) == 0
 
 
+@pytest.mark.long
 def test_rows_with_a_field_that_cannot_be_read_are_in_no_window(servers, run_job):
     stream, t = contract(f"nulls_{random.randrange(10**9)}"), 1_700_000_000_000
     topic = Topic(servers, stream)
@@ -408,6 +409,7 @@ def test_a_job_that_restarts_between_two_partitions_end_marks_still_closes_its_w
     assert sorted(topic.windows(job)) == results_of(rows, 30_000, 5_000)
 
 
+@pytest.mark.long
 def test_a_cancelled_job_commits_what_it_has_written_and_hides_no_windows_of_another(servers, run_job):
     topic = Topic(servers, contract(f"hidden_{random.randrange(10**9)}"))
     cluster, rows = Cluster(servers.flink), RUNS["A"]

@@ -107,6 +107,7 @@ def test_bots_floods_carts_and_unsold_brands_are_found_and_pandas_finds_the_same
     assert "brands: nimbus and oriel need marketing, in pandas as in the batch" in bots.printed
 
 
+@pytest.mark.long
 def test_hours_of_failed_purchases_are_found_and_pandas_finds_the_same(purchases):
     found, put_in = re.search(r"bad_conversion: (\d+) of (\d+) found", purchases.printed).groups()
     assert found == put_in != "0"
@@ -115,6 +116,7 @@ def test_hours_of_failed_purchases_are_found_and_pandas_finds_the_same(purchases
     assert number(r"sales: ([\d,]+) answers are equal", purchases.printed) > 500
 
 
+@pytest.mark.long
 def test_sales_follow_the_population_and_pandas_finds_the_same_by_city_and_country(by_place):
     assert float(re.search(r"correlation of orders and population: ([\d.]+)", by_place.printed)[1]) > 0.9
     assert number(r"sales_by_city: ([\d,]+) answers are equal", by_place.printed) > 1_000
@@ -139,6 +141,7 @@ def test_all_windows_are_right_by_pandas_alone_and_damaged_ones_are_found(checke
     assert damaged == found == "15"
 
 
+@pytest.mark.long
 def test_ratings_are_explored_and_their_windows_are_those_of_flink(explored, first_run):
     same = number(r"([\d,]+) windows are the same in pandas and in Flink", explored.printed)
     right = number(r": PROVEN, ([\d,]+) windows right", first_run.printed)
@@ -169,6 +172,7 @@ def test_files_of_ones_own_are_replayed_in_another_shape_and_validated_as_the_ne
     assert "5 windows were damaged, and exactly those 5 were found" in checked.printed
 
 
+@pytest.mark.long
 def test_rows_out_of_order_are_late_by_a_guess_and_never_by_the_low_watermark(lateness, execute):
     assert number(r"bound 0 s: ([\d,]+) of 400 rows late", lateness.printed) > 0
     assert number(r"rows late, ([\d,]+) of [\d,]+ windows wrong", lateness.printed) > 0

@@ -1,5 +1,6 @@
 """The reading of a run in the background, on a Kafka into which a pipeline that is played writes."""
 
+import pytest
 from confluent_kafka import Producer
 from waiting import until
 from written_results import as_written
@@ -19,6 +20,7 @@ ALL_ROWS = parse_question(
 HOUR, FIRST_HOUR = 3_600_000, 1_704_067_200_000
 
 
+@pytest.mark.long
 def test_a_question_that_nobody_knew_when_the_page_began_is_shown_once_it_is_asked(pipeline):
     job = pipeline.windows[0]["job"]
     by_jobs, at_work, asked = [AskedBy(job, AVERAGES, of_run=True)], {"later"}, []
