@@ -109,15 +109,15 @@ def question_views(question: Question, fields: Sequence[str], number: int = 0) -
     Args:
         question: what is asked.
         fields: the contract's fields that its job reads.
-        number: its place in the job. Each question reads the rows by a condition of its own, which all rows meet: Flink
-            would share windows of one shape between questions, and copy each row into all of its windows for that
-            instead of counting slices.
+        number: its place in the job. Each question but the first reads the rows by a condition of its own, which all
+            rows meet: Flink would share windows of one shape between questions, and copy each row into all of its
+            windows for that instead of counting slices.
 
     """
     own = "".join(f", `{name}`" for name in fields)
     columns = f"run, category, seq, event_time{own}, window_start, window_end, window_time"
     views = {
-        "own_rows": f"SELECT * FROM first_copies WHERE seq > -{number + 1}",
+        "own_rows": "SELECT * FROM first_copies" + (f" WHERE seq > -{number}" if number else ""),
         "windowed": f"SELECT {columns} FROM {_windows('own_rows', 'pane_time', question.window)}",
     }
     again = question.header.again
