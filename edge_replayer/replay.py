@@ -21,14 +21,14 @@ from edge_replayer.payload import Payloads
 from edge_replayer.progress import RunProgress
 from edge_replayer.publisher import MqttPublisher, StandardOutput
 from edge_replayer.rejects import Rejects
-from edge_replayer.resume import SORT_FOLDER, FilesAsTheyWere, source_of, take_over
+from edge_replayer.resume import SORT_FOLDER, FilesAsTheyWere, take_over
 from edge_replayer.schedule import Schedule, now_ms
 from edge_replayer.sender import Sender
 from edge_replayer.sent_file import SentFile
 from streamproof.core.command import console
 from streamproof.core.errors import StreamproofError, UsageError
 from streamproof.core.known_runs import KnownRuns
-from streamproof.core.run import MANIFEST, RowCounts, Run, manifest_path, new_run_id
+from streamproof.core.run import MANIFEST, RowCounts, Run, manifest_path, new_run_id, source_of
 from streamproof.core.settings import HomeSettings, KafkaSettings, MqttSettings
 
 if TYPE_CHECKING:

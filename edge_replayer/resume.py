@@ -1,6 +1,5 @@
 """What an ended process left of a run, and whether another one may go on with it."""
 
-import hashlib
 import shutil
 from collections.abc import Mapping
 from contextlib import ExitStack
@@ -9,7 +8,7 @@ from pathlib import Path
 from edge_replayer.options import ReplayOptions
 from edge_replayer.sent_file import SentFile
 from streamproof.core.errors import StreamproofError, UsageError
-from streamproof.core.run import Run, Source, load_run, manifest_path
+from streamproof.core.run import Run, load_run, manifest_path, source_of
 from streamproof.core.settings import HomeSettings
 
 SORT_FOLDER = "sort-"
@@ -47,13 +46,6 @@ def take_over(
         options = _options(before, in_flight)
         on_error.pop_all()
     return before, sent, options
-
-
-def source_of(path: Path) -> Source:
-    """Return a file's place, digest and size."""
-    with path.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
-    return Source(file=path.resolve(), sha256=digest, size=path.stat().st_size)
 
 
 def _options(run: Run, in_flight: int) -> ReplayOptions:

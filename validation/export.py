@@ -2,16 +2,18 @@
 
 import shutil
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Literal
 
 import duckdb
 
 from streamproof.core.errors import StreamproofError, UsageError
+from streamproof.core.question import Question
 from streamproof.core.run import load_run
 from streamproof.core.settings import HomeSettings, KafkaSettings
 from streamproof.core.sql_quoting import literal, quoted
-from validation.answers import Answers, Wanted, find_answers, why_no_answers
+from validation.answers import Wanted, find_answers, why_no_answers
 from validation.kafka_records import RunRecords
 from validation.stages import Stages
 from validation.verdict import open_database, questions_of
@@ -58,19 +60,46 @@ def export_results(
         if len(found) > 1:
             names = ", ".join(sorted(answers.question.name for answers in found))
             raise UsageError(f"run {run} was asked several questions: name one of {names}")
-        db.execute("SET preserve_insertion_order = true")
-        _create_table(db, found[0], form)
-        _write(db, form, output, home.runs / run)
+        as_text = None if form in FOR_PROGRAMS else _iso
+        write_answers(db, found[0].select, found[0].question, form, output, home.runs / run, as_text, last="_arrival")
 
 
-def _create_table(db: duckdb.DuckDBPyConnection, answers: Answers, form: Format) -> None:
-    kinds = {name: kind for name, kind, *_ in db.execute(f"DESCRIBE {answers.select}").fetchall() if name[0] != "_"}
-    key = answers.question.key
-    ordered = [*key, "window_start", "window_end", *(n for n in kinds if n not in (*key, "window_start", "window_end"))]
-    as_text = {n: f"{_iso(n)} AS {quoted(n)}" for n in ordered if kinds[n] == "TIMESTAMP" and form not in FOR_PROGRAMS}
-    columns = ", ".join(as_text.get(name, quoted(name)) for name in ordered)
-    order = ", ".join(f"a.{quoted(name)}" for name in (*key, "window_start", "window_end", "_arrival"))
-    db.execute(f"CREATE TABLE exported AS SELECT {columns} FROM ({answers.select}) AS a ORDER BY {order}")
+def write_answers(  # noqa: PLR0917 - all that there is of a table and its file
+    db: duckdb.DuckDBPyConnection,
+    select: str,
+    question: Question,
+    form: Format,
+    output: Path | None,
+    folder: Path,
+    as_text: Callable[[str], str] | None,
+    last: str | None = None,
+) -> None:
+    """Write answers, ordered by key and window: the key, the window's bounds, and the question's other columns.
+
+    Args:
+        db: has what is selected.
+        select: the answers; columns that begin with ``_`` are not written.
+        question: what was asked.
+        form: of the file.
+        output: the file; None is standard output.
+        folder: what goes to standard output is written here first.
+        as_text: writes a column of times as SQL; None leaves them as they are.
+        last: what orders answers of one key and window.
+
+    Raises:
+        StreamproofError: the file does not let itself be written.
+
+    """
+    kinds = {name: kind for name, kind, *_ in db.execute(f"DESCRIBE {select}").fetchall() if name[0] != "_"}
+    first = [*question.key, "window_start", "window_end"]
+    columns = ", ".join(
+        f"{as_text(name)} AS {quoted(name)}" if as_text and kinds[name] == "TIMESTAMP" else quoted(name)
+        for name in [*first, *(each for each in kinds if each not in first)]
+    )
+    order = ", ".join(f"a.{quoted(name)}" for name in (*first, *([last] if last else [])))
+    db.execute("SET preserve_insertion_order = true")
+    db.execute(f"CREATE TABLE exported AS SELECT {columns} FROM ({select}) AS a ORDER BY {order}")
+    _write(db, form, output, folder)
 
 
 def _iso(column: str) -> str:

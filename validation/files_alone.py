@@ -1,6 +1,5 @@
 """Files that belong to no run, read as if they had been replayed by their own time."""
 
-import hashlib
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
@@ -11,7 +10,7 @@ from streamproof.core.contract import Contract
 from streamproof.core.errors import UsageError
 from streamproof.core.question import Question
 from streamproof.core.question_text import used_fields
-from streamproof.core.run import RowCounts, Run, Source
+from streamproof.core.run import RowCounts, Run, Source, source_of
 from validation.csv_rows import read_rows
 from validation.truth import number_rows
 
@@ -55,8 +54,6 @@ def read_files(
 
 def _source(file: Path) -> Source:
     try:
-        with file.open("rb") as content:
-            digest = hashlib.file_digest(content, "sha256").hexdigest()
-        return Source(file=file.resolve(), sha256=digest, size=file.stat().st_size)
+        return source_of(file)
     except OSError as error:
         raise UsageError(f"{file}: cannot be read: {error.strerror}") from error

@@ -1,7 +1,5 @@
 """The command ``batch``: a question answered from files alone, also one that only the whole run can answer."""
 
-import shutil
-import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,13 +15,12 @@ from streamproof.core.question import Question, load_question
 from streamproof.core.question_text import used_fields
 from streamproof.core.run import Run, category_files, load_run
 from streamproof.core.settings import HomeSettings
-from streamproof.core.sql_quoting import literal, quoted
+from streamproof.core.sql_quoting import quoted
 from validation.csv_rows import read_rows
+from validation.export import write_answers
 from validation.files_alone import read_files
 from validation.truth import compute_truth, number_rows
 from validation.verdict import open_database
-
-_COPY = {"csv": "FORMAT csv, HEADER", "json": "FORMAT json, ARRAY true"}
 
 
 @contextmanager
@@ -58,20 +55,11 @@ def batch(
     """
     asked, named = load_question(question), category_files(files) if files else {}
     with _answers(asked, run, named) as db, tempfile.TemporaryDirectory() as folder:
-        kinds = {name: kind for name, kind, *_ in db.execute("DESCRIBE answers").fetchall()}
-        first = [*asked.key, "window_start", "window_end"]
-        columns = ", ".join(
-            f"strftime({quoted(name)}, '%Y-%m-%dT%H:%M:%S.%gZ') AS {quoted(name)}"
-            if kinds[name] == "TIMESTAMP"
-            else quoted(name)
-            for name in [*first, *(each for each in kinds if each not in first)]
-        )
-        order = ", ".join(f"answers.{quoted(name)}" for name in first)
-        file = Path(folder) / f"answers.{form}"
-        db.execute("SET preserve_insertion_order = true")
-        db.execute(f"COPY (SELECT {columns} FROM answers ORDER BY {order}) TO {literal(str(file))} ({_COPY[form]})")
-        with file.open(encoding="utf-8") as answers:
-            shutil.copyfileobj(answers, sys.stdout)
+        write_answers(db, "SELECT * FROM answers", asked, form, None, Path(folder), _iso)
+
+
+def _iso(column: str) -> str:
+    return f"strftime({quoted(column)}, '%Y-%m-%dT%H:%M:%S.%gZ')"
 
 
 @contextmanager

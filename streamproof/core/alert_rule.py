@@ -6,12 +6,10 @@ Both engines take their part of it from here; how states follow from a key's win
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, ConfigDict, Field
+from pydantic import ConfigDict, Field
 
 from streamproof.core.contract import Contract
-from streamproof.core.duration import parse_whole_milliseconds
-from streamproof.core.errors import UsageError
-from streamproof.core.toml_file import StrictModel
+from streamproof.core.toml_file import Milliseconds, StrictModel
 
 State = Literal["pending", "withdrawn", "firing", "repeated", "resolved"]
 """What an event says of an alert. Pending: a breach has begun, which must last some windows more. Withdrawn: it did not
@@ -39,13 +37,6 @@ def alerts_topic(contract: Contract) -> str:
     return f"{contract.name}.{ALERTS}"
 
 
-def _duration(text: object) -> int:
-    try:
-        return parse_whole_milliseconds(str(text))
-    except UsageError as error:
-        raise ValueError(str(error)) from error
-
-
 class AlertRule(StrictModel):
     """When an alert fires and when it is over. Windows are counted one slide after the other.
 
@@ -66,7 +57,7 @@ class AlertRule(StrictModel):
     clear: Annotated[str | None, Field(min_length=1)] = None
     for_windows: Annotated[int, Field(alias="for", ge=1)] = 1
     clear_for: Annotated[int, Field(ge=1)] = 1
-    repeat: Annotated[int, BeforeValidator(_duration)] | None = None
+    repeat: Milliseconds | None = None
     absent: Literal["clear", "breach", "keep"] = "clear"
 
     @property

@@ -17,7 +17,7 @@ from pydantic import BaseModel, BeforeValidator, Field, model_validator
 from streamproof.core.alert_rule import ALERTS, AlertRule, short_form
 from streamproof.core.contract import STREAMS, Contract
 from streamproof.core.errors import UsageError
-from streamproof.core.toml_file import StrictModel, check_content
+from streamproof.core.toml_file import StrictModel, check_content, written
 from streamproof.core.window import Window, parse_window
 
 Engine = Literal["flink", "batch"]
@@ -35,14 +35,7 @@ _VIEW = re.compile(rf"CREATE\s+TEMPORARY\s+VIEW\s+({NAME})\s+AS\s+(.+)", re.DOTA
 _VARIANT = re.compile(r"^[ \t]*-- (flink|batch):", re.MULTILINE)
 
 
-def _window(text: object) -> Window:
-    try:
-        return parse_window(str(text))
-    except UsageError as error:
-        raise ValueError(str(error)) from error
-
-
-ReadWindow = Annotated[Window, BeforeValidator(_window)]
+ReadWindow = Annotated[Window, written(parse_window)]
 """A window, written as in the header."""
 
 

@@ -11,6 +11,7 @@ The event time of the row with sequence number ``seq`` (1, 2, 3 …) is, in mill
 With ``loop``, row ``seq`` is the file's accepted row ``(seq - 1) % rows + 1`` (pace ``interval`` only).
 """
 
+import hashlib
 import re
 from collections.abc import Collection, Iterable, Mapping
 from datetime import UTC, datetime
@@ -41,6 +42,13 @@ class Source(BaseModel):
     file: Path
     sha256: str
     size: int
+
+
+def source_of(path: Path) -> Source:
+    """Return a file's place, digest and size."""
+    with path.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    return Source(file=path.resolve(), sha256=digest, size=path.stat().st_size)
 
 
 class RowCounts(BaseModel):

@@ -1,12 +1,13 @@
 """The TOML files that users write: an error names the file, the key and what was expected there."""
 
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TypeVar
+from typing import Annotated, TypeVar
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError
 
+from streamproof.core.duration import parse_whole_milliseconds
 from streamproof.core.errors import UsageError
 
 
@@ -17,6 +18,22 @@ class StrictModel(BaseModel):
 
 
 Content = TypeVar("Content", bound=StrictModel)
+
+
+def written(parse: Callable[[str], object]) -> BeforeValidator:
+    """Return how a value is read that stands in the file as text; what ``parse`` refuses is an error of its key."""
+
+    def read(text: object) -> object:
+        try:
+            return parse(str(text))
+        except UsageError as error:
+            raise ValueError(str(error)) from error
+
+    return BeforeValidator(read)
+
+
+Milliseconds = Annotated[int, written(parse_whole_milliseconds)]
+"""A duration, written like ``30s``."""
 
 
 def read_toml(path: Path) -> dict[str, object]:

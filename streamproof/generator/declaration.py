@@ -3,12 +3,11 @@
 from pathlib import Path
 from typing import Annotated, Self
 
-from pydantic import AwareDatetime, BeforeValidator, Field, model_validator
+from pydantic import AwareDatetime, Field, model_validator
 
 from streamproof.core.contract import STREAMS, Contract, load_contract
-from streamproof.core.duration import parse_whole_milliseconds
 from streamproof.core.errors import UsageError
-from streamproof.core.toml_file import StrictModel, check_content, read_toml
+from streamproof.core.toml_file import Milliseconds, StrictModel, check_content, read_toml
 
 MANUAL = "docs/generators.md"
 END = "end"
@@ -18,17 +17,8 @@ _HOUR = 3_600_000
 _MOST = 2**32
 
 
-def _milliseconds(text: object) -> int:
-    try:
-        return parse_whole_milliseconds(str(text))
-    except UsageError as error:
-        raise ValueError(str(error)) from error
-
-
 Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
 Weight = Annotated[int, Field(ge=0, lt=_MOST)]
-Milliseconds = Annotated[int, BeforeValidator(_milliseconds)]
-"""A duration, written like ``30s``."""
 
 
 class Draw(StrictModel):

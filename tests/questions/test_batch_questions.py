@@ -6,14 +6,13 @@ from datetime import UTC, datetime
 import pytest
 from typer.testing import CliRunner
 
-from edge_replayer.resume import source_of
 from flink_jobs.submission import JobOptions, submit
 from streamproof.chain.found import say_what_was_found
 from streamproof.cli import app
 from streamproof.core.contract import load_contract
 from streamproof.core.errors import UsageError
 from streamproof.core.question import load_question, parse_question
-from streamproof.core.run import RowCounts, Run
+from streamproof.core.run import RowCounts, Run, source_of
 from streamproof.core.settings import HomeSettings
 from streamproof.generator.declaration import load_generator
 from streamproof.generator.make import make

@@ -2,9 +2,8 @@
 
 import pytest
 
-from edge_replayer.resume import source_of
 from streamproof.core.errors import StreamproofError
-from streamproof.core.run import RowCounts
+from streamproof.core.run import RowCounts, source_of
 
 START = 1_704_067_203_750
 
