@@ -47,6 +47,7 @@ class FlowStandIn:
     def __init__(self, settings: MqttSettings) -> None:
         self.rows: list[dict] = []
         self.confirms = True
+        self.has_rows = threading.Event()
         self.subscribed = threading.Event()
         self.client = Client(CallbackAPIVersion.VERSION2, "listener", protocol=MQTTProtocolVersion.MQTTv5)
         self.client.on_message = lambda _c, _u, m: self.take([json.loads(line) for line in m.payload.split(b"\n")])
@@ -63,6 +64,8 @@ class FlowStandIn:
     def take(self, rows: list[dict]) -> None:
         self.rows += rows
         first, last = rows[0], rows[-1]
+        if first["seq"]:
+            self.has_rows.set()
         if self.confirms and first["seq"]:
             text = {"run": first["run"], "category": first["category"], "ranges": [[first["seq"], last["seq"]]]}
             topic = f"ratings/{first['category']}/confirmed/{first['run']}"
@@ -351,34 +354,30 @@ def test_a_killed_run_goes_on_with_the_same_numbers_and_event_times(broker, list
     assert unconfirmed - 1 in [row["low_watermark"] for row in second if row["seq"] == 0]
 
 
-def fifty_rows(tmp_path: Path) -> ReplayOptions:
-    files = {"A": write(tmp_path / "a.csv", 50)}
+def three_seconds(tmp_path: Path) -> ReplayOptions:
+    files = {"A": write(tmp_path / "a.csv", 150)}
     return ReplayOptions(contract=load_contract("ratings"), files=files, interval=Fraction(20), run="R", batch_rows=5)
 
 
 def test_a_run_stopped_with_unconfirmed_rows_goes_on(broker, listener, home, tmp_path, monkeypatch):
     monkeypatch.setattr("edge_replayer.sender._PATIENCE_AFTER_STOP", 0.2)
     listener.confirms = False
-    stop = threading.Event()
-    threading.Timer(0.4, stop.set).start()
-    run = replay(fifty_rows(tmp_path), home, broker.settings, stop)
+    stop = listener.has_rows
+    run = replay(three_seconds(tmp_path), home, broker.settings, stop)
     assert (run.state, run.ended, run.rows["A"].confirmed) == ("stopped", False, 0)
     sent = run.rows["A"].sent
-    assert 0 < sent < 50
+    assert 0 < sent < 150
     listener.confirms = True
     # Stopped again, before what the first process sent is sent again: there still must be no end mark.
     run = resume("R", home, broker.settings, stop)
     assert (run.state, run.ended, run.rows["A"].sent) == ("stopped", False, sent)
     run = resume("R", home, broker.settings)
-    assert (run.state, run.ended, run.rows["A"].sent, run.rows["A"].confirmed) == ("finished", True, 50, 50)
+    assert (run.state, run.ended, run.rows["A"].sent, run.rows["A"].confirmed) == ("finished", True, 150, 150)
     assert [row["seq"] for row in listener.of("R", "A")][-1] == -1
 
 
-@pytest.mark.usefixtures("listener")
-def test_a_run_whose_end_is_marked_does_not_go_on(broker, home, tmp_path):
-    stop = threading.Event()
-    threading.Timer(0.4, stop.set).start()
-    run = replay(fifty_rows(tmp_path), home, broker.settings, stop)
+def test_a_run_whose_end_is_marked_does_not_go_on(broker, listener, home, tmp_path):
+    run = replay(three_seconds(tmp_path), home, broker.settings, listener.has_rows)
     assert (run.state, run.ended) == ("stopped", True)
     with pytest.raises(UsageError, match="its end is marked"):
         resume("R", home, broker.settings)
