@@ -77,7 +77,7 @@ def test_the_newest_window_is_on_the_map_and_each_mark_bears_its_verdict(tab, ma
     in_all = page.locator("#batch [data-question=in_all]")
     expect(in_all).to_contain_text("All 16 answers: streamproof batch in_all --run made-up")
     expect(in_all.locator("tbody tr")).to_have_count(16)
-    expect(page.locator("#newest-window th").nth(-1)).to_have_text("difference")
+    expect(page.locator("#newest-window thead th").nth(-1)).to_have_text("difference")
     is_accessible(page)
     picture(page.locator("#question-section"), "dashboard-map")
 
