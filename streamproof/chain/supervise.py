@@ -12,7 +12,7 @@ from flink_jobs.records import followers
 from streamproof.alerts.open_jobs import open_jobs
 from streamproof.chain.ended_runs import EndedRuns
 from streamproof.chain.failing_jobs import give_up_failing_jobs
-from streamproof.stack.servers import PARTS, Stack
+from streamproof.stack.servers import ALL_PARTS, Stack
 from streamproof.stack.supervisor import Supervisor, say, set_by_sigterm
 
 _LOOK = 3.0  # seconds
@@ -56,7 +56,7 @@ def look_after_jobs(stack: Stack, alerter: AlerterProcess, stop: threading.Event
             if runs.are_lost:
                 subprocess.run(_RESUBMIT, stdin=subprocess.DEVNULL, check=False)
             has_work = alerter.keep()
-            if not has_work and not followers() and not any(stack.processes.record(part) for part in PARTS):
+            if not has_work and not followers() and not any(stack.processes.record(part) for part in ALL_PARTS):
                 stop.set()
         except Exception as error:  # else windows would stay open, and nobody would know why
             say(f"the jobs of ended runs could not be looked after, which is tried once more: {error!r}")

@@ -10,10 +10,10 @@ from rich.console import Console
 from rich.table import Column, Table
 
 from streamproof.core.errors import UsageError
-from streamproof.stack.servers import PARTS, SUPERVISOR, Stack
+from streamproof.stack.servers import ALL_PARTS, SUPERVISOR, Stack
 
 _FOLLOW = 0.3  # seconds between two looks at a log
-_LOGS = (*PARTS, SUPERVISOR)
+_LOGS = (*ALL_PARTS, SUPERVISOR)
 
 
 def down() -> None:
