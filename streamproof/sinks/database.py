@@ -6,7 +6,7 @@ Beside the tables that people read there are some of its own. ``streamproof_plac
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from typing import Any, ClassVar, Generic, TypeVar
 
@@ -53,6 +53,7 @@ class Database(ABC, Generic[Filled]):
     Args:
         sink: under which name it notes how far it has read: a run, or ``live``.
         catalogue: tells which table a record belongs to.
+        note: is told of each run of which results are stored, once.
 
     """
 
@@ -60,9 +61,14 @@ class Database(ABC, Generic[Filled]):
     kinds: ClassVar[dict[Kind, str]]
     """The database's names for the kinds of columns."""
 
-    def __init__(self, sink: str, catalogue: Catalogue) -> None:
-        self._sink, self._catalogue = sink, catalogue
+    def __init__(self, sink: str, catalogue: Catalogue, note: Callable[[str], None]) -> None:
+        self._sink, self._catalogue, self._note = sink, catalogue, note
+        self._noted: set[str] = set()
         self._names: dict[tuple[str, str, str], str] = {}
+
+    @abstractmethod
+    def close(self) -> None:
+        """Leave the database."""
 
     @abstractmethod
     def transaction(self) -> AbstractContextManager[None]:
@@ -126,6 +132,9 @@ class Database(ABC, Generic[Filled]):
             self._names.clear()  # what was made is made no more
             raise
         news += [f"{self.name}: {e.topic}/{e.partition}/{e.offset} fits no table: {e.reason}" for e in refused[:1]]
+        for run in {job.run for rows, _ in tables for job in rows.jobs} - self._noted:
+            self._note(run)
+            self._noted.add(run)
         for line in news:
             console.print(line, markup=False, soft_wrap=True)
 

@@ -1,7 +1,7 @@
 """PostgreSQL as a target, from version 15 on: rows come by COPY, with the offsets in the same transaction."""
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any, ClassVar
 
@@ -57,7 +57,7 @@ class Postgres(Database[str]):
 
     Args:
         dsn: where it is; never printed.
-        sink, catalogue: as for every database.
+        sink, catalogue, note: as for every database.
 
     Raises:
         UsageError: the DSN cannot be used, the server is too old, or the database is of another shape.
@@ -74,8 +74,8 @@ class Postgres(Database[str]):
         "time": "timestamptz",
     }
 
-    def __init__(self, dsn: SecretStr, sink: str, catalogue: Catalogue) -> None:
-        super().__init__(sink, catalogue)
+    def __init__(self, dsn: SecretStr, sink: str, catalogue: Catalogue, note: Callable[[str], None]) -> None:
+        super().__init__(sink, catalogue, note)
         self._dsn = dsn
         self.name = f"PostgreSQL at {where(dsn)}"
         self._db: psycopg.Connection | None = None

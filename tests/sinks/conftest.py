@@ -117,7 +117,7 @@ class Job:
     def database(self, sink="live", dsn=None):
         catalogue = Catalogue(None)
         catalogue.topics()
-        return Postgres(dsn or PostgresSettings().connection(HomeSettings()), sink, catalogue)
+        return Postgres(dsn or PostgresSettings().connection(HomeSettings()), sink, catalogue, lambda _: None)
 
     def store(self, **limits):
         """Store all that there is; return how many records that were."""
@@ -132,7 +132,8 @@ def query(sql):
     """Ask the database."""
     dsn = PostgresSettings().connection(HomeSettings()).get_secret_value()
     with psycopg.connect(dsn) as db:
-        return db.execute(sql).fetchall()
+        cursor = db.execute(sql)
+        return cursor.fetchall() if cursor.description else []
 
 
 @pytest.fixture(name="query")

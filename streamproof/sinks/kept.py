@@ -1,0 +1,110 @@
+"""Which targets hold a run, so that the verdict can read it back from them: noted in the run's folder by the sinks.
+
+The sinks that a stack keeps running are noted in ``HOME/sinks/live.json``: they take in every run.
+"""
+
+import json
+from collections.abc import Callable, Collection
+from hashlib import sha256
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from pydantic import BaseModel, TypeAdapter, ValidationError
+
+from streamproof.core.errors import StreamproofError, UsageError
+from streamproof.core.run import Run, manifest_path
+from streamproof.core.settings import HomeSettings, PostgresSettings
+from streamproof.core.whole_file import write_whole
+
+if TYPE_CHECKING:
+    from streamproof.sinks.database import Database
+    from streamproof.sinks.tables import Catalogue
+
+LIVE = "live"
+"""Under which name a sink notes its offsets that follows no run."""
+
+
+class Kept(BaseModel):
+    """Where something is kept.
+
+    Attributes:
+        kind: what it is.
+        file: of SQLite, its file.
+        rows: whether rows and dead letters are kept too.
+
+    """
+
+    kind: Literal["postgres", "sqlite"]
+    file: Path | None = None
+    rows: bool = False
+
+    def open(self, sink: str, catalogue: "Catalogue", note: Callable[[str], None] = lambda _: None) -> "Database":  # type: ignore[type-arg]
+        """Open the database.
+
+        Args:
+            sink: under which name offsets are noted.
+            catalogue: tells which table a record belongs to.
+            note: is told of each run that the database holds results of, once.
+
+        Raises:
+            UsageError: it cannot be used, or its driver is not installed.
+            TargetAwayError: nobody answers there.
+
+        """
+        if self.kind == "sqlite":
+            from streamproof.sinks.sqlite import Sqlite
+
+            return Sqlite(self.file or Path(), sink, catalogue, note)
+        try:
+            from streamproof.sinks.postgres import Postgres
+        except ImportError:
+            raise UsageError("psycopg is not installed: pip install 'streamproof[sinks]'") from None
+        return Postgres(PostgresSettings().connection(HomeSettings()), sink, catalogue, note)
+
+    def note(self, run: str) -> None:
+        """Note that a run is kept there, where this machine knows the run."""
+        manifest = manifest_path(run, HomeSettings())
+        if manifest.is_file():
+            name = f"{self.kind}-{sha256(str(self.file).encode()).hexdigest()[:8]}" if self.file else self.kind
+            (folder := manifest.parent / "kept").mkdir(exist_ok=True)
+            write_whole(folder / f"{name}.json", self.model_dump_json())
+
+
+def kept_of(run: Run) -> list[Kept]:
+    """Return where a run is kept.
+
+    Raises:
+        StreamproofError: a note of it is damaged.
+
+    """
+    home = HomeSettings()
+    notes = sorted((manifest_path(run.run, home).parent / "kept").glob("*.json"))
+    found = {path.stem: _read(path) for path in notes}
+    return [*({name: Kept(kind=name) for name in live_sinks()} | found).values()]  # type: ignore[arg-type]
+
+
+def live_sinks() -> list[str]:
+    """Return the names of the sinks that the stack of this home keeps running."""
+    path = _live()
+    return TypeAdapter(list[str]).validate_json(path.read_bytes()) if path.is_file() else []
+
+
+def want_live(names: Collection[str]) -> None:
+    """Note which sinks are to be kept running beside the servers of this home; none ends them."""
+    path = _live()
+    if not names:
+        path.unlink(missing_ok=True)
+        return
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_whole(path, json.dumps(sorted(names)))
+
+
+def _live() -> Path:
+    return HomeSettings().home / "sinks" / "live.json"
+
+
+def _read(path: Path) -> Kept:
+    try:
+        return Kept.model_validate_json(path.read_bytes())
+    except ValidationError as error:
+        raise StreamproofError(f"{path}: damaged ({error}): remove it, or store the run again") from error
