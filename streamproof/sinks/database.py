@@ -197,13 +197,14 @@ class Database(ABC, Generic[Filled]):
         self.execute(f"CREATE VIEW {quoted(table.view)} AS {_select(name, table)}")
         return name
 
-    def read(self, table: Table, run: str) -> Iterator[list[tuple[Any, ...]]]:
-        """Yield the results of a run that a table has: job, window's size, slide and kind, then the table's columns."""
+    def read(self, table: Table, columns: Sequence[str], run: str) -> Iterator[list[tuple[str | None, ...]]]:
+        """Yield the results of a run that a table has, as texts: job, window's size, slide and kind, then columns."""
         if name := self.table_name(table):
-            own = ", ".join(self.as_text(column, kind) for column, kind in table.columns.items() if column != "job")
+            own = ", ".join(self.as_text(column, table.columns[column]) for column in columns)
             yield from self.fetch(
-                f"SELECT jobs.label, window_size, window_slide, window_kind, {own} FROM {quoted(name)} "
-                f"JOIN streamproof_jobs AS jobs USING (job) WHERE jobs.run = ?",
+                f"SELECT jobs.label, {self.as_text('window_size', 'integer')}, "
+                f"{self.as_text('window_slide', 'integer')}, window_kind, {own} FROM {quoted(name)} "
+                "JOIN streamproof_jobs AS jobs USING (job) WHERE jobs.run = ?",
                 run,
             )
 
@@ -212,7 +213,7 @@ class Database(ABC, Generic[Filled]):
         """Return an expression for a column as text, exact; times in UTC, without a zone."""
 
     @abstractmethod
-    def fetch(self, sql: str, *values: object) -> Iterator[list[tuple[Any, ...]]]:
+    def fetch(self, sql: str, *values: object) -> Iterator[list[tuple[str | None, ...]]]:
         """Yield the rows of a query, some at a time."""
 
 

@@ -169,7 +169,7 @@ class Postgres(Database[str]):
         """Return a column as text."""
         return f"({quoted(column)} AT TIME ZONE 'UTC')::text" if kind == "time" else f"{quoted(column)}::text"
 
-    def fetch(self, sql: str, *values: object) -> Iterator[list[tuple[Any, ...]]]:
+    def fetch(self, sql: str, *values: object) -> Iterator[list[tuple[str | None, ...]]]:
         """Yield the rows of a query."""
         with self.transaction(), self._connection().cursor("streamproof") as cursor:
             cursor.execute(sql.replace("?", "%s").encode(), values)

@@ -109,7 +109,7 @@ class Sqlite(Database[list[tuple[object, ...]]]):
         """Return a column; ``fetch`` makes texts of values."""
         return f"rtrim({quoted(column)}, 'Z')" if kind == "time" else quoted(column)
 
-    def fetch(self, sql: str, *values: object) -> Iterator[list[tuple[Any, ...]]]:
+    def fetch(self, sql: str, *values: object) -> Iterator[list[tuple[str | None, ...]]]:
         """Yield the rows of a query."""
         with self.transaction():
             cursor = self._db.execute(sql, values)
