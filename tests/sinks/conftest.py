@@ -25,6 +25,7 @@ QUESTION = """-- How much is sold of what?
 -- stream = "{stream}"
 -- window = "tumbling 1s"
 -- key = ["item"]
+-- alert = "turnover > 600"
 SELECT window_start, window_end, item, SUM(price) AS turnover, COUNT(*) AS sales, MAX(sold_at) AS last_sold,
        AVG(CAST(price AS DOUBLE)) AS mean, COUNT(*) > 1 AS is_often
 FROM windowed GROUP BY window_start, window_end, item
@@ -96,9 +97,8 @@ class Job:
 
     def write(self, results, *, commit=True):
         """Write results in one transaction."""
-        producer = Producer(
-            {"bootstrap.servers": self.kafka.servers, "transactional.id": f"{self.stream}-{next(_names)}"}
-        )
+        about = {"bootstrap.servers": self.kafka.servers, "transactional.id": f"{self.stream}-{next(_names)}"}
+        producer = Producer(about | {"log_level": 0})
         producer.init_transactions(PATIENCE)
         producer.begin_transaction()
         for each in results:
