@@ -167,6 +167,11 @@ class PostgresSettings(Settings):
         """Whether it is the server of this home."""
         return not self.dsn.get_secret_value()
 
+    @property
+    def shown(self) -> str:
+        """The DSN of this home's server, without its password."""
+        return f"postgresql://streamproof@127.0.0.1:{self.port}/streamproof"
+
     def password_file(self, home: HomeSettings) -> Path:
         """Return the file that has the password of this home's server."""
         return home.home / "postgres" / "password"
@@ -187,4 +192,4 @@ class PostgresSettings(Settings):
                 "there is no PostgreSQL: `streamproof up --with postgres` starts one, and STREAMPROOF_POSTGRES_DSN "
                 "names one that runs already"
             ) from None
-        return SecretStr(f"postgresql://streamproof:{password}@127.0.0.1:{self.port}/streamproof")
+        return SecretStr(self.shown.replace("@", f":{password}@"))

@@ -1,17 +1,16 @@
-"""Which targets hold a run, so that the verdict can read it back from them: noted in the run's folder by the sinks.
+"""Which databases hold a run, so that the verdict can read it back from them: noted in the run's folder by the sinks.
 
-The sinks that a stack keeps running are noted in ``HOME/sinks/live.json``: they take in every run.
+The sinks that are kept running beside the servers hold every run.
 """
 
-import json
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from pydantic import BaseModel, TypeAdapter, ValidationError
+from pydantic import BaseModel, ValidationError
 
 from streamproof.core.errors import StreamproofError, UsageError
 from streamproof.core.question import Question
@@ -19,6 +18,7 @@ from streamproof.core.run import Run, manifest_path
 from streamproof.core.settings import HomeSettings, PostgresSettings
 from streamproof.core.whole_file import write_whole
 from streamproof.sinks.tables import Catalogue, alerts_table, answers_table
+from streamproof.stack.live_sinks import live_sinks
 
 if TYPE_CHECKING:
     from streamproof.sinks.database import Database
@@ -116,26 +116,6 @@ def kept_of(run: Run) -> list[Kept]:
     notes = sorted((manifest_path(run.run, home).parent / "kept").glob("*.json"))
     found = {path.stem: _read(path) for path in notes}
     return [*({name: Kept(kind=name) for name in live_sinks()} | found).values()]  # type: ignore[arg-type]
-
-
-def live_sinks() -> list[str]:
-    """Return the names of the sinks that the stack of this home keeps running."""
-    path = _live()
-    return TypeAdapter(list[str]).validate_json(path.read_bytes()) if path.is_file() else []
-
-
-def want_live(names: Collection[str]) -> None:
-    """Note which sinks are to be kept running beside the servers of this home; none ends them."""
-    path = _live()
-    if not names:
-        path.unlink(missing_ok=True)
-        return
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_whole(path, json.dumps(sorted(names)))
-
-
-def _live() -> Path:
-    return HomeSettings().home / "sinks" / "live.json"
 
 
 def _read(path: Path) -> Kept:

@@ -21,6 +21,7 @@ from streamproof.core.wait import wait_until
 from streamproof.stack.artifacts import Store, read_lock
 from streamproof.stack.flink import TASKMANAGERS, flink_library, flink_parts
 from streamproof.stack.kafka import kafka_part
+from streamproof.stack.live_sinks import end_live
 from streamproof.stack.mosquitto import find_mosquitto, install_mosquitto, mosquitto_part
 from streamproof.stack.nifi import nifi_part, nifi_program
 from streamproof.stack.part import Part
@@ -159,7 +160,8 @@ class Stack:
     def down(self, parts: Collection[str] = ALL_PARTS) -> None:
         """Stop the parts in order: TaskManagers, JobManager, NiFi, Kafka, Mosquitto, PostgreSQL."""
         with _working_alone(self._home / "lock"):
-            if set(parts) == set(ALL_PARTS):
+            if set(parts) >= set(PARTS):
+                end_live()
                 self.processes.stop(SUPERVISOR, self.settings.stop_timeout)
             self._stop(self._choose(parts))
 
