@@ -44,12 +44,13 @@ def where(dsn: SecretStr) -> str:
     except psycopg.Error:  # whose text may hold the password
         named = {"host": "@"}
     host = str(named.get("host") or named.get("hostaddr") or "localhost")
-    if "@" in host:
+    port = str(named.get("port") or 5432)
+    if "@" in host or not port.isdigit():
         raise UsageError(
             "STREAMPROOF_POSTGRES_DSN cannot be read: write postgresql://user:password@host:port/database; "
             "in a password, @ is %40 and / is %2F"
         )
-    return f"{host}:{named.get('port') or 5432}/{named.get('dbname') or named.get('user') or ''}"
+    return f"{host}:{port}/{named.get('dbname') or named.get('user') or ''}"
 
 
 class Postgres(Database[str]):
