@@ -59,6 +59,7 @@ class Table:
         title: what it says, in words.
         columns: its columns and their kinds.
         key: the columns that tell its rows apart.
+        alert_of: of alerts, the columns that tell whose they are.
 
     """
 
@@ -67,6 +68,7 @@ class Table:
     title: str
     columns: dict[str, Kind]
     key: tuple[str, ...]
+    alert_of: tuple[str, ...] = ()
 
     @cached_property
     def identity(self) -> tuple[str, str, str]:
@@ -113,7 +115,8 @@ def alerts_table(question: Question, contract: Contract) -> Table:
     answers = answers_table(question, contract)
     events = {name: _kind(kind) for name, kind in EVENT_COLUMNS.items()} | {"alert_title": "text"}
     key = ("job", "alert_id", "alert_state", "alert_number")
-    return Table(f"{answers.view}_alerts", question.label, question.title, answers.columns | events, key)
+    columns = answers.columns | events
+    return Table(f"{answers.view}_alerts", question.label, question.title, columns, key, question.key)
 
 
 def rows_table(contract: Contract) -> Table:

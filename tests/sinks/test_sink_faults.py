@@ -56,7 +56,7 @@ def running(job, **limits):
 
 @pytest.mark.parametrize(
     "dsn",
-    ["postgresql://u:s3cret@h:port/d", "s3cret", "postgresql://u:p@s3cret@127.0.0.1/d", "s3cret=x host=127.0.0.1"],
+    ["postgresql://u:s3cret@h:port/d", "s3cret", "postgresql://u:p@s3cret@localhost/d", "s3cret=x host=localhost"],
 )
 def test_a_dsn_that_cannot_be_read_is_refused_without_being_printed(dsn):
     with pytest.raises(UsageError, match="STREAMPROOF_POSTGRES_DSN cannot be read") as refused:
