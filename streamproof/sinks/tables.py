@@ -227,21 +227,22 @@ class Catalogue:
 
     def topics(self) -> set[str]:
         """Return the topics that are to be read; what is new of them is known from then on."""
-        found = set()
-        for record in self._records():  # the newest first
-            self._submitted[record.label] = record.submitted_at
-            contract = record.contract
-            for question in (each.question for each in record.asked):
-                found.add(topic := question.topic(contract))
-                self._learn(topic, question.label, partial(answers_table, question, contract))
-                if question.header.alert:
-                    found.add(topic := alerts_topic(contract))
-                    self._learn(topic, question.label, partial(alerts_table, question, contract))
-            if self.rows:
-                topics = contract.topics
-                found |= {topics.rows, topics.dead_letters}
-                self._learn(topics.rows, "", partial(rows_table, contract))
-                self._learn(topics.dead_letters, "", partial(dead_letters_table, contract))
+        return {topic for record in self._records() for topic in self.learn(record)}  # the newest first
+
+    def learn(self, record: JobRecord) -> set[str]:
+        """Know what a job writes; return its topics."""
+        self._submitted[record.label] = record.submitted_at
+        contract, found = record.contract, set()
+        for question in (each.question for each in record.asked):
+            found.add(topic := question.topic(contract))
+            self._learn(topic, question.label, partial(answers_table, question, contract))
+            if question.header.alert:
+                found.add(topic := alerts_topic(contract))
+                self._learn(topic, question.label, partial(alerts_table, question, contract))
+        if self.rows:
+            found |= {contract.topics.rows, contract.topics.dead_letters}
+            self._learn(contract.topics.rows, "", partial(rows_table, contract))
+            self._learn(contract.topics.dead_letters, "", partial(dead_letters_table, contract))
         return found
 
     def _records(self) -> list[JobRecord]:
