@@ -28,6 +28,7 @@ from streamproof.sinks.kept import LIVE
 from streamproof.sinks.sink import Sink
 from streamproof.sinks.store import LIMITS
 from streamproof.sinks.tables import Catalogue
+from streamproof.stack.postgres import POSTGRES
 from streamproof.stack.servers import Stack
 from streamproof.stack.settings import StackSettings
 
@@ -35,7 +36,7 @@ _FIRST_PORT = 24_671
 _START = "2024-01-{day:02}T{hour:02}:{minute:02}:00Z"
 _JOB, _RUN = "0" * 32, "bench"
 _PER_WINDOW = 2_000
-_PARTS = ("kafka", "postgres")
+_PARTS = ("kafka", POSTGRES)
 _DRIVER = ("psycopg", "pip install 'streamproof[sinks]'")
 
 
