@@ -218,19 +218,16 @@ class Sink(Generic[Block]):
             found = reading.consume(min(self._limits.rows - len(records), _MOST), _POLL_S)
             if not found and not moved:
                 return None
-            for message in found:
-                if (error := message.error()) and error.code() != KafkaError._PARTITION_EOF:
-                    self._tell_of(message, error)
-                    continue
-                # The last offsets of a topic can be marks of transactions, which are never delivered: the end event
-                # tells of them.
-                place = (cast("str", message.topic()), cast("int", message.partition()))
-                position = cast("int", message.offset()) + (error is None)
+            # The last offsets of a topic can be marks of transactions, which are never delivered: the end event tells.
+            others = [message for message in found if message.error()]
+            came = [message for message in found if not message.error()] if others else found
+            last = {_place(message): message for message in came}
+            positions = [(place, cast("int", message.offset()) + 1) for place, message in last.items()]
+            for place, position in (*positions, *filter(None, map(self._end_told_by, others))):
                 if position > self._positions[place]:
                     self._positions[place] = position
                     moved.add(place)
-                if error is None and self._only in (message.value() or b""):
-                    records.append(message)
+            records += [m for m in came if self._only in (m.value() or b"")] if self._only else came
         if not moved:
             return None
         begins = {place: self._held[place] for place in moved if place in self._held}
@@ -238,11 +235,16 @@ class Sink(Generic[Block]):
         self._held |= ends
         return Batch(self._target.encode(records), len(records), begins, ends)
 
-    def _tell_of(self, message: Message, error: KafkaError) -> None:
+    def _end_told_by(self, message: Message) -> tuple[Place, int] | None:
+        """Return where a partition ends; None where the message tells of something that passes."""
+        error = cast("KafkaError", message.error())
+        if error.code() == KafkaError._PARTITION_EOF:
+            return _place(message), cast("int", message.offset())
         text = f"Kafka at {self._kafka.servers}: topic {message.topic()} cannot be read: {error.str()}"
         if not error.retriable() and error.code() not in _PASSING:
             raise StreamproofError(text)
         _say(f"{text}: trying again")
+        return None
 
     def _hand_over(self, batch: Batch[Block], stop: threading.Event) -> None:
         while not stop.is_set():
@@ -260,6 +262,10 @@ class Sink(Generic[Block]):
             )
         except KafkaException:
             return False
+
+
+def _place(message: Message) -> Place:
+    return cast("Place", (message.topic(), message.partition()))
 
 
 def _say(text: str) -> None:
