@@ -82,6 +82,7 @@ class Sink(Generic[Block]):
         self._held: dict[Place, int] = {}
         self._positions: dict[Place, int] = {}
         self._failure: BaseException | None = None
+        self._is_unsure = False
 
     def run(self, stop: threading.Event, is_over: Callable[[], bool] = lambda: False) -> int:
         """Work until ``stop`` is set, or all is stored that there is after ``is_over`` has said that no more will come.
@@ -140,13 +141,15 @@ class Sink(Generic[Block]):
         return found
 
     def _store(self, batch: Batch[Block]) -> int:
-        try:
+        if not (self._is_unsure and self._is_stored(batch)):
+            self._is_unsure = True  # until the target has answered: it may store the batch, and the answer be lost
             self._target.store(batch.block, batch.begins, batch.ends)
-        except TargetAwayError:
-            held = self._target.places()  # it may have stored the batch, and only the answer was lost
-            if any(held.get(place) != end for place, end in batch.ends.items()):
-                raise
+        self._is_unsure = False
         return batch.count
+
+    def _is_stored(self, batch: Batch[Block]) -> bool:
+        held = self._target.places()
+        return all(held.get(place) == end for place, end in batch.ends.items())
 
     def _read(self, stop: threading.Event, is_over: Callable[[], bool]) -> None:
         reading = new_consumer(
