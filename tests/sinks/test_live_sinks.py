@@ -1,4 +1,4 @@
-"""A sink that is wanted beside the servers runs until they are stopped, whatever ends it, and is part of each verdict."""
+"""A sink that is wanted beside the servers is kept running until they are stopped, and is part of each verdict."""
 
 import pytest
 from run_in_kafka import JudgedRun
