@@ -189,3 +189,41 @@ app.add_typer(
     ),
     name="alert",
 )
+app.add_typer(
+    lazy_app(
+        "Keep what Kafka's topics hold elsewhere, each record once.",
+        {
+            "lake": Later(
+                "streamproof.sinks.lake.cli:sink_lake",
+                "Keep a stream's records in the lake, as they came, with their types, and as a backup; until Ctrl-C.",
+            ),
+        },
+    ),
+    name="sink",
+)
+app.add_typer(
+    lazy_app(
+        "Ask the lake, check it, and keep it small.",
+        {
+            "sql": Later(
+                "streamproof.sinks.lake.cli:sql",
+                "Ask the lake by SQL, at the newest snapshots.",
+            ),
+            "tables": Later(
+                "streamproof.sinks.lake.cli:tables",
+                "List the lake's tables: rows, files, and the snapshots that are kept, each with what it has of Kafka.",
+            ),
+            "check": Later(
+                "streamproof.sinks.lake.cli:check",
+                "Compare each of the lake's copies of a run with the files that were replayed; "
+                "exit code 0 if all is right.",
+            ),
+            "tidy": Later(
+                "streamproof.sinks.lake.cli:tidy",
+                "Rewrite small files of the lake into large ones, let old snapshots go, "
+                "and remove files that none names.",
+            ),
+        },
+    ),
+    name="lake",
+)

@@ -10,7 +10,7 @@ import itertools
 import json
 import uuid
 from collections.abc import Callable, Iterable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from pyiceberg.table.update.snapshot import UpdateSnapshot
 
 OFFSETS, LOW_WATERMARKS = "streamproof.offsets", "streamproof.low-watermarks"
-"""Properties of a snapshot, both JSON: ``{topic: {partition: next offset}}``, and ``{run: {partition: milliseconds}}``."""
+"""Properties of a snapshot, in JSON: ``{topic: {partition: next offset}}`` and ``{run: {partition: milliseconds}}``."""
 
 _RUNS = 20
 """How many runs' low watermarks a snapshot has: those that were heard of last."""
@@ -196,7 +196,9 @@ def _unheld(rows: pa.Table, held: Mapping[Place, int]) -> pa.Table:
         next_ = held.get((each["topic"], each["kafka_partition"]), 0)
         if each["kafka_offset_min"] < next_:
             is_there = pc.and_(
-                pc.and_(pc.equal(rows["topic"], each["topic"]), pc.equal(rows["kafka_partition"], each["kafka_partition"])),
+                pc.and_(
+                    pc.equal(rows["topic"], each["topic"]), pc.equal(rows["kafka_partition"], each["kafka_partition"])
+                ),
                 pc.less(rows["kafka_offset"], next_),
             )
             rows = rows.filter(pc.invert(is_there))
@@ -211,6 +213,6 @@ def _later(known: LowWatermarks, told: LowWatermarks) -> LowWatermarks:
     return later
 
 
-def _property(snapshot: Snapshot, name: str) -> Any:
+def _property(snapshot: Snapshot, name: str) -> dict[str, dict[str, int]] | None:
     text = snapshot.summary.additional_properties.get(name) if snapshot.summary else None
-    return None if text is None else json.loads(text)
+    return None if text is None else cast("dict[str, dict[str, int]]", json.loads(text))

@@ -23,7 +23,7 @@ _ENVELOPE = {"run": pa.string(), "category": pa.string(), "seq": pa.int64()}
 _TIMES = {"event_time": pa.int64(), "low_watermark": pa.int64()}
 
 LowWatermarks = dict[str, dict[int, int]]
-"""Of runs and partitions, the greatest low watermark that was read, milliseconds since the epoch; ``OVER`` at the end."""
+"""Of runs and partitions, the greatest low watermark, milliseconds since the epoch; ``OVER`` behind the end mark."""
 
 
 @dataclass(frozen=True)
@@ -64,12 +64,14 @@ class RecordColumns:
         letters = [message for message, is_row in zip(messages, are_rows, strict=True) if not is_row]
         read, letters_read = parse(_values(rows), self._row), parse(_values(letters), self._letter)
         places, values = _places(rows), pa.array(_values(rows), pa.binary())
-        every = pa.concat_tables([_beside(read.select(list(_ENVELOPE)), places), _beside(letters_read, _places(letters))])
+        every = pa.concat_tables(
+            [_beside(read.select(list(_ENVELOPE)), places), _beside(letters_read, _places(letters))]
+        )
         everything = pa.chunked_array([values, pa.array(_values(letters), pa.binary())])
         keys = pa.array([message.key() for message in (*rows, *letters)], pa.binary())
         seq = read["seq"]
-        is_mark = pc.fill_null(pc.is_in(seq, pa.array([HEARTBEAT_SEQ, END_SEQ])), False)  # noqa: FBT003
-        is_row = pc.fill_null(pc.greater_equal(seq, 1), False)  # noqa: FBT003
+        is_mark = pc.fill_null(pc.is_in(seq, pa.array([HEARTBEAT_SEQ, END_SEQ])), False)
+        is_row = pc.fill_null(pc.greater_equal(seq, 1), False)
         timed = read
         for name in self._times:
             place = timed.schema.get_field_index(name)

@@ -10,10 +10,12 @@ zone, as questions have them. Each table holds a row as often as Kafka does.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from contextlib import suppress
+from typing import TYPE_CHECKING, cast
 
 import pyarrow as pa
 from pyiceberg.exceptions import NamespaceAlreadyExistsError, NoSuchTableError, TableAlreadyExistsError
+from pyiceberg.io.pyarrow import PyArrowFileIO
 from pyiceberg.partitioning import PartitionField, PartitionSpec
 from pyiceberg.schema import Schema
 from pyiceberg.transforms import IdentityTransform
@@ -40,10 +42,23 @@ if TYPE_CHECKING:
 TABLES = ("raw", "processed", "backup")
 
 _PARTITIONED_BY = ("run", "category")
-_PLACE = {"kafka_partition": IntegerType(), "kafka_offset": LongType(), "kafka_time": TimestampType()}
-_ROW = {"run": StringType(), "category": StringType(), "seq": LongType()}
+_PLACE: dict[str, IcebergType] = {
+    "kafka_partition": IntegerType(),
+    "kafka_offset": LongType(),
+    "kafka_time": TimestampType(),
+}
+_ROW: dict[str, IcebergType] = {"run": StringType(), "category": StringType(), "seq": LongType()}
 _RAW = _ROW | {"event_time": TimestampType(), **_PLACE, "value": StringType()}
 _BACKUP = _ROW | {"topic": StringType(), **_PLACE, "kafka_key": BinaryType(), "value": BinaryType()}
+
+_IN_ARROW: dict[IcebergType, pa.DataType] = {
+    StringType(): pa.string(),
+    LongType(): pa.int64(),
+    IntegerType(): pa.int32(),
+    BooleanType(): pa.bool_(),
+    BinaryType(): pa.binary(),
+    TimestampType(): pa.timestamp("us"),
+}
 
 _PROPERTIES = {
     "write.parquet.row-group-limit": "122880",  # as DuckDB writes it: threads share out a file by its row groups
@@ -83,10 +98,8 @@ def ensure_table(catalogue: Catalog, contract: Contract, name: str) -> Table:
     try:
         table = catalogue.load_table(identifier)
     except NoSuchTableError:
-        try:
+        with suppress(NamespaceAlreadyExistsError):
             catalogue.create_namespace(contract.name)
-        except NamespaceAlreadyExistsError:
-            pass
         partition = PartitionSpec(
             *(
                 PartitionField(schema.find_field(column).field_id, 1000 + n, IdentityTransform(), column)
@@ -122,15 +135,14 @@ def find_table(catalogue: Catalog, stream: str, name: str) -> Table:
         ) from None
 
 
+def file_system(table: Table) -> pa.fs.FileSystem:
+    """Return the file system in which a table's files are."""
+    scheme, netloc, _ = PyArrowFileIO.parse_location(table.location())
+    return cast("PyArrowFileIO", table.io).fs_by_scheme(scheme, netloc)
+
+
 def arrow_type(kind: IcebergType) -> pa.DataType:
     """Return a type as Arrow has it."""
     if isinstance(kind, DecimalType):
         return pa.decimal128(kind.precision, kind.scale)
-    return {
-        StringType(): pa.string(),
-        LongType(): pa.int64(),
-        IntegerType(): pa.int32(),
-        BooleanType(): pa.bool_(),
-        BinaryType(): pa.binary(),
-        TimestampType(): pa.timestamp("us"),
-    }[kind]
+    return _IN_ARROW[kind]

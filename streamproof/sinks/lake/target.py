@@ -20,9 +20,8 @@ from streamproof.sinks.lake.tables import TABLES, ensure_table
 from streamproof.sinks.lake.upkeep import look_after
 from streamproof.sinks.target import Place, Places, TargetAwayError
 
-
 _UPKEEP_EVERY = 20
-"""Commits of a table."""
+"""Commits."""
 
 _TRANSIENT = (OSError, SQLAlchemyError, RESTError, CommitStateUnknownException)
 
@@ -46,6 +45,7 @@ class LakeTarget:
         self.name = name
         self._columns = RecordColumns(contract)
         self._said = self._is_unsure = False
+        self._commits = 0
         with _away(name):
             self._copies = {table: Copy(ensure_table(catalogue, contract, table)) for table in TABLES}
 
@@ -78,10 +78,9 @@ class LakeTarget:
                 "have them, processed does not",
                 markup=False,
             )
-        for copy in self._copies.values():
-            if copy.table.metadata.last_sequence_number % _UPKEEP_EVERY == 0:
-                self.look_after()
-                break
+        self._commits += 1
+        if self._commits % _UPKEEP_EVERY == 0:
+            self.look_after()
 
     def look_after(self) -> None:
         """Rewrite small files into large ones, and let old snapshots go."""

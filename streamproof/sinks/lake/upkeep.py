@@ -20,8 +20,10 @@ from pyiceberg.table.update import (
     _TableMetadataUpdateContext,
 )
 from pyiceberg.table.update.snapshot import _OverwriteFiles
+from pyiceberg.typedef import EMPTY_DICT
 
 from streamproof.sinks.lake.copies import Copy, is_finished, write_rows
+from streamproof.sinks.lake.tables import file_system
 
 if TYPE_CHECKING:
     from pyiceberg.manifest import DataFile
@@ -88,7 +90,7 @@ def compact(copy: Copy) -> int:
 class _ReplaceFiles(_OverwriteFiles):
     """Files are replaced by others with the same rows, which pyiceberg 0.8 does not sum up."""
 
-    def _summary(self, snapshot_properties: dict[str, str]) -> Summary:
+    def _summary(self, snapshot_properties: dict[str, str] = EMPTY_DICT) -> Summary:
         self._operation = Operation.DELETE  # what is deleted and what is added then both count
         return Summary(Operation.REPLACE, **super()._summary(snapshot_properties).additional_properties)
 
@@ -99,7 +101,7 @@ def _small_files(copy: Copy) -> Iterator[list[DataFile]]:
     for task in copy.table.scan().plan_files():
         file = task.file
         if file.record_count < _ROWS and file.file_size_in_bytes < _BYTES:
-            partitions.setdefault((file.partition.run, file.partition.category), []).append(file)
+            partitions.setdefault((file.partition[0], file.partition[1]), []).append(file)
     for (run, _), files in partitions.items():
         if len(files) >= (2 if is_finished(copy.low_watermarks, run) else _FILES_OF_OPEN_RUN):
             yield from (group for group in _grouped(files) if len(group) > 1)
@@ -109,7 +111,9 @@ def _grouped(files: list[DataFile]) -> Iterator[list[DataFile]]:
     group: list[DataFile] = []
     for file in files:
         rows = sum(each.record_count for each in group) + file.record_count
-        if group and (rows > _ROWS or sum(each.file_size_in_bytes for each in group) + file.file_size_in_bytes > _BYTES):
+        if group and (
+            rows > _ROWS or sum(each.file_size_in_bytes for each in group) + file.file_size_in_bytes > _BYTES
+        ):
             yield group
             group = []
         group.append(file)
@@ -133,10 +137,10 @@ def expire_snapshots(copy: Copy, keep: int = SNAPSHOTS) -> int:
     by_age = sorted(table.snapshots(), key=lambda snapshot: snapshot.timestamp_ms)
     old = [each.snapshot_id for each in by_age[:-keep] if each.snapshot_id not in named]
     if old:
-        newest = AssertRefSnapshotId(ref="main", snapshot_id=table.metadata.current_snapshot_id)
+        newest = AssertRefSnapshotId.model_validate({"ref": "main", "snapshot-id": table.metadata.current_snapshot_id})
         try:
             with table.transaction() as transaction:
-                transaction._apply((RemoveSnapshotsUpdate(snapshot_ids=old),), (newest,))
+                transaction._apply((RemoveSnapshotsUpdate.model_validate({"snapshot-ids": old}),), (newest,))
         except CommitFailedException:  # a commit came in between: the next time will do
             copy.refresh()
             return 0
@@ -169,9 +173,9 @@ def remove_lost_files(table: Table, older_than: timedelta = LOST_FOR) -> int:
         How many files were removed.
 
     """
-    scheme, netloc, folder = PyArrowFileIO.parse_location(table.location())
+    scheme, _, folder = PyArrowFileIO.parse_location(table.location())
     before = datetime.now(UTC) - older_than
-    files = table.io.fs_by_scheme(scheme, netloc).get_file_info(pyarrow.fs.FileSelector(folder, recursive=True))
+    files = file_system(table).get_file_info(pyarrow.fs.FileSelector(folder, recursive=True))
     old = {file.path for file in files if file.type == pyarrow.fs.FileType.File and file.mtime < before}
     table.refresh()  # only now: what is committed meanwhile is named
     lost = old - {PyArrowFileIO.parse_location(path)[2] for path in _named_files(table)}
@@ -185,7 +189,8 @@ def _named_files(table: Table) -> Iterator[str]:
     yield from (entry.metadata_file for entry in table.metadata.metadata_log)
     seen: set[str] = set()
     for snapshot in table.snapshots():
-        yield snapshot.manifest_list
+        if snapshot.manifest_list:
+            yield snapshot.manifest_list
         for manifest in snapshot.manifests(table.io):
             if manifest.manifest_path not in seen:
                 seen.add(manifest.manifest_path)
