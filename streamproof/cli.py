@@ -75,7 +75,7 @@ app = lazy_app(
         ),
         "batch": Later(
             "streamproof.chain.batch_answers:batch",
-            "Answer a question from files alone; no server is needed.",
+            "Answer a question from files alone, or from the lake.",
         ),
         "windows": Later(
             "streamproof.chain.proof:results",

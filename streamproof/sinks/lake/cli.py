@@ -66,7 +66,7 @@ def sink_lake(
     def is_over() -> bool:
         return run is not None and load_run(run, home).state != "running"
 
-    with closing(LakeTarget(name_of(settings, home), catalogue, contract)) as target:
+    with closing(LakeTarget(name_of(settings, home), catalogue, contract, kafka)) as target:
         sink = Sink(target, lambda: _topics(contract), kafka, limits=Limits(rows, float(seconds) / 1000))
         stored = sink.run(stop, is_over)
         if run:

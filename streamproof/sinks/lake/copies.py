@@ -29,6 +29,9 @@ if TYPE_CHECKING:
     from pyiceberg.table.snapshots import Snapshot
     from pyiceberg.table.update.snapshot import UpdateSnapshot
 
+PARTITIONS = "streamproof.partitions"
+"""Property of a snapshot: how many partitions the rows topic had. Only what all of them have passed is complete."""
+
 OFFSETS, LOW_WATERMARKS = "streamproof.offsets", "streamproof.low-watermarks"
 """Properties of a snapshot, in JSON: ``{topic: {partition: next offset}}`` and ``{run: {partition: milliseconds}}``."""
 
@@ -45,6 +48,7 @@ class Copy:
         table: as it is in the catalogue, or was when it was last asked for.
         held: the offsets behind the records that it holds.
         low_watermarks: what these records say.
+        partitions: how many the rows topic has.
 
     Raises:
         StreamproofError: the newest snapshot has no offsets, so somebody else has written it.
@@ -55,6 +59,7 @@ class Copy:
         self.table = table
         self.held: dict[Place, int] = {}
         self.low_watermarks: LowWatermarks = {}
+        self.partitions = 0
         self.refresh()
 
     @property
@@ -68,13 +73,19 @@ class Copy:
         self.held, self.low_watermarks = {}, {}
         if snapshot := self.table.current_snapshot():
             self.held, self.low_watermarks = offsets_of(snapshot, self.name), low_watermarks_of(snapshot)
+            self.partitions = max(self.partitions, partitions_in(snapshot))
 
     def properties(self, held: Places, low_watermarks: LowWatermarks) -> dict[str, str]:
         """Return the properties of a snapshot."""
         offsets: dict[str, dict[str, int]] = {}
         for (topic, partition), offset in sorted(held.items()):
             offsets.setdefault(topic, {})[str(partition)] = offset
-        return {OFFSETS: json.dumps(offsets), LOW_WATERMARKS: json.dumps(dict(list(low_watermarks.items())[-_RUNS:]))}
+        newest = dict(list(low_watermarks.items())[-_RUNS:])
+        return {
+            OFFSETS: json.dumps(offsets),
+            LOW_WATERMARKS: json.dumps(newest),
+            PARTITIONS: str(self.partitions),
+        }
 
     def append(self, rows: pa.Table, begins: Places, ends: Places, low_watermarks: LowWatermarks) -> None:
         """Append the rows that the table does not hold yet, and commit them with the offsets behind them.
@@ -145,10 +156,15 @@ def low_watermarks_of(snapshot: Snapshot) -> LowWatermarks:
     return {run: {int(part): moment for part, moment in parts.items()} for run, parts in found.items()}
 
 
+def partitions_in(snapshot: Snapshot) -> int:
+    """Return how many partitions the rows topic had."""
+    return int(snapshot.summary.additional_properties.get(PARTITIONS, 0)) if snapshot.summary else 0
+
+
 def complete_to(low_watermarks: LowWatermarks, run: str, partitions: int) -> int | None:
     """Return the event time up to which every row of a run is there, ``OVER`` for all; None where that is not known."""
     told = low_watermarks.get(run, {})
-    return min(told.values()) if len(told) >= partitions else None
+    return min(told.values()) if len(told) >= partitions > 0 else None
 
 
 def is_finished(low_watermarks: LowWatermarks, run: str | None) -> bool:

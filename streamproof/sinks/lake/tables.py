@@ -60,7 +60,7 @@ _IN_ARROW: dict[IcebergType, pa.DataType] = {
     TimestampType(): pa.timestamp("us"),
 }
 
-_PROPERTIES = {
+PROPERTIES = {
     "write.parquet.row-group-limit": "122880",  # as DuckDB writes it: threads share out a file by its row groups
     "write.metadata.metrics.column.value": "none",
     "write.metadata.metrics.column.kafka_key": "none",
@@ -107,7 +107,7 @@ def ensure_table(catalogue: Catalog, contract: Contract, name: str) -> Table:
             )
         )
         try:
-            table = catalogue.create_table(identifier, schema, partition_spec=partition, properties=_PROPERTIES)
+            table = catalogue.create_table(identifier, schema, partition_spec=partition, properties=PROPERTIES)
         except TableAlreadyExistsError:  # another one was faster
             table = catalogue.load_table(identifier)
     found = {field.name: field.field_type for field in table.schema().fields}

@@ -13,6 +13,8 @@ from sqlalchemy.exc import SQLAlchemyError
 from streamproof.core.command import console
 from streamproof.core.contract import Contract
 from streamproof.core.errors import StreamproofError
+from streamproof.core.settings import KafkaSettings
+from streamproof.core.topics import partitions_of
 from streamproof.sinks.lake.catalogue import first_line
 from streamproof.sinks.lake.copies import Copy
 from streamproof.sinks.lake.records import RecordColumns, Records
@@ -36,14 +38,15 @@ class LakeTarget:
         name: what people call the lake.
         catalogue: where its tables stand.
         contract: of the stream.
+        kafka: tells how many partitions the rows topic has.
 
     Delivery: exactly once in each table, as the table's commit stores records and offsets together.
 
     """
 
-    def __init__(self, name: str, catalogue: Catalog, contract: Contract) -> None:
+    def __init__(self, name: str, catalogue: Catalog, contract: Contract, kafka: KafkaSettings) -> None:
         self.name = name
-        self._columns = RecordColumns(contract)
+        self._columns, self._rows_topic, self._kafka = RecordColumns(contract), contract.topics.rows, kafka
         self._said = self._is_unsure = False
         self._commits = 0
         with _away(name):
@@ -67,6 +70,9 @@ class LakeTarget:
         if self._is_unsure:  # the answer to a commit was lost
             self.places()
         self._is_unsure = True
+        if not self._commits:
+            for copy in self._copies.values():
+                copy.partitions = len(partitions_of(self._rows_topic, self._kafka))
         with _away(self.name):
             for table, copy in self._copies.items():
                 copy.append(block.tables[table], begins, ends, block.low_watermarks)
