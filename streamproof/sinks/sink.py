@@ -218,19 +218,23 @@ class Sink(Generic[Block]):
             found = reading.consume(min(self._limits.rows - len(records), _MOST), _POLL_S)
             if not found and not moved:
                 return None
-            for message in found:
-                if (error := message.error()) and error.code() != KafkaError._PARTITION_EOF:
+            read = [message for message in found if not message.error()]
+            at_end = []
+            for message in found if len(read) < len(found) else ():
+                if (error := message.error()) and error.code() == KafkaError._PARTITION_EOF:
+                    at_end.append(message)
+                elif error:
                     self._tell_of(message, error)
-                    continue
-                # The last offsets of a topic can be marks of transactions, which are never delivered: the end event
-                # tells of them.
+            records += [each for each in read if self._only in (each.value() or b"")] if self._only else read
+            # The last offsets of a topic can be marks of transactions, which are never delivered: the end event tells
+            # of them.
+            lasts = {(each.topic(), each.partition()): each for each in read}
+            for message in (*lasts.values(), *at_end):
                 place = (cast("str", message.topic()), cast("int", message.partition()))
-                position = cast("int", message.offset()) + (error is None)
+                position = cast("int", message.offset()) + (not message.error())
                 if position > self._positions[place]:
                     self._positions[place] = position
                     moved.add(place)
-                if error is None and self._only in (message.value() or b""):
-                    records.append(message)
         if not moved:
             return None
         begins = {place: self._held[place] for place in moved if place in self._held}

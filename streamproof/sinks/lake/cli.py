@@ -1,5 +1,6 @@
 """The commands ``sink lake``, ``lake sql``, ``lake tables``, ``lake check`` and ``lake tidy``."""
 
+import gc
 import json
 import signal
 import sys
@@ -59,6 +60,8 @@ def sink_lake(
     from streamproof.sinks.lake.target import LakeTarget
     from streamproof.sinks.sink import Limits, Sink
 
+    gc.freeze()
+    gc.set_threshold(100_000, 50, 100)  # it would look again and again at records, none of which refers to another
     stop = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stop.set())

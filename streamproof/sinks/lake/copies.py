@@ -10,6 +10,7 @@ import itertools
 import json
 import uuid
 from collections.abc import Callable, Iterable, Mapping
+from functools import reduce
 from typing import TYPE_CHECKING, Any, cast
 
 import pyarrow as pa
@@ -195,12 +196,13 @@ def write_rows(table: Table, rows: pa.Table) -> Iterable[DataFile]:
 def _by_partition(rows: pa.Table, columns: list[str]) -> Iterable[tuple[dict[str, Any], pa.Table]]:
     keys = rows.select(columns).group_by(columns).aggregate([]).to_pylist()
     for key in keys:
-        part = rows
-        if len(keys) > 1:
-            for name, value in key.items():
-                is_it = pc.is_null(part[name]) if value is None else pc.equal(part[name], value)
-                part = part.filter(is_it)
-        yield key, part
+        if len(keys) == 1:
+            yield key, rows
+            return
+        is_here = [
+            pc.is_null(rows[name]) if value is None else pc.equal(rows[name], value) for name, value in key.items()
+        ]
+        yield key, rows.filter(reduce(pc.and_, is_here))
 
 
 def _unheld(rows: pa.Table, held: Mapping[Place, int]) -> pa.Table:

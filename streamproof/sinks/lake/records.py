@@ -47,7 +47,7 @@ class RecordColumns:
     """Makes columns of the records of a stream."""
 
     def __init__(self, contract: Contract) -> None:
-        self._rows_topic = contract.topics.rows
+        self._rows_topic, self._letters_topic = contract.topics.rows, contract.topics.dead_letters
         own = {name: arrow_type(kind) for name, kind in columns_of_table("processed", contract).items()}
         self._times = [name for name, kind in own.items() if pa.types.is_timestamp(kind)]
         self._row = pa.schema(own | _ENVELOPE | _TIMES | {name: pa.int64() for name in self._times})
@@ -62,12 +62,14 @@ class RecordColumns:
         are_rows = [message.topic() == self._rows_topic for message in messages]
         rows = [message for message, is_row in zip(messages, are_rows, strict=True) if is_row]
         letters = [message for message, is_row in zip(messages, are_rows, strict=True) if not is_row]
-        read, letters_read = parse(_values(rows), self._row), parse(_values(letters), self._letter)
-        places, values = _places(rows), pa.array(_values(rows), pa.binary())
+        of_rows, of_letters = _values(rows), _values(letters)
+        read, letters_read = parse(of_rows, self._row), parse(of_letters, self._letter)
+        places, places_of_letters = _places(rows, self._rows_topic), _places(letters, self._letters_topic)
         every = pa.concat_tables(
-            [_beside(read.select(list(_ENVELOPE)), places), _beside(letters_read, _places(letters))]
+            [_beside(read.select(list(_ENVELOPE)), places), _beside(letters_read, places_of_letters)]
         )
-        everything = pa.chunked_array([values, pa.array(_values(letters), pa.binary())])
+        values = pa.array(of_rows, pa.binary())
+        everything = pa.chunked_array([values, pa.array(of_letters, pa.binary())])
         keys = pa.array([message.key() for message in (*rows, *letters)], pa.binary())
         seq = read["seq"]
         is_mark = pc.fill_null(pc.is_in(seq, pa.array([HEARTBEAT_SEQ, END_SEQ])), False)
@@ -133,10 +135,10 @@ def _text(value: bytes) -> str | None:
         return None
 
 
-def _places(messages: Sequence[Message]) -> pa.Table:
+def _places(messages: Sequence[Message], topic: str) -> pa.Table:
     return pa.table(
         {
-            "topic": pa.array([message.topic() for message in messages], pa.string()),
+            "topic": pa.repeat(topic, len(messages)),
             "kafka_partition": pa.array([message.partition() for message in messages], pa.int32()),
             "kafka_offset": pa.array([message.offset() for message in messages], pa.int64()),
             "kafka_time": _moment(pa.array([message.timestamp()[1] for message in messages], pa.int64())),
