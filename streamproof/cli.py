@@ -191,11 +191,19 @@ app.add_typer(
 )
 app.add_typer(
     lazy_app(
-        "Keep what Kafka's topics hold elsewhere, each record once.",
+        "Keep results and rows elsewhere, where SQL reads them; the verdict reads them back.",
         {
             "lake": Later(
                 "streamproof.sinks.lake.cli:sink_lake",
                 "Keep a stream's records in the lake, as they came, with their types, and as a backup; until Ctrl-C.",
+            ),
+            "postgres": Later(
+                "streamproof.sinks.cli:postgres",
+                "Store results and alerts in PostgreSQL, each exactly once: a table for each question.",
+            ),
+            "sqlite": Later(
+                "streamproof.sinks.cli:sqlite",
+                "Store results and alerts in a file of SQLite, each exactly once: a table for each question.",
             ),
         },
     ),

@@ -33,7 +33,7 @@ Stream = Annotated[
     str | None, typer.Option(help="The stream whose tables are meant. Default: the only one that the lake holds.")
 ]
 
-_ROWS, _SECONDS = 250_000, 15.0
+_ROWS, _SECONDS = 150_000, 15.0
 """When a commit is made: so many records, or seconds after the first of them."""
 
 _WIDTH = 120
