@@ -1,16 +1,33 @@
-"""A Kafka of its own, and runs that lie in it as the chain leaves them."""
+"""A Kafka of its own, runs that lie in it as the chain leaves them, and a lake that nobody else writes to."""
 
+import itertools
+import subprocess
+import sys
 import tempfile
+import threading
+from pathlib import Path
 
 import pytest
+from confluent_kafka import Producer
 from free_ports import free_ports
 
+from streamproof.bench.full_topic import fill_topic, new_run
+from streamproof.core.settings import HomeSettings, KafkaSettings
+from streamproof.sinks.lake.catalogue import LakeSettings, open_catalogue
+from streamproof.sinks.lake.check import check_lake
+from streamproof.sinks.lake.copies import Copy
+from streamproof.sinks.lake.tables import TABLES, find_table
+from streamproof.sinks.lake.target import LakeTarget
+from streamproof.sinks.sink import Limits, Sink
 from streamproof.stack.servers import Stack
 
+_numbers = itertools.count(1)
+DYING = Path(__file__).with_name("dying.py")
 
-@pytest.fixture(scope="session")
+
+@pytest.fixture(scope="module")
 def own_kafka():
-    """Start a Kafka; the environment says where it is, and where the lake."""
+    """Start a Kafka; the environment says where it is, and where the home is."""
     kafka, controller = free_ports(2)
     with tempfile.TemporaryDirectory() as home, pytest.MonkeyPatch.context() as environment:
         for name, value in {
@@ -26,3 +43,48 @@ def own_kafka():
             yield
         finally:
             stack.down()
+
+
+class LakeRun:
+    """A run whose rows lie in Kafka, all of them, and the lake in which they are kept."""
+
+    def __init__(self, rows, **pace):
+        self.run = fill_topic(new_run(f"lake-{next(_numbers)}", rows, **pace))
+        self.id, self.contract, self.stream = self.run.run, self.run.contract, self.run.contract.name
+
+    @property
+    def catalogue(self):
+        return open_catalogue(LakeSettings(), HomeSettings())
+
+    def target(self):
+        return LakeTarget("the lake", self.catalogue, self.contract, KafkaSettings())
+
+    def sink(self, rows=1000, seconds=0.2):
+        topics = [self.contract.topics.rows, self.contract.topics.dead_letters]
+        return Sink(self.target(), lambda: topics, KafkaSettings(), limits=Limits(rows, seconds))
+
+    def store(self, **limits):
+        """Store all that Kafka has; return how many records that were."""
+        return self.sink(**limits).run(threading.Event(), lambda: True)
+
+    def copies(self):
+        return [Copy(find_table(self.catalogue, self.stream, name)) for name in TABLES]
+
+    def check(self, at=None):
+        return check_lake(self.id, HomeSettings(), self.catalogue, at)
+
+    def write(self, *values, topic=None):
+        """Write records as they are."""
+        producer = Producer({"bootstrap.servers": KafkaSettings().servers})
+        for value in values:
+            producer.produce(topic or self.contract.topics.rows, value)
+        producer.flush()
+
+    def command(self, *arguments, dies_at=0):
+        """Run a command that kills itself at the so-many-th thing that it does in the lake; return its exit code."""
+        return subprocess.run([sys.executable, DYING, str(dies_at), *arguments], check=False).returncode
+
+
+@pytest.fixture
+def new_lake_run(own_kafka):  # noqa: ARG001
+    return LakeRun
