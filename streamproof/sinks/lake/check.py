@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, cast
 
 import duckdb
-from pydantic import BaseModel
 
 from streamproof.core.contract import ContractField
 from streamproof.core.run import Run, load_run
@@ -13,6 +12,7 @@ from streamproof.core.settings import HomeSettings
 from streamproof.core.sql_quoting import literal, quoted
 from streamproof.sinks.lake.query import create_lake_views
 from streamproof.sinks.lake.tables import TABLES
+from validation.copies import CopyCounts, JudgedCopies
 from validation.csv_rows import read_rows
 from validation.truth import number_rows
 from validation.verdict import open_database
@@ -23,58 +23,8 @@ if TYPE_CHECKING:
 _SHOWN = 5
 
 
-class CopyCounts(BaseModel):
-    """What a table holds of the rows that were sent.
-
-    Attributes:
-        right: rows of which each copy says what the file says.
-        wrong: rows of which a copy says something else.
-        missing: rows that are not there.
-        extra: rows that were never sent.
-        doubled: copies beyond the first of each row, as Kafka has them; they are no fault.
-        first_missing: the first of the missing, as category and [first, last] of ``seq``.
-
-    """
-
-    right: int
-    wrong: int
-    missing: int
-    extra: int
-    doubled: int
-    first_missing: list[tuple[str, int, int]]
-
-    @property
-    def is_right(self) -> bool:
-        """Whether every row that was sent is there, and no other."""
-        return not (self.wrong or self.missing or self.extra)
-
-
-class LakeCheck(BaseModel):
-    """What was found of a run in the lake.
-
-    Attributes:
-        copies: by the tables' names.
-        differing: rows of which the three tables do not hold equally many copies, or ``raw`` not the bytes of
-            ``backup``.
-        dead_letters: of the run, in ``backup``.
-
-    """
-
-    run: str
-    copies: dict[str, CopyCounts]
-    differing: int
-    dead_letters: int
-
-    @property
-    def is_right(self) -> bool:
-        """Whether each of the copies is right, and they agree."""
-        return not self.differing and all(copy.is_right for copy in self.copies.values())
-
-
-def check_lake(run: str, home: HomeSettings, catalogue: Catalog, at: int | None = None) -> LakeCheck:
+def check_lake(run: str, home: HomeSettings, catalogue: Catalog, name: str, at: int | None = None) -> JudgedCopies:
     """Compare each copy of a run's rows with the files that were replayed, in every field.
-
-    ``raw`` and ``backup`` are read from the bytes that they keep.
 
     Raises:
         UsageError: the lake has nothing of the run's stream.
@@ -84,17 +34,35 @@ def check_lake(run: str, home: HomeSettings, catalogue: Catalog, at: int | None 
     manifest = load_run(run, home)
     with open_database(home.runs / run) as db:
         number_rows(db, manifest, read_rows(db, manifest))
-        create_lake_views(db, catalogue, manifest.contract.name, at)
-        copies = {name: _judge(db, manifest, name) for name in TABLES}
+        return judge_copies(db, manifest, catalogue, name, at)
+
+
+def judge_copies(
+    db: duckdb.DuckDBPyConnection, run: Run, catalogue: Catalog, name: str, at: int | None = None
+) -> JudgedCopies:
+    """Compare each copy of a run's rows with the table ``sent``, in every field that this has.
+
+    ``raw`` and ``backup`` are read from the bytes that they keep.
+
+    Raises:
+        UsageError: the lake has nothing of the run's stream.
+
+    """
+    create_lake_views(db, catalogue, run.contract.name, at)
+    try:
+        fields = [field for field in db.table("main.sent").columns if field in run.contract.fields]
+        copies = {table: _judge(db, run, fields, table) for table in TABLES}
         (letters,) = db.execute(
-            "SELECT count(*) FROM backup WHERE run = ? AND topic = ?", [run, manifest.contract.topics.dead_letters]
+            "SELECT count(*) FROM backup WHERE run = ? AND topic = ?", [run.run, run.contract.topics.dead_letters]
         ).fetchall()
-        return LakeCheck(run=run, copies=copies, differing=_differing(db, manifest), dead_letters=letters[0])
+        return JudgedCopies(name=name, copies=copies, differing=_differing(db, run), dead_letters=letters[0])
+    finally:
+        db.execute("SET schema = 'main'")
 
 
-def _judge(db: duckdb.DuckDBPyConnection, run: Run, name: str) -> CopyCounts:
+def _judge(db: duckdb.DuckDBPyConnection, run: Run, own: list[str], name: str) -> CopyCounts:
     """Make the table ``copies_NAME``, a line for each row that was sent or is there; count."""
-    fields = ["event_time", *run.contract.fields]
+    fields = ["event_time", *own]
     same = " AND ".join(f"s.{quoted(field)} IS NOT DISTINCT FROM c.{quoted(field)}" for field in fields)
     db.execute(
         f"""

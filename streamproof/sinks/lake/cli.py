@@ -5,7 +5,7 @@ import json
 import signal
 import sys
 import threading
-from contextlib import closing
+from contextlib import closing, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -21,10 +21,10 @@ from streamproof.core.duration import parse_duration
 from streamproof.core.errors import UsageError
 from streamproof.core.run import load_run
 from streamproof.core.settings import HomeSettings, KafkaSettings
-from streamproof.sinks.lake.catalogue import LakeSettings, name_of, open_catalogue
+from streamproof.sinks.lake.catalogue import LakeSettings, name_of, note_kept, open_catalogue
 
 if TYPE_CHECKING:
-    from streamproof.sinks.lake.check import LakeCheck
+    from validation.copies import JudgedCopies
 
 At = Annotated[
     int | None, typer.Option(help="A snapshot of one of the tables, as `lake tables` lists it. Default: the newest.")
@@ -69,7 +69,11 @@ def sink_lake(
     def is_over() -> bool:
         return run is not None and load_run(run, home).state != "running"
 
-    with closing(LakeTarget(name_of(settings, home), catalogue, contract, kafka)) as target:
+    def note(of_run: str) -> None:
+        with suppress(UsageError):  # a foreign record's run may be called anything
+            note_kept(of_run, home)
+
+    with closing(LakeTarget(name_of(settings, home), catalogue, contract, kafka, note)) as target:
         sink = Sink(target, lambda: _topics(contract), kafka, limits=Limits(rows, float(seconds) / 1000))
         stored = sink.run(stop, is_over)
         if run:
@@ -164,12 +168,12 @@ def check(
 
     Every field of every row is compared, and the three tables with each other.
     """
-    home = HomeSettings()
-    catalogue = open_catalogue(LakeSettings(), home)
+    home, settings = HomeSettings(), LakeSettings()
+    catalogue = open_catalogue(settings, home)
     from streamproof.sinks.lake.check import check_lake
 
     with console.status("reading the files and the lake"):
-        found = check_lake(run, home, catalogue, at)
+        found = check_lake(run, home, catalogue, name_of(settings, home), at)
     if as_json:
         typer.echo(found.model_dump_json())
     else:
@@ -178,19 +182,16 @@ def check(
         raise typer.Exit(1)
 
 
-def print_check(found: "LakeCheck") -> None:
+def print_check(found: "JudgedCopies") -> None:
     """Print what was found of a run in the lake."""
     counts = ("right", "wrong", "missing", "extra", "doubled")
-    shown = Table("copy", *(Column(name, justify="right") for name in counts), box=SIMPLE, title=f"{found.run}")
+    shown = Table("copy", *(Column(name, justify="right") for name in counts), box=SIMPLE)
     for name, copy in found.copies.items():
         shown.add_row(name, *(f"{getattr(copy, count):,}" for count in counts))
     out = Console(width=max(console.width, _WIDTH), highlight=False)
     out.print(shown)
-    for name, copy in found.copies.items():
-        for category, first, last in copy.first_missing:
-            out.print(f"{name}: {category} {first} to {last} are missing", markup=False)
-    if found.differing:
-        out.print(f"{found.differing:,} rows differ between the copies")
+    for doubt in found.doubts():
+        out.print(doubt, markup=False, soft_wrap=True)
     if found.dead_letters:
         out.print(f"{found.dead_letters:,} dead letters of the run are in backup")
     out.print("RIGHT" if found.is_right else "NOT RIGHT")

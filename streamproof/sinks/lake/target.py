@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 
 from confluent_kafka import Message
 from pyiceberg.catalog import Catalog
@@ -39,16 +39,25 @@ class LakeTarget:
         catalogue: where its tables stand.
         contract: of the stream.
         kafka: tells how many partitions the rows topic has.
+        note: is told of each run of which records were stored, once.
 
     Delivery: exactly once in each table, as the table's commit stores records and offsets together.
 
     """
 
-    def __init__(self, name: str, catalogue: Catalog, contract: Contract, kafka: KafkaSettings) -> None:
+    def __init__(
+        self,
+        name: str,
+        catalogue: Catalog,
+        contract: Contract,
+        kafka: KafkaSettings,
+        note: Callable[[str], None] = lambda _: None,
+    ) -> None:
         self.name = name
         self._columns, self._rows_topic, self._kafka = RecordColumns(contract), contract.topics.rows, kafka
         self._said = self._is_unsure = False
         self._commits = 0
+        self._note, self._noted = note, set[str]()
         with _away(name):
             self._copies = {table: Copy(ensure_table(catalogue, contract, table)) for table in TABLES}
 
@@ -71,8 +80,10 @@ class LakeTarget:
             self.places()
         self._is_unsure = True
         if not self._commits:
-            for copy in self._copies.values():
-                copy.partitions = len(partitions_of(self._rows_topic, self._kafka))
+            with suppress(StreamproofError):  # without it nothing is complete, until the next sink knows it
+                partitions = len(partitions_of(self._rows_topic, self._kafka))
+                for copy in self._copies.values():
+                    copy.partitions = partitions
         with _away(self.name):
             for table, copy in self._copies.items():
                 copy.append(block.tables[table], begins, ends, block.low_watermarks)
@@ -84,6 +95,9 @@ class LakeTarget:
                 "have them, processed does not",
                 markup=False,
             )
+        for run in block.low_watermarks.keys() - self._noted:
+            self._noted.add(run)
+            self._note(run)
         self._commits += 1
         if self._commits % _UPKEEP_EVERY == 0:
             self.look_after()

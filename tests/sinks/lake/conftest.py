@@ -1,14 +1,12 @@
 """A Kafka of its own, runs that lie in it as the chain leaves them, and a lake that nobody else writes to."""
 
 import itertools
-import subprocess
-import sys
 import tempfile
 import threading
-from pathlib import Path
 
 import pytest
 from confluent_kafka import Producer
+from dying_in_the_lake import run_dying
 from free_ports import free_ports
 
 from streamproof.bench.full_topic import fill_topic, new_run
@@ -22,7 +20,6 @@ from streamproof.sinks.sink import Limits, Sink
 from streamproof.stack.servers import Stack
 
 _numbers = itertools.count(1)
-DYING = Path(__file__).with_name("dying.py")
 
 
 @pytest.fixture(scope="module")
@@ -71,7 +68,7 @@ class LakeRun:
         return [Copy(find_table(self.catalogue, self.stream, name)) for name in TABLES]
 
     def check(self, at=None):
-        return check_lake(self.id, HomeSettings(), self.catalogue, at)
+        return check_lake(self.id, HomeSettings(), self.catalogue, "the lake", at)
 
     def write(self, *values, topic=None):
         """Write records as they are."""
@@ -80,9 +77,9 @@ class LakeRun:
             producer.produce(topic or self.contract.topics.rows, value)
         producer.flush()
 
-    def command(self, *arguments, dies_at=0):
-        """Run a command that kills itself at the so-many-th thing that it does in the lake; return its exit code."""
-        return subprocess.run([sys.executable, DYING, str(dies_at), *arguments], check=False).returncode
+    def sink_that_dies(self, at=0):
+        """Store in a process that kills itself at the so-many-th thing it does in the lake; return its exit code."""
+        return run_dying(["sink", "lake", "--run", self.id, "--rows", "1000", "--every", "300ms"], at)
 
 
 @pytest.fixture
