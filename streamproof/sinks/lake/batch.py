@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple, cast
 import pyarrow as pa
 from pyiceberg.exceptions import CommitFailedException, NoSuchTableError
 from pyiceberg.partitioning import PartitionField, PartitionSpec
+from pyiceberg.schema import assign_fresh_schema_ids
 from pyiceberg.transforms import IdentityTransform
 
 from streamproof.core.batch import columns_of
@@ -106,9 +107,10 @@ def _find_answers(catalogue: Catalog, stream: str, question: Question) -> Table 
 
 
 def _create_answers(catalogue: Catalog, stream: str, question: Question, schema: pa.Schema) -> Table:
-    of_run = PartitionSpec(PartitionField(1, 1000, IdentityTransform(), "run"))  # the first column
+    columns = assign_fresh_schema_ids(catalogue._convert_schema_if_needed(schema))
+    of_run = PartitionSpec(PartitionField(columns.find_field("run").field_id, 1000, IdentityTransform(), "run"))
     return catalogue.create_table(
-        (stream, answers_table(question)), schema, partition_spec=of_run, properties=PROPERTIES
+        (stream, answers_table(question)), columns, partition_spec=of_run, properties=PROPERTIES
     )
 
 

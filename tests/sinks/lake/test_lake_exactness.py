@@ -156,7 +156,7 @@ def test_a_wrong_a_missing_and_a_doubled_row_are_found(new_lake_run):
     processed = found.copies["processed"]
     assert (processed.right, processed.wrong, processed.missing, processed.doubled) == (ROWS - 2, 1, 1, 1)
     assert not found.is_right
-    assert found.copies["raw"].is_right
+    assert found.copies["raw"].right == ROWS
     assert found.differing == 2
     gone = rows.slice(1, 1).to_pylist()[0]
     assert processed.first_missing == [(gone["category"], gone["seq"], gone["seq"])]

@@ -25,7 +25,7 @@ def test_the_lines_of_the_page_read_every_row(new_lake_run):
         library = re.search(r"^import (\w+)", lines, re.MULTILINE)[1]
         if find_spec(library) is None:
             continue
-        script = (OPENING + lines).replace("ratings.", f"{lake.stream}.").replace("first", lake.id)
+        script = (OPENING + lines).replace('"ratings.', f'"{lake.stream}.').replace("first", lake.id)
         script = script.replace("/.streamproof", str(HomeSettings().home))
         done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stderr
