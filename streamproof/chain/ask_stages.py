@@ -10,6 +10,7 @@ from streamproof.core.errors import StreamproofError
 from streamproof.core.run import Run
 from streamproof.core.settings import HomeSettings, KafkaSettings
 from streamproof.sinks.lake.catalogue import LakeSettings, is_kept, name_of, open_catalogue
+from streamproof.stack.live_sinks import LAKE, live_sinks
 from validation.copies import JudgedCopies
 from validation.stages import AskedBy, ReadByJob, ReceivedRows, Stages, Target
 
@@ -92,7 +93,7 @@ def kept_in(run: Run) -> list[Target]:
 def copies_in_lake(db: "DuckDBPyConnection", run: Run) -> JudgedCopies | None:
     """Judge what the lake keeps of a run."""
     home, settings = HomeSettings(), LakeSettings()
-    if not is_kept(run.run, home):
+    if not is_kept(run.run, home) and LAKE not in live_sinks():
         return None
     name = name_of(settings, home)
     try:

@@ -59,6 +59,7 @@ class Table:
         title: what it says, in words.
         columns: its columns and their kinds.
         key: the columns that tell its rows apart.
+        alert_of: of alerts, the columns that tell whose they are.
 
     """
 
@@ -67,6 +68,7 @@ class Table:
     title: str
     columns: dict[str, Kind]
     key: tuple[str, ...]
+    alert_of: tuple[str, ...] = ()
 
     @cached_property
     def identity(self) -> tuple[str, str, str]:
@@ -113,7 +115,8 @@ def alerts_table(question: Question, contract: Contract) -> Table:
     answers = answers_table(question, contract)
     events = {name: _kind(kind) for name, kind in EVENT_COLUMNS.items()} | {"alert_title": "text"}
     key = ("job", "alert_id", "alert_state", "alert_number")
-    return Table(f"{answers.view}_alerts", question.label, question.title, answers.columns | events, key)
+    columns = answers.columns | events
+    return Table(f"{answers.view}_alerts", question.label, question.title, columns, key, question.key)
 
 
 def rows_table(contract: Contract) -> Table:
@@ -224,21 +227,22 @@ class Catalogue:
 
     def topics(self) -> set[str]:
         """Return the topics that are to be read; what is new of them is known from then on."""
-        found = set()
-        for record in self._records():  # the newest first
-            self._submitted[record.label] = record.submitted_at
-            contract = record.contract
-            for question in (each.question for each in record.asked):
-                found.add(topic := question.topic(contract))
-                self._learn(topic, question.label, partial(answers_table, question, contract))
-                if question.header.alert:
-                    found.add(topic := alerts_topic(contract))
-                    self._learn(topic, question.label, partial(alerts_table, question, contract))
-            if self.rows:
-                topics = contract.topics
-                found |= {topics.rows, topics.dead_letters}
-                self._learn(topics.rows, "", partial(rows_table, contract))
-                self._learn(topics.dead_letters, "", partial(dead_letters_table, contract))
+        return {topic for record in self._records() for topic in self.learn(record)}  # the newest first
+
+    def learn(self, record: JobRecord) -> set[str]:
+        """Know what a job writes; return its topics."""
+        self._submitted[record.label] = record.submitted_at
+        contract, found = record.contract, set()
+        for question in (each.question for each in record.asked):
+            found.add(topic := question.topic(contract))
+            self._learn(topic, question.label, partial(answers_table, question, contract))
+            if question.header.alert:
+                found.add(topic := alerts_topic(contract))
+                self._learn(topic, question.label, partial(alerts_table, question, contract))
+        if self.rows:
+            found |= {contract.topics.rows, contract.topics.dead_letters}
+            self._learn(contract.topics.rows, "", partial(rows_table, contract))
+            self._learn(contract.topics.dead_letters, "", partial(dead_letters_table, contract))
         return found
 
     def _records(self) -> list[JobRecord]:

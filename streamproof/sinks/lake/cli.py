@@ -5,7 +5,6 @@ import json
 import signal
 import sys
 import threading
-from contextlib import closing, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -16,12 +15,14 @@ from rich.console import Console
 from rich.table import Column, Table
 
 from streamproof.core.command import console
-from streamproof.core.contract import DEFAULT_STREAM, Contract, load_contract
+from streamproof.core.contract import DEFAULT_STREAM, load_contract
 from streamproof.core.duration import parse_duration
 from streamproof.core.errors import UsageError
 from streamproof.core.run import load_run
-from streamproof.core.settings import HomeSettings, KafkaSettings
-from streamproof.sinks.lake.catalogue import LakeSettings, name_of, note_kept, open_catalogue
+from streamproof.core.settings import HomeSettings
+from streamproof.sinks.lake.catalogue import LakeSettings, name_of, open_catalogue
+from streamproof.sinks.lake.live import LIMITS, store_stream
+from streamproof.sinks.sink import Limits
 
 if TYPE_CHECKING:
     from validation.copies import JudgedCopies
@@ -33,9 +34,6 @@ Stream = Annotated[
     str | None, typer.Option(help="The stream whose tables are meant. Default: the only one that the lake holds.")
 ]
 
-_ROWS, _SECONDS = 150_000, 15.0
-"""When a commit is made: so many records, or seconds after the first of them."""
-
 _WIDTH = 120
 
 
@@ -46,20 +44,18 @@ def sink_lake(
     stream: Annotated[
         str, typer.Option(help="Without --run: the stream, by its name or its contract file.")
     ] = DEFAULT_STREAM,
-    rows: Annotated[int, typer.Option(min=1, help="Commit when so many records were read.")] = _ROWS,
-    every: Annotated[str, typer.Option(help="Commit so long after the first of them, like 15s.")] = f"{_SECONDS:g}s",
+    rows: Annotated[int, typer.Option(min=1, help="Commit when so many records were read.")] = LIMITS.rows,
+    every: Annotated[
+        str, typer.Option(help="Commit so long after the first of them, like 15s.")
+    ] = f"{LIMITS.seconds:g}s",
 ) -> None:
     """Keep a stream's records in the lake, as they came, with their types, and as a backup; until Ctrl-C.
 
     All that Kafka has of the stream is stored, also of other runs. It goes on where the lake ends.
     """
-    home, settings, kafka = HomeSettings(), LakeSettings(), KafkaSettings()
+    home = HomeSettings()
     contract = load_run(run, home).contract if run else load_contract(stream)
-    seconds = parse_duration(every)
-    catalogue = open_catalogue(settings, home)
-    from streamproof.sinks.lake.target import LakeTarget
-    from streamproof.sinks.sink import Limits, Sink
-
+    limits = Limits(rows, float(parse_duration(every)) / 1000)
     gc.freeze()
     gc.set_threshold(100_000, 50, 100)  # it would look again and again at records, none of which refers to another
     stop = threading.Event()
@@ -69,20 +65,8 @@ def sink_lake(
     def is_over() -> bool:
         return run is not None and load_run(run, home).state != "running"
 
-    def note(of_run: str) -> None:
-        with suppress(UsageError):  # a foreign record's run may be called anything
-            note_kept(of_run, home)
-
-    with closing(LakeTarget(name_of(settings, home), catalogue, contract, kafka, note)) as target:
-        sink = Sink(target, lambda: _topics(contract), kafka, limits=Limits(rows, float(seconds) / 1000))
-        stored = sink.run(stop, is_over)
-        if run:
-            target.look_after()
-        console.print(f"{target.name}: {stored:,} records stored", markup=False, soft_wrap=True)
-
-
-def _topics(contract: Contract) -> list[str]:
-    return [contract.topics.rows, contract.topics.dead_letters]
+    stored = store_stream(contract, stop, is_over, limits)
+    console.print(f"{stored:,} records stored in the lake", highlight=False)
 
 
 def sql(

@@ -69,7 +69,7 @@ def test_hours_are_answered_as_they_close_and_kept_and_are_what_the_files_say(ne
 
 
 def test_the_streams_answers_are_compared_and_stand_behind_the_lakes(new_lake_run):
-    lake = new_lake_run(2000, interval=Fraction(10_000))
+    lake = new_lake_run(4000, interval=Fraction(10_000))
     store_half(lake)
     truth, names = true_answers(lake)
     kept, early = answer(lake)
