@@ -23,7 +23,7 @@ WithOption = Annotated[
     typer.Option(
         "--with",
         metavar="SINKS",
-        help=f"Keep all results and rows elsewhere, too: {', '.join(SINKS)}.",
+        help=f"Keep results and rows elsewhere, too: {', '.join(SINKS)}.",
         show_default=False,
     ),
 ]

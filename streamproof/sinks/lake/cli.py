@@ -45,9 +45,7 @@ def sink_lake(
         str, typer.Option(help="Without --run: the stream, by its name or its contract file.")
     ] = DEFAULT_STREAM,
     rows: Annotated[int, typer.Option(min=1, help="Commit when so many records were read.")] = LIMITS.rows,
-    every: Annotated[
-        str, typer.Option(help="Commit so long after the first of them, like 15s.")
-    ] = f"{LIMITS.seconds:g}s",
+    every: Annotated[str, typer.Option(help="Commit so long after the first of them.")] = f"{LIMITS.seconds:g}s",
 ) -> None:
     """Keep a stream's records in the lake, as they came, with their types, and as a backup; until Ctrl-C.
 

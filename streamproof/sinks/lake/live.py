@@ -64,14 +64,17 @@ def store_all(stop: threading.Event) -> None:
             failures.append(error)
             stop.set()
 
-    while not stop.is_set():
-        for name, contract in _streams().items():
-            if name not in threads:
-                threads[name] = threading.Thread(target=work, args=(contract,))
-                threads[name].start()
-        stop.wait(_LOOK_S)
-    for thread in threads.values():
-        thread.join()
+    try:
+        while not stop.is_set():
+            for name, contract in _streams().items():
+                if name not in threads:
+                    threads[name] = threading.Thread(target=work, args=(contract,))
+                    threads[name].start()
+            stop.wait(_LOOK_S)
+    finally:
+        stop.set()
+        for thread in threads.values():
+            thread.join()
     if failures:
         raise failures[0]
 
