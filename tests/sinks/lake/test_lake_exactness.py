@@ -3,18 +3,27 @@
 import json
 import random
 import signal
+import threading
 from datetime import timedelta
 
 import duckdb
 import pyarrow as pa
 import pytest
 from dying_in_the_lake import run_dying
+from waiting import eventually, until
 
+from streamproof.chain.ask_stages import copies_in_lake
 from streamproof.core.errors import StreamproofError, UsageError
+from streamproof.core.settings import HomeSettings, KafkaSettings
+from streamproof.sinks.lake.catalogue import is_kept
 from streamproof.sinks.lake.copies import complete_to
+from streamproof.sinks.lake.live import store_all
 from streamproof.sinks.lake.records import OVER
+from streamproof.sinks.lake.tables import TABLES
 from streamproof.sinks.lake.upkeep import compact, expire_snapshots, remove_lost_files
 from streamproof.sinks.target import FencedError
+from validation.stages import Stages
+from validation.verdict import validate
 
 pytestmark = pytest.mark.xdist_group("lake")
 
@@ -181,3 +190,33 @@ def test_the_lake_is_shown_as_it_was_at_a_snapshot(new_lake_run):
     assert found.copies["processed"].right == found.copies["raw"].right
     with pytest.raises(UsageError, match="no table has a snapshot 7"):
         lake.check(at=7)
+
+
+def test_the_verdict_reads_the_lake_back_and_names_what_is_not_right_there(new_lake_run):
+    lake = new_lake_run(ROWS)
+    kept_in_lake = Stages(copies=copies_in_lake)
+    assert validate(lake.id, HomeSettings(), KafkaSettings(), stages=kept_in_lake).copies is None
+    assert lake.sink_that_dies() == 0
+    verdict = validate(lake.id, HomeSettings(), KafkaSettings(), stages=kept_in_lake)
+    assert {name: copy.right for name, copy in verdict.copies.copies.items()} == dict.fromkeys(TABLES, ROWS)
+    assert not any("lake" in reason for reason in verdict.reasons)
+    backup = lake.copies()[2]
+    backup.table.overwrite(
+        backup.table.scan(row_filter="seq != 7").to_arrow(), snapshot_properties=backup.properties(backup.held, {})
+    )
+    reasons = validate(lake.id, HomeSettings(), KafkaSettings(), stages=kept_in_lake).reasons
+    assert any("backup: 2 rows are missing, Books 7 to 7, Music 7 to 7" in reason for reason in reasons)
+
+
+def test_all_streams_with_runs_are_stored_until_the_end(new_lake_run):
+    lakes = [new_lake_run(1000), new_lake_run(1000)]
+    stop = threading.Event()
+    storing = threading.Thread(target=store_all, args=(stop,))
+    storing.start()
+    try:
+        eventually(lambda: [lake.check() for lake in lakes])
+        assert until(lambda: all(lake.check().is_right for lake in lakes), look=1)
+    finally:
+        stop.set()
+        storing.join()
+    assert all(is_kept(lake.id, HomeSettings()) for lake in lakes)
