@@ -1,6 +1,5 @@
 """The commands ``sink lake``, ``lake sql``, ``lake tables``, ``lake check`` and ``lake tidy``."""
 
-import gc
 import json
 import signal
 import sys
@@ -54,8 +53,6 @@ def sink_lake(
     home = HomeSettings()
     contract = load_run(run, home).contract if run else load_contract(stream)
     limits = Limits(rows, float(parse_duration(every)) / 1000)
-    gc.freeze()
-    gc.set_threshold(100_000, 50, 100)  # it would look again and again at records, none of which refers to another
     stop = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stop.set())
@@ -94,6 +91,7 @@ def sql(
     meant = stream or (streams[0] if len(streams) == 1 else None)
     if at is not None and not meant:
         raise UsageError(f"--at is a snapshot of one stream: name it by --stream ({', '.join(streams) or 'none'})")
+    home.home.mkdir(parents=True, exist_ok=True)
     with open_database(home.home) as db:
         for name in streams:
             if name != meant:

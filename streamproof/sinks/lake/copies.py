@@ -40,6 +40,7 @@ _RUNS = 20
 """How many runs' low watermarks a snapshot has: those that were heard of last."""
 
 _TRIES = 5
+_LONGEST_NAME = 255
 
 
 class Copy:
@@ -177,7 +178,7 @@ def write_rows(table: Table, rows: pa.Table) -> Iterable[DataFile]:
     """Write rows into files of their own, one a partition; they belong to the table once they are committed."""
     names = [field.name for field in table.schema().fields]
     tasks = [
-        WriteTask(
+        _Task(
             write_uuid=uuid.uuid4(),
             task_id=number,
             schema=table.schema(),
@@ -191,6 +192,15 @@ def write_rows(table: Table, rows: pa.Table) -> Iterable[DataFile]:
         for number, (key, part) in enumerate(_by_partition(rows, [field.name for field in table.spec().fields]))
     ]
     return write_file(table.io, table.metadata, iter(tasks))
+
+
+class _Task(WriteTask):
+    """A file of a partition, whose folder bears the partition's name where no part of that is too long for a file's."""
+
+    def generate_data_file_path(self, extension: str) -> str:
+        path = super().generate_data_file_path(extension)
+        is_short = max(map(len, path.split("/"))) <= _LONGEST_NAME
+        return path if is_short else self.generate_data_file_filename(extension)
 
 
 def _by_partition(rows: pa.Table, columns: list[str]) -> Iterable[tuple[dict[str, Any], pa.Table]]:

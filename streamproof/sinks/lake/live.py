@@ -1,5 +1,6 @@
 """The lake of all streams: each that has runs on this machine is stored, as long as the servers run."""
 
+import gc
 import threading
 from collections.abc import Callable, Mapping
 
@@ -38,6 +39,8 @@ def store_stream(
         except UsageError:  # a foreign record's run may be called anything
             return
 
+    gc.freeze()
+    gc.set_threshold(100_000, 50, 100)  # it would look again and again at records, none of which refers to another
     target = LakeTarget(name, catalogue, contract, KafkaSettings(), note)
     topics = [contract.topics.rows, contract.topics.dead_letters]
     stored = Sink(target, lambda: topics, KafkaSettings(), limits=limits).run(stop, is_over)

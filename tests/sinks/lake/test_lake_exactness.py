@@ -138,7 +138,8 @@ def test_rows_are_compacted_between_the_commits_of_a_writer_without_refusing_it(
 def test_what_is_no_row_is_in_raw_and_backup_and_dead_letters_are_in_backup(new_lake_run):
     lake = new_lake_run(ROWS)
     bad = [b"no json", b"\xff\xfe", b'{"run": 1}', b'{"run":"x","seq":"one"}', b"[1]", b"", b'{"run":"x"}\n{"run":"y"}']
-    lake.write(*bad)
+    of_a_long_name = json.dumps({"run": "x", "category": "漢" * 100, "seq": 1}, ensure_ascii=False).encode()
+    lake.write(*bad, of_a_long_name)
     letter = {"reason": "r", "run": lake.id, "category": "Books", "seq": 3, "payload": "x"}
     lake.write(json.dumps(letter).encode(), topic=lake.contract.topics.dead_letters)
     lake.store()
@@ -147,9 +148,9 @@ def test_what_is_no_row_is_in_raw_and_backup_and_dead_letters_are_in_backup(new_
     raw, processed, backup = (copy.table.scan().to_arrow() for copy in lake.copies())  # noqa: RUF059 - found by its name
     assert sorted(duckdb.sql("SELECT value FROM backup WHERE run IS NULL").fetchall()) == sorted((b,) for b in bad)
     assert duckdb.sql("SELECT count(*), count(value) FROM raw WHERE run IS NULL").fetchall() == [(7, 6)]
-    assert len(processed) == ROWS
+    assert len(processed) == ROWS + 1
     assert duckdb.sql("SELECT count(*) FROM backup WHERE topic LIKE '%dead%'").fetchall() == [(1,)]
-    assert len(raw) == ROWS + len(bad)
+    assert len(raw) == ROWS + 1 + len(bad)
 
 
 def test_a_wrong_a_missing_and_a_doubled_row_are_found(new_lake_run):
