@@ -18,7 +18,7 @@ from streamproof.core.question import Question, load_question
 from streamproof.core.question_text import used_fields
 from streamproof.core.run import Run, category_files, load_run
 from streamproof.core.settings import HomeSettings, KafkaSettings
-from streamproof.core.sql_quoting import quoted
+from streamproof.core.sql_quoting import literal, quoted
 from streamproof.sinks.lake.catalogue import LakeSettings, open_catalogue
 from validation.answers import Answers, Wanted, find_answers, truth_table
 from validation.comparison import compare, first_not_right
@@ -105,10 +105,11 @@ def _from_lake(run: Run, question: Question, form: Literal["csv", "json"], *, an
             )
             for each in first_not_right(db):
                 console.print(f"  {each.verdict} {each.window_end} {each.key}", markup=False, soft_wrap=True)
-        select = "SELECT * FROM answers"
+        select = "FROM answers"
         if and_stream and stream:
-            names = ", ".join(quoted(name) for name in db.table("answers").columns)
-            select = f"SELECT {names} FROM answers UNION ALL SELECT {names} FROM ({stream.select}) WHERE NOT ({where})"
+            names = db.table("answers").columns
+            newer = ", ".join(f"{literal(run.run)} AS run" if name == "run" else quoted(name) for name in names)
+            select = f"FROM answers UNION ALL BY NAME SELECT {newer} FROM ({stream.select}) WHERE NOT ({where})"
         write_answers(db, select, question, form, None, Path(folder), _iso)
         return wrong
 
