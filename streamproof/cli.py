@@ -75,7 +75,7 @@ app = lazy_app(
         ),
         "batch": Later(
             "streamproof.chain.batch_answers:batch",
-            "Answer a question from files alone; no server is needed.",
+            "Answer a question from files alone, or from the lake.",
         ),
         "windows": Later(
             "streamproof.chain.proof:results",
@@ -191,8 +191,12 @@ app.add_typer(
 )
 app.add_typer(
     lazy_app(
-        "Keep results elsewhere, where SQL reads them; the verdict reads them back.",
+        "Keep results and rows elsewhere, where SQL reads them; the verdict reads them back.",
         {
+            "lake": Later(
+                "streamproof.sinks.lake.cli:sink_lake",
+                "Keep a stream's records in the lake, as they came, with their types, and as a backup; until Ctrl-C.",
+            ),
             "postgres": Later(
                 "streamproof.sinks.cli:postgres",
                 "Store results and alerts in PostgreSQL, each exactly once: a table for each question.",
@@ -204,4 +208,30 @@ app.add_typer(
         },
     ),
     name="sink",
+)
+app.add_typer(
+    lazy_app(
+        "Ask the lake, check it, and keep it small.",
+        {
+            "sql": Later(
+                "streamproof.sinks.lake.cli:sql",
+                "Ask the lake by SQL, at the newest snapshots.",
+            ),
+            "tables": Later(
+                "streamproof.sinks.lake.cli:tables",
+                "List the lake's tables: rows, files, and the snapshots that are kept, each with what it has of Kafka.",
+            ),
+            "check": Later(
+                "streamproof.sinks.lake.cli:check",
+                "Compare each of the lake's copies of a run with the files that were replayed; "
+                "exit code 0 if all is right.",
+            ),
+            "tidy": Later(
+                "streamproof.sinks.lake.cli:tidy",
+                "Rewrite small files of the lake into large ones, let old snapshots go, "
+                "and remove files that none names.",
+            ),
+        },
+    ),
+    name="lake",
 )

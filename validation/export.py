@@ -99,7 +99,7 @@ def write_answers(  # noqa: PLR0917 - all that there is of a table and its file
     order = ", ".join(f"a.{quoted(name)}" for name in (*first, *([last] if last else [])))
     db.execute("SET preserve_insertion_order = true")
     db.execute(f"CREATE TABLE exported AS SELECT {columns} FROM ({select}) AS a ORDER BY {order}")
-    _write(db, form, output, folder)
+    write_exported(db, form, output, folder)
 
 
 def _iso(column: str) -> str:
@@ -108,7 +108,13 @@ def _iso(column: str) -> str:
     return f"CASE WHEN epoch_ms({name}) % 1000 = 0 THEN {whole} ELSE {part} END"
 
 
-def _write(db: duckdb.DuckDBPyConnection, form: Format, output: Path | None, folder: Path) -> None:
+def write_exported(db: duckdb.DuckDBPyConnection, form: Format, output: Path | None, folder: Path) -> None:
+    """Write the table ``exported`` to a file; None is standard output, by way of a file in ``folder``.
+
+    Raises:
+        StreamproofError: the file does not let itself be written.
+
+    """
     half = folder / f"results.{form}.half" if output is None else output.with_name(output.name + ".half")
     try:
         if form == "xlsx":

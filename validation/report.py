@@ -14,6 +14,7 @@ from validation.alerts import JudgedAlerts
 from validation.answers import in_words
 from validation.audit import Audit
 from validation.comparison import AnswerCounts, Difference, InputRow, Value
+from validation.copies import CopyCounts
 from validation.delivery import CategoryRows
 from validation.verdict import JudgedAnswers, QuestionVerdict, Verdict
 
@@ -168,9 +169,12 @@ def lines_of_targets(verdict: Verdict) -> Iterator[str]:
             alerts = f"; alerts: {_counts(answers.alerts)}" if answers.alerts else ""
             yield f"{name}: {question}: {_counts(answers)}{alerts}"
             yield from map(describe, answers.not_right)
+    if verdict.copies:
+        for copy, counts in verdict.copies.copies.items():
+            yield f"{verdict.copies.name}: {copy}: rows: {_counts(counts)}"
 
 
-def _counts(counts: AnswerCounts) -> str:
+def _counts(counts: AnswerCounts | CopyCounts) -> str:
     return ", ".join(f"{getattr(counts, each):,} {each}" for each in AnswerCounts.model_fields)
 
 

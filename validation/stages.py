@@ -6,6 +6,7 @@ from typing import Protocol
 
 from streamproof.core.question import Question
 from streamproof.core.run import Run
+from validation.copies import AskCopies
 
 
 @dataclass(frozen=True)
@@ -82,6 +83,7 @@ class Stages:
     is_working: IsWorking | None = None
     who_hides: WhoHides | None = None
     targets: AskTargets | None = None
+    copies: AskCopies | None = None
 
     def ask(self, run: Run, job: str | None) -> tuple[ReceivedRows | None, ReadByJob | None]:
         """Return what NiFi has received of a run, and what a job has read (None: the newest that reads the run)."""

@@ -63,10 +63,19 @@ def number_rows(db: duckdb.DuckDBPyConnection, run: Run, files: dict[str, FileCo
     )
 
 
-def compute_truth(db: duckdb.DuckDBPyConnection, run: Run, question: Question, table: str) -> None:
+def compute_truth(
+    db: duckdb.DuckDBPyConnection, run: Run, question: Question, table: str, ends: tuple[int, int] | None = None
+) -> None:
     """Create the table of a question's answers from ``sent``, with the columns that the question has.
 
     Answers over long windows are computed some windows at a time, so that memory does not grow with the file.
+
+    Args:
+        db: has the rows.
+        run: whose rows they are.
+        question: what is asked; where it looks across windows, all are computed.
+        table: the name of the table.
+        ends: only windows that end behind the first and not behind the second, milliseconds since the epoch.
 
     Raises:
         StreamproofError: the question fails on these rows, such as by a division by zero.
@@ -74,25 +83,29 @@ def compute_truth(db: duckdb.DuckDBPyConnection, run: Run, question: Question, t
     """
     body = question.body("batch")
     try:
-        for number, ends in enumerate(_steps(db, question)):
-            create_views(db, question, run.run, ends=ends)
+        for number, step in enumerate(_steps(db, question, ends)):
+            create_views(db, question, run.run, ends=step)
             make = f"INSERT INTO {table}" if number else f"CREATE OR REPLACE TABLE {table} AS"
             db.execute(f"{make} {body}")
     except duckdb.Error as error:
         raise StreamproofError(f"{question.name}: the batch fails on the rows of run {run.run}: {error}") from error
 
 
-def _steps(db: duckdb.DuckDBPyConnection, question: Question) -> list[tuple[int, int] | None]:
-    """Return the ranges of window ends to go by, milliseconds; one None where all is done at once."""
+def _steps(
+    db: duckdb.DuckDBPyConnection, question: Question, ends: tuple[int, int] | None
+) -> list[tuple[int, int] | None]:
+    """Return the ranges of window ends to go by, milliseconds; one, ``ends`` itself, where all is done at once."""
     found = db.execute("SELECT count(*), epoch_ms(min(event_time)), epoch_ms(max(event_time)) FROM sent").fetchone()
     rows, first, last = cast("tuple[int, int | None, int | None]", found)
     parts = rows * question.window.windows_a_row // _STEP_ROWS + 1
     if parts == 1 or first is None or last is None or looks_across_windows(question):
-        return [None]
+        return [ends]
     slide = question.window.slide
     begin, end = first // slide * slide, last + question.window.size + 1
+    if ends:
+        begin, end = max(begin, ends[0]), min(end, ends[1])
     step = -(-(end - begin) // (parts * slide)) * slide
-    return [(start, start + step) for start in range(begin, end, step)]
+    return [(start, min(start + step, end)) for start in range(begin, end, step)]
 
 
 class _EventTimeScale(NamedTuple):

@@ -31,6 +31,7 @@ from validation.comparison import (
     keys_that_are_none,
     rows_behind,
 )
+from validation.copies import JudgedCopies
 from validation.csv_rows import FileCounts, read_rows
 from validation.delivery import CategoryRows, RowTotals, audit_rows, is_settled
 from validation.kafka_records import RunRecords
@@ -112,6 +113,7 @@ class Verdict(BaseModel):
         windows: the answers to all questions together.
         not_right: of a run with one question, the first differences.
         targets: by their names, where the answers were kept, and what of them is right there.
+        copies: of the rows, that a lake keeps; None where none does.
         unreadable: records in Kafka that name the run but are not what their topic should hold.
         notes: what speaks not against the run, but should be known of its files.
 
@@ -131,6 +133,7 @@ class Verdict(BaseModel):
     windows: JudgedAnswers = JudgedAnswers()
     not_right: list[Difference] = []
     targets: dict[str, JudgedTarget] = {}
+    copies: JudgedCopies | None = None
     categories: dict[str, CategoryRows]
     unreadable: int
     notes: list[str] = []
@@ -245,10 +248,12 @@ def validate(  # noqa: PLR0915 - what is judged is told one after the other
             in_kafka=missing_answers,
             wait=wait,
         )
+        copies = _judge_copies(db, manifest, stages, missing, wait)
         reasons = [
             *doubts(manifest, rows, judged, records.unreadable),
             *(doubt for name, of_question in alerts.items() for doubt in doubts_of_alerts(name, of_question)),
             *doubts_of_targets(targets),
+            *(copies.doubts() if copies else ()),
             *no_truth.values(),
             *more_doubts(db, chosen, asked_jobs, stages),
             *doubts_of_unknown(records.unknown_questions()),
@@ -267,10 +272,28 @@ def validate(  # noqa: PLR0915 - what is judged is told one after the other
             rows=RowTotals.of(rows),
             questions=judged,
             targets=targets,
+            copies=copies,
             categories=rows,
             unreadable=records.unreadable,
             notes=[f"{category}: {file.note}" for category, file in file_counts.items() if file.note],
         )
+
+
+def _judge_copies(
+    db: duckdb.DuckDBPyConnection, run: Run, stages: Stages, in_kafka: int, wait: float
+) -> JudgedCopies | None:
+    """Judge what a lake keeps; while it lacks more than Kafka does, look again until nothing new came for so long."""
+    least, deadline = None, time.monotonic() + wait
+    while found := stages.copies(db, run) if stages.copies else None:
+        missing = max((copy.missing for copy in found.copies.values()), default=0)
+        if found.copies and missing <= in_kafka:
+            break
+        if found.copies and (least is None or missing < least):
+            least, deadline = missing, time.monotonic() + wait
+        if time.monotonic() >= deadline:
+            break
+        time.sleep(ASK_SECONDS)
+    return found
 
 
 def _compute(db: duckdb.DuckDBPyConnection, run: Run, answers: Answers) -> dict[int, str]:

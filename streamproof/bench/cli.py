@@ -12,6 +12,7 @@ from rich.table import Column, Table
 from streamproof.bench.chain import CHAIN
 from streamproof.bench.ground import prepare
 from streamproof.bench.growth import GROWTH
+from streamproof.bench.lake import LAKE
 from streamproof.bench.measure import Benchmark, Report, Result, machine, number, repeat
 from streamproof.bench.nifi_stages import NIFI_STAGES
 from streamproof.bench.publish import PUBLISH
@@ -21,7 +22,16 @@ from streamproof.bench.stages import STAGES
 from streamproof.core.command import console
 from streamproof.core.errors import StreamproofError, UsageError
 
-BENCHMARKS: dict[str, Benchmark] = {**STAGES, **NIFI_STAGES, **PUBLISH, **CHAIN, **SINKS, **SIDE_BY_SIDE, **GROWTH}
+BENCHMARKS: dict[str, Benchmark] = {
+    **STAGES,
+    **NIFI_STAGES,
+    **PUBLISH,
+    **CHAIN,
+    **SINKS,
+    **LAKE,
+    **SIDE_BY_SIDE,
+    **GROWTH,
+}
 """Every benchmark by its name, in the order in which they run."""
 
 

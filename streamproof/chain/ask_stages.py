@@ -1,14 +1,21 @@
 """What NiFi and Flink say of a run's rows, for the audit and the verdict."""
 
 from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
 
 from flink_jobs.cluster import Cluster
 from flink_jobs.offsets import read_offsets
 from flink_jobs.records import asked_by, find_record, reader_of
 from streamproof.core.errors import StreamproofError
 from streamproof.core.run import Run
-from streamproof.core.settings import KafkaSettings
+from streamproof.core.settings import HomeSettings, KafkaSettings
+from streamproof.sinks.lake.catalogue import LakeSettings, is_kept, name_of, open_catalogue
+from streamproof.stack.live_sinks import LAKE, live_sinks
+from validation.copies import JudgedCopies
 from validation.stages import AskedBy, ReadByJob, ReceivedRows, Stages, Target
+
+if TYPE_CHECKING:
+    from duckdb import DuckDBPyConnection
 
 _SILENT = timedelta(seconds=15)
 """How long after its last checkpoint a job is named where records are hidden."""
@@ -83,6 +90,21 @@ def kept_in(run: Run) -> list[Target]:
     return [*read_back(run)]
 
 
+def copies_in_lake(db: "DuckDBPyConnection", run: Run) -> JudgedCopies | None:
+    """Judge what the lake keeps of a run."""
+    home, settings = HomeSettings(), LakeSettings()
+    if not is_kept(run.run, home) and LAKE not in live_sinks():
+        return None
+    name = name_of(settings, home)
+    try:
+        catalogue = open_catalogue(settings, home)
+        from streamproof.sinks.lake.check import judge_copies
+
+        return judge_copies(db, run, catalogue, name)
+    except StreamproofError as error:
+        return JudgedCopies(name=name, problem=str(error))
+
+
 STAGES = Stages(
     nifi=received_by_nifi,
     flink=read_by_flink,
@@ -91,4 +113,5 @@ STAGES = Stages(
     is_working=is_working,
     who_hides=who_hides,
     targets=kept_in,
+    copies=copies_in_lake,
 )

@@ -3,22 +3,29 @@
 import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Literal
 
 import duckdb
 import typer
 
+from streamproof.chain.ask_stages import STAGES
+from streamproof.core.command import console
 from streamproof.core.contract import load_contract
-from streamproof.core.errors import UsageError
+from streamproof.core.errors import StreamproofError, UsageError
 from streamproof.core.question import Question, load_question
 from streamproof.core.question_text import used_fields
 from streamproof.core.run import Run, category_files, load_run
-from streamproof.core.settings import HomeSettings
-from streamproof.core.sql_quoting import quoted
+from streamproof.core.settings import HomeSettings, KafkaSettings
+from streamproof.core.sql_quoting import literal, quoted
+from streamproof.sinks.lake.catalogue import LakeSettings, open_catalogue
+from validation.answers import Answers, Wanted, find_answers, truth_table
+from validation.comparison import compare, first_not_right
 from validation.csv_rows import read_rows
 from validation.export import write_answers
 from validation.files_alone import read_files
+from validation.kafka_records import RunRecords
 from validation.live.whole_run import note_asked
 from validation.truth import compute_truth, number_rows
 from validation.verdict import open_database
@@ -48,15 +55,80 @@ def batch(
     ] = None,
     run: Annotated[str | None, typer.Option(help="The id of the run whose files are meant.")] = None,
     form: Annotated[Literal["csv", "json"], typer.Option("--format", help="The form.")] = "csv",
+    source: Annotated[
+        Literal["files", "lake", "both"],
+        typer.Option(
+            "--from", help="The files; with --run also the lake, or both: the lake, and the stream for what is newer."
+        ),
+    ] = "files",
 ) -> None:
-    """Answer a question from files alone; no server is needed.
+    """Answer a question from files alone, or from the lake.
 
-    With `--run` the files must hold the bytes that were replayed. Without it the rows have the files' own time. A
-    question with `run = "batch"` is answered only so; the run's page and report show its answer from then on.
+    From files no server is needed. With `--run` they must hold the bytes that were replayed. Without it the rows have
+    the files' own time. A question with `run = "batch"` is answered only by a batch; the run's page and report show its
+    answer from then on.
+
+    From the lake, what hours that have closed can answer is computed once and kept there. Where Kafka has the stream's
+    answers, they are compared with it; exit code 1 if they differ.
     """
     asked, named = load_question(question), category_files(files) if files else {}
+    if source != "files":
+        if not run or files:
+            raise UsageError(f"--from {source} needs --run RUN, and no files")
+        if _from_lake(load_run(run, HomeSettings()), asked, form, and_stream=source == "both"):
+            raise typer.Exit(1)
+        return
     with _answers(asked, run, named) as db, tempfile.TemporaryDirectory() as folder:
         write_answers(db, "SELECT * FROM answers", asked, form, None, Path(folder), _iso)
+
+
+def _from_lake(run: Run, question: Question, form: Literal["csv", "json"], *, and_stream: bool) -> int:
+    """Write the lake's answers, say how the stream's compare with them, and return how many are not right."""
+    home, settings = HomeSettings(), LakeSettings()
+    catalogue = open_catalogue(settings, home)
+    from streamproof.sinks.lake.batch import LAST, answer_from_lake
+
+    with open_database(home.runs / run.run) as db, tempfile.TemporaryDirectory() as folder:
+        kept = answer_from_lake(db, catalogue, run, question)
+        done_to = min(kept.done_to, LAST)
+        until = f"{datetime.fromtimestamp(done_to / 1000, UTC):%Y-%m-%dT%H:%M:%SZ}" if done_to < LAST else "its end"
+        console.print(f"the lake's answers to {question.name} go to {until}; {kept.new:,} are new", highlight=False)
+        stream = None if question.header.run == "batch" else _stream_answers(db, run, question)
+        where = f"window_end <= make_timestamp_ms({done_to})"
+        wrong = 0
+        if stream:
+            db.execute(f"CREATE TABLE {truth_table(stream.number)} AS FROM answers")
+            counts = compare(db, stream, where=where)
+            wrong = counts.wrong + counts.missing + counts.extra
+            console.print(
+                f"the stream's, up to there: {counts.right:,} right, {counts.wrong:,} wrong, {counts.missing:,} "
+                f"missing, {counts.extra:,} extra",
+                highlight=False,
+            )
+            for each in first_not_right(db):
+                console.print(f"  {each.verdict} {each.window_end} {each.key}", markup=False, soft_wrap=True)
+        select = "FROM answers"
+        if and_stream and stream:
+            names = db.table("answers").columns
+            newer = ", ".join(f"{literal(run.run)} AS run" if name == "run" else quoted(name) for name in names)
+            select = f"FROM answers UNION ALL BY NAME SELECT {newer} FROM ({stream.select}) WHERE NOT ({where})"
+        write_answers(db, select, question, form, None, Path(folder), _iso)
+        return wrong
+
+
+def _stream_answers(db: duckdb.DuckDBPyConnection, run: Run, question: Question) -> Answers | None:
+    """Read what the stream has answered; None where Kafka does not tell, or has nothing."""
+    try:
+        with RunRecords(db, run, KafkaSettings(), [question], only="results") as records:
+            records.read()
+        by_jobs = STAGES.jobs(run) if STAGES.jobs else []
+        found = find_answers(db, [question], by_jobs, Wanted())
+    except StreamproofError as error:
+        console.print(f"not compared with the stream's answers: {error}", markup=False, soft_wrap=True)
+        return None
+    if not found:
+        console.print(f"the stream has no answers to {question.name} of run {run.run}", markup=False, soft_wrap=True)
+    return found[0] if found else None
 
 
 def _iso(column: str) -> str:

@@ -11,17 +11,20 @@ from nifi_templates.extensions import install_extensions
 from streamproof.chain.lost_jobs import resubmit_lost_jobs
 from streamproof.core.errors import UsageError
 from streamproof.core.settings import HomeSettings, PostgresSettings
-from streamproof.stack.live_sinks import keep_live
+from streamproof.stack.live_sinks import LAKE, keep_live
 from streamproof.stack.postgres import POSTGRES
 from streamproof.stack.servers import PARTS, Stack
 
-SINKS = (POSTGRES,)
+SINKS = (POSTGRES, LAKE)
 """The sinks that can be kept running beside the servers."""
 
 WithOption = Annotated[
     str,
     typer.Option(
-        "--with", metavar="SINKS", help=f"Keep all results elsewhere, too: {', '.join(SINKS)}.", show_default=False
+        "--with",
+        metavar="SINKS",
+        help=f"Keep results and rows elsewhere, too: {', '.join(SINKS)}.",
+        show_default=False,
     ),
 ]
 

@@ -7,7 +7,9 @@ import threading
 from streamproof.core.command import console
 from streamproof.core.errors import StreamproofError
 from streamproof.sinks.kept import Kept
+from streamproof.sinks.lake.live import store_all
 from streamproof.sinks.store import store
+from streamproof.stack.live_sinks import LAKE
 
 _LOOK_S = 1.0
 
@@ -23,7 +25,10 @@ if __name__ == "__main__":
     ended = threading.Event()
     threading.Thread(target=end_with, args=(os.getppid(), ended), daemon=True).start()
     try:
-        store(Kept(kind=sys.argv[1]), None, ended)  # type: ignore[arg-type]
+        if sys.argv[1] == LAKE:
+            store_all(ended)
+        else:
+            store(Kept(kind=sys.argv[1]), None, ended)  # type: ignore[arg-type]
     except StreamproofError as error:
         console.print(f"{sys.argv[1]}: {error}", markup=False, soft_wrap=True)
         sys.exit(error.exit_code)

@@ -18,7 +18,7 @@ from streamproof.core.run import Run, manifest_path
 from streamproof.core.settings import HomeSettings, PostgresSettings
 from streamproof.core.whole_file import write_whole
 from streamproof.sinks.tables import Catalogue, alerts_table, answers_table
-from streamproof.stack.live_sinks import live_sinks
+from streamproof.stack.live_sinks import LAKE, live_sinks
 
 if TYPE_CHECKING:
     from streamproof.sinks.database import Database
@@ -115,7 +115,7 @@ def kept_of(run: Run) -> list[Kept]:
     home = HomeSettings()
     notes = sorted((manifest_path(run.run, home).parent / "kept").glob("*.json"))
     found = {path.stem: _read(path) for path in notes}
-    return [*({name: Kept(kind=name) for name in live_sinks()} | found).values()]  # type: ignore[arg-type]
+    return [*({name: Kept(kind=name) for name in live_sinks() if name != LAKE} | found).values()]  # type: ignore[arg-type]
 
 
 def _read(path: Path) -> Kept:

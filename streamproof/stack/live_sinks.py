@@ -9,6 +9,9 @@ from pydantic import TypeAdapter
 from streamproof.core.settings import HomeSettings
 from streamproof.core.whole_file import write_whole
 
+LAKE = "lake"
+"""The sink that keeps rows, and no results."""
+
 
 def live_sinks() -> list[str]:
     """Return their names."""

@@ -11,7 +11,7 @@ PAGES = {
 }
 COMMANDS = dict(part.split("\n", 1) for part in PAGES["docs/commands.md"].split("\n## streamproof ")[1:])
 README = PAGES["README.md"]
-GROUPS = "flow|question|contract|alert|sink"
+GROUPS = "flow|question|contract|alert|sink|lake"
 FOLDERS = "edge_replayer|nifi_templates|flink_jobs|validation|streams|streamproof|notebooks|grafana|tests|docs"
 FOR_TESTS = "".join(path.read_text() for path in CHECKOUT.glob("tests/**/*.py"))
 
@@ -28,7 +28,7 @@ def commands_in(page):
     """Yield (command, options) for each command line on a page."""
     for line in code(page):
         for name, rest in re.findall(
-            r"\bstreamproof ((?:(?:flow|question|contract|alert|sink) )?[a-z]+)\b([^|;#`]*)", line
+            r"\bstreamproof ((?:(?:flow|question|contract|alert|sink|lake) )?[a-z]+)\b([^|;#`]*)", line
         ):
             yield name, re.findall(r"(?<![\w-])--[a-z][a-z-]*", rest)
 

@@ -10,7 +10,7 @@ from streamproof.core.settings import Settings
 
 PACKAGES = ("edge_replayer", "nifi_templates", "flink_jobs", "validation", "streamproof")
 PAGE = (CHECKOUT / "docs" / "settings.md").read_text()
-ROWS = dict(re.findall(r"^\| `([A-Z_]+)` \| [^|]+ \| ([^|]+) \| .+ \|$", PAGE, re.MULTILINE))
+ROWS = dict(re.findall(r"^\| `([A-Z0-9_]+)` \| [^|]+ \| ([^|]+) \| .+ \|$", PAGE, re.MULTILINE))
 
 
 def settings_classes():

@@ -1,0 +1,1 @@
+"""The lake: what Kafka holds of a stream, kept as Iceberg tables that other programs read as well."""

@@ -1,0 +1,90 @@
+"""The lake of all streams: each that has runs on this machine is stored, as long as the servers run."""
+
+import gc
+import threading
+from collections.abc import Callable, Mapping
+
+from streamproof.core.command import console
+from streamproof.core.contract import Contract
+from streamproof.core.errors import StreamproofError, UsageError
+from streamproof.core.run import MANIFEST, load_run
+from streamproof.core.settings import HomeSettings, KafkaSettings
+from streamproof.sinks.lake.catalogue import LakeSettings, name_of, note_kept, open_catalogue
+from streamproof.sinks.sink import Limits, Sink
+
+LIMITS = Limits(rows=150_000, seconds=15.0)
+"""When a commit is made: so many records, or seconds after the first of them."""
+
+_LOOK_S = 3.0
+
+
+def store_stream(
+    contract: Contract, stop: threading.Event, is_over: Callable[[], bool] = lambda: False, limits: Limits = LIMITS
+) -> int:
+    """Store a stream's rows and dead letters until ``stop`` is set, or all is stored; return how many records.
+
+    Raises:
+        UsageError: the lake's tables have other columns than the contract, or a setting cannot be used.
+        FencedError: another sink writes there.
+        StreamproofError: the catalogue does not answer, or records are gone that were never read.
+
+    """
+    home, settings = HomeSettings(), LakeSettings()
+    catalogue, name = open_catalogue(settings, home), name_of(settings, home)
+    from streamproof.sinks.lake.target import LakeTarget
+
+    def note(run: str) -> None:
+        try:
+            note_kept(run, home)
+        except UsageError:  # a foreign record's run may be called anything
+            return
+
+    gc.freeze()
+    gc.set_threshold(100_000, 50, 100)  # it would look again and again at records, none of which refers to another
+    target = LakeTarget(name, catalogue, contract, KafkaSettings(), note)
+    topics = [contract.topics.rows, contract.topics.dead_letters]
+    stored = Sink(target, lambda: topics, KafkaSettings(), limits=limits).run(stop, is_over)
+    if is_over():
+        target.look_after()
+    return stored
+
+
+def store_all(stop: threading.Event) -> None:
+    """Store every stream that has a run here, each in a thread, until ``stop`` is set.
+
+    Raises:
+        StreamproofError: one of them cannot be stored.
+
+    """
+    threads: dict[str, threading.Thread] = {}
+    failures: list[StreamproofError] = []
+
+    def work(contract: Contract) -> None:
+        try:
+            store_stream(contract, stop)
+        except StreamproofError as error:
+            console.print(f"{contract.name}: {error}", markup=False, soft_wrap=True)
+            failures.append(error)
+            stop.set()
+
+    try:
+        while not stop.is_set():
+            for name, contract in _streams().items():
+                if name not in threads:
+                    threads[name] = threading.Thread(target=work, args=(contract,))
+                    threads[name].start()
+            stop.wait(_LOOK_S)
+    finally:
+        stop.set()
+        for thread in threads.values():
+            thread.join()
+    if failures:
+        raise failures[0]
+
+
+def _streams() -> Mapping[str, Contract]:
+    """Return the contracts of the streams that have runs here, by their names: that of the newest run of each."""
+    home = HomeSettings()
+    runs = sorted(home.runs.glob(f"*/{MANIFEST}"), key=lambda path: path.stat().st_mtime)
+    contracts = [load_run(path.parent.name, home).contract for path in runs]
+    return {contract.name: contract for contract in contracts}

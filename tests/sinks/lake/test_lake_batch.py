@@ -1,0 +1,100 @@
+"""The batch branch: answers from the lake, hour by hour, against the files' and the stream's."""
+
+import json
+from datetime import datetime, timedelta
+from fractions import Fraction
+
+import duckdb
+import pytest
+from typer.testing import CliRunner
+from written_results import as_written
+
+from streamproof.chain.batch_answers import answers_from_files
+from streamproof.cli import app
+from streamproof.core.kafka import TopicReader
+from streamproof.core.question import load_question
+from streamproof.core.settings import HomeSettings, KafkaSettings
+from streamproof.core.topics import ensure_topics
+from streamproof.sinks.lake.batch import answer_from_lake, answers_table
+from streamproof.sinks.lake.records import OVER
+
+pytestmark = pytest.mark.xdist_group("lake")
+
+QUESTION = load_question("rating_averages")
+HOUR = 3_600_000
+
+
+def store_half(lake):
+    """Store the first half of what each partition has."""
+    topic, reader = lake.contract.topics.rows, TopicReader(lake.contract.topics.rows, lake.run.created, KafkaSettings())
+    parts = {}
+    for message in (each for messages in reader.read() for each in messages):
+        parts.setdefault(message.partition(), []).append(message)
+    reader.close()
+    halves = {part: messages[: len(messages) // 2] for part, messages in parts.items()}
+    target = lake.target()
+    records = target.encode([message for half in halves.values() for message in half])
+    target.store(records, {}, {(topic, part): half[-1].offset() + 1 for part, half in halves.items()})
+
+
+def answer(lake):
+    """Return what is kept, and all answers."""
+    with duckdb.connect() as db:
+        kept = answer_from_lake(db, lake.catalogue, lake.run, QUESTION)
+        return kept, set(db.execute("SELECT * EXCLUDE (run) FROM answers").fetchall())
+
+
+def true_answers(lake):
+    with answers_from_files(lake.run, QUESTION, HomeSettings()) as db:
+        names = [name for name in db.table("answers").columns if name != "run"]
+        return set(db.execute(f"SELECT {', '.join(names)} FROM answers").fetchall()), names
+
+
+def test_hours_are_answered_as_they_close_and_kept_and_are_what_the_files_say(new_lake_run):
+    lake = new_lake_run(4000, interval=Fraction(10_000))
+    store_half(lake)
+    first, early = answer(lake)
+    assert first.done_to % HOUR == 0
+    assert 0 < first.new == len(early)
+    assert answer(lake) == ((0, first.done_to), early)
+    lake.store()
+    last, answers = answer(lake)
+    assert last.done_to == OVER
+    assert last.new == len(answers) - len(early)
+    truth, _ = true_answers(lake)
+    assert early < answers
+    assert answers == truth
+    table = lake.catalogue.load_table((lake.stream, answers_table(QUESTION)))
+    assert table.scan().to_arrow().num_rows == len(truth)
+
+
+def test_the_streams_answers_are_compared_and_stand_behind_the_lakes(new_lake_run):
+    lake = new_lake_run(4000, interval=Fraction(10_000))
+    store_half(lake)
+    truth, names = true_answers(lake)
+    kept, early = answer(lake)
+    topic = QUESTION.topic(lake.contract)
+    ensure_topics([topic], KafkaSettings())
+    written = [dict(zip(names, each, strict=True)) for each in sorted(truth, key=str)]
+    ends = {id(each): (each["window_end"] - datetime(1970, 1, 1)) // timedelta(milliseconds=1) for each in written}  # noqa: DTZ001
+    of_lake = [each for each in written if ends[id(each)] <= kept.done_to]
+    of_lake[0]["rating_count"] += 1
+    written.remove(of_lake[1])
+    lake.write(*(as_kafka_has_it(lake, each, ends[id(each)]) for each in written), topic=topic)
+
+    done = CliRunner().invoke(app, ["batch", "rating_averages", "--run", lake.id, "--from", "both"])
+    assert done.exit_code == 1
+    expected = f"{len(of_lake) - 2:,} right, 1 wrong, 1 missing, 0 extra"
+    assert expected in " ".join(done.stderr.split())
+    assert len(done.stdout.splitlines()) == len(truth) + 1
+    assert len(early) == len(of_lake)
+
+
+def as_kafka_has_it(lake, answer, end):
+    size = QUESTION.window.size
+    own = {name: value for name, value in answer.items() if name not in {"window_start", "window_end", "run"}}
+    own["rating_sum"], own["rating_min"], own["rating_max"] = (
+        float(own[name]) for name in ("rating_sum", "rating_min", "rating_max")
+    )
+    value = as_written(lake.run, QUESTION, end - size, end, "job", **own)
+    return json.dumps(value).encode() if isinstance(value, dict) else value
