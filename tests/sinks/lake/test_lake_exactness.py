@@ -3,6 +3,8 @@
 import json
 import random
 import signal
+import sqlite3
+import subprocess
 import threading
 from datetime import timedelta
 
@@ -221,3 +223,43 @@ def test_all_streams_with_runs_are_stored_until_the_end(new_lake_run):
         stop.set()
         storing.join()
     assert all(is_kept(lake.id, HomeSettings()) for lake in lakes)
+
+
+@pytest.fixture
+def said(monkeypatch):
+    """Return what a sink says."""
+    lines = []
+    monkeypatch.setattr("streamproof.sinks.sink._say", lines.append)
+    return lines
+
+
+def test_a_catalogue_that_is_away_is_waited_for(new_lake_run, said):
+    lake = new_lake_run(ROWS)
+    stored = []
+    sink = lake.sink()
+    catalogue = sqlite3.connect(HomeSettings().home / "lake" / "catalogue.db", isolation_level=None)
+    catalogue.execute("BEGIN EXCLUSIVE")
+    storing = threading.Thread(target=lambda: stored.append(sink.run(threading.Event(), lambda: True)))
+    storing.start()
+    until(lambda: any("trying again" in line for line in said))
+    catalogue.rollback()
+    storing.join()
+    assert stored[0] >= ROWS
+    assert any("answers again" in line for line in said)
+    right(lake)
+
+
+def test_a_full_disk_is_waited_for_and_nothing_is_lost(new_lake_run, said, tmp_path, monkeypatch):
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=600k", "tmpfs", tmp_path], check=False).returncode:
+        pytest.skip("this user may not mount a small disk")
+    try:
+        monkeypatch.setenv("STREAMPROOF_LAKE_WAREHOUSE", f"file://{tmp_path}/lake")
+        lake = new_lake_run(ROWS)
+        storing = threading.Thread(target=lake.store)
+        storing.start()
+        until(lambda: any("No space left" in line for line in said))
+        subprocess.run(["mount", "-o", "remount,size=100m", tmp_path], check=True)
+        storing.join()
+        right(lake)
+    finally:
+        subprocess.run(["umount", "-l", tmp_path], check=True)
