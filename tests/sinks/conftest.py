@@ -33,7 +33,13 @@ FROM windowed GROUP BY window_start, window_end, item
 """
 
 
-@pytest.fixture(scope="module")
+def pytest_itemcollected(item):
+    """Let one process do all tests that share these servers."""
+    if "own_servers" in item.fixturenames:
+        item.add_marker(pytest.mark.xdist_group("sinks"))
+
+
+@pytest.fixture(scope="package")
 def own_servers():
     """Start a Kafka and a PostgreSQL."""
     kafka, controller, postgres, mqtt, nifi, flink, rpc = free_ports(7)
@@ -100,7 +106,7 @@ class Job:
     def write(self, results, *, commit=True, partition=-1):
         """Write results in one transaction."""
         about = {"bootstrap.servers": self.kafka.servers, "transactional.id": f"{self.stream}-{next(_names)}"}
-        producer = Producer(about | {"log_level": 0})
+        producer = Producer(about | {"log_level": 0, "transaction.timeout.ms": 900_000})
         producer.init_transactions(PATIENCE)
         producer.begin_transaction()
         for each in results:

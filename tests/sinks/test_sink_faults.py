@@ -111,6 +111,30 @@ def test_the_second_of_two_writers_is_refused_by_the_database(new_job, query):
     assert in_view(query, job) == (100, 100)
 
 
+def test_a_batch_whose_answer_was_lost_is_not_stored_again(new_job, query):
+    job = new_job()
+    job.write([job.result(n) for n in range(100)])
+    with closing(job.database()) as target:
+        store, places, lost = target.store, target.places, []
+
+        def store_and_lose_the_answer(*batch):
+            store(*batch)
+            if not lost:
+                lost.append("store")
+                raise TargetAwayError("the connection was lost")
+
+        def places_when_it_is_back():
+            if lost == ["store"]:
+                lost.append("places")
+                raise TargetAwayError("it starts up")
+            return places()
+
+        target.store, target.places = store_and_lose_the_answer, places_when_it_is_back
+        assert job.sink(target).run(threading.Event(), lambda: True) == 100
+    assert lost == ["store", "places"]
+    assert in_view(query, job) == (100, 100)
+
+
 @pytest.mark.parametrize(
     ("values", "says"),
     [
@@ -273,8 +297,8 @@ def test_while_the_database_is_away_memory_does_not_grow(new_job, query, own_ser
         server.wait(PATIENCE)
         sizes, written = [], 1
         for _ in range(3):
-            job.write(job.result(n) for n in range(written, written + 150_000))
-            written += 150_000
+            job.write(job.result(n) for n in range(written, written + 80_000))
+            written += 80_000
             until(lambda: psutil.Process(sink.pid).cpu_percent(1) < 20)
             sizes.append(psutil.Process(sink.pid).memory_info().rss // 2**20)
         until(lambda: start(own_servers))
