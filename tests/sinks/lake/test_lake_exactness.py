@@ -137,6 +137,15 @@ def test_rows_are_compacted_between_the_commits_of_a_writer_without_refusing_it(
     assert all(copy.held == ends for copy in lake.copies())
 
 
+def test_files_that_were_rewritten_meanwhile_are_not_rewritten_again(new_lake_run):
+    lake = new_lake_run(ROWS)
+    lake.store()
+    first, second = lake.copies(), lake.copies()
+    assert all(compact(copy) > 0 for copy in first)
+    assert not any(compact(copy) for copy in second)
+    right(lake)
+
+
 def test_what_is_no_row_is_in_raw_and_backup_and_dead_letters_are_in_backup(new_lake_run):
     lake = new_lake_run(ROWS)
     bad = [b"no json", b"\xff\xfe", b'{"run": 1}', b'{"run":"x","seq":"one"}', b"[1]", b"", b'{"run":"x"}\n{"run":"y"}']
