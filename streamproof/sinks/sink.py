@@ -87,6 +87,8 @@ class Sink(Generic[Block]):
     def run(self, stop: threading.Event, is_over: Callable[[], bool] = lambda: False) -> int:
         """Work until ``stop`` is set, or all is stored that there is after ``is_over`` has said that no more will come.
 
+        ``stop`` is set when this returns.
+
         Returns:
             How many records were stored.
 

@@ -71,6 +71,9 @@ def compact(copy: Copy) -> int:
         return 0
 
     def replace(update: UpdateSnapshot) -> None:
+        there = {task.file.file_path for task in update._transaction._scan().plan_files()}
+        if not there.issuperset(file.file_path for file in old):
+            raise _ReplacedError
         whole = _ReplaceFiles(
             operation=Operation.REPLACE,
             transaction=update._transaction,
@@ -83,8 +86,15 @@ def compact(copy: Copy) -> int:
             for file in new:
                 whole.append_data_file(file)
 
-    copy.commit(replace, copy.held, copy.low_watermarks)
+    try:
+        copy.commit(replace, copy.held, copy.low_watermarks)
+    except _ReplacedError:
+        return 0
     return len(old) - len(new)
+
+
+class _ReplacedError(Exception):
+    """Raised when another one has rewritten the files meanwhile: to add these would double their rows."""
 
 
 class _ReplaceFiles(_OverwriteFiles):

@@ -3,6 +3,8 @@
 import json
 import random
 import signal
+import sqlite3
+import subprocess
 import threading
 from datetime import timedelta
 
@@ -135,6 +137,15 @@ def test_rows_are_compacted_between_the_commits_of_a_writer_without_refusing_it(
     assert all(copy.held == ends for copy in lake.copies())
 
 
+def test_files_that_were_rewritten_meanwhile_are_not_rewritten_again(new_lake_run):
+    lake = new_lake_run(ROWS)
+    lake.store()
+    first, second = lake.copies(), lake.copies()
+    assert all(compact(copy) > 0 for copy in first)
+    assert not any(compact(copy) for copy in second)
+    right(lake)
+
+
 def test_what_is_no_row_is_in_raw_and_backup_and_dead_letters_are_in_backup(new_lake_run):
     lake = new_lake_run(ROWS)
     bad = [b"no json", b"\xff\xfe", b'{"run": 1}', b'{"run":"x","seq":"one"}', b"[1]", b"", b'{"run":"x"}\n{"run":"y"}']
@@ -221,3 +232,43 @@ def test_all_streams_with_runs_are_stored_until_the_end(new_lake_run):
         stop.set()
         storing.join()
     assert all(is_kept(lake.id, HomeSettings()) for lake in lakes)
+
+
+@pytest.fixture
+def said(monkeypatch):
+    """Return what a sink says."""
+    lines = []
+    monkeypatch.setattr("streamproof.sinks.sink._say", lines.append)
+    return lines
+
+
+def test_a_catalogue_that_is_away_is_waited_for(new_lake_run, said):
+    lake = new_lake_run(ROWS)
+    stored = []
+    sink = lake.sink()
+    catalogue = sqlite3.connect(HomeSettings().home / "lake" / "catalogue.db", isolation_level=None)
+    catalogue.execute("BEGIN EXCLUSIVE")
+    storing = threading.Thread(target=lambda: stored.append(sink.run(threading.Event(), lambda: True)))
+    storing.start()
+    until(lambda: any("trying again" in line for line in said))
+    catalogue.rollback()
+    storing.join()
+    assert stored[0] >= ROWS
+    assert any("answers again" in line for line in said)
+    right(lake)
+
+
+def test_a_full_disk_is_waited_for_and_nothing_is_lost(new_lake_run, said, tmp_path, monkeypatch):
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=600k", "tmpfs", tmp_path], check=False).returncode:
+        pytest.skip("this user may not mount a small disk")
+    try:
+        monkeypatch.setenv("STREAMPROOF_LAKE_WAREHOUSE", f"file://{tmp_path}/lake")
+        lake = new_lake_run(ROWS)
+        storing = threading.Thread(target=lake.store)
+        storing.start()
+        until(lambda: any("No space left" in line for line in said))
+        subprocess.run(["mount", "-o", "remount,size=100m", tmp_path], check=True)
+        storing.join()
+        right(lake)
+    finally:
+        subprocess.run(["umount", "-l", tmp_path], check=True)
