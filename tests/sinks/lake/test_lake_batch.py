@@ -9,7 +9,7 @@ import pytest
 from typer.testing import CliRunner
 from written_results import as_written
 
-from streamproof.chain.batch_answers import answers_from_files
+from streamproof.chain.batch_answers import rows_from_files
 from streamproof.cli import app
 from streamproof.core.kafka import TopicReader
 from streamproof.core.question import load_question
@@ -17,6 +17,7 @@ from streamproof.core.settings import HomeSettings, KafkaSettings
 from streamproof.core.topics import ensure_topics
 from streamproof.sinks.lake.batch import answer_from_lake, answers_table
 from streamproof.sinks.lake.records import OVER
+from validation.truth import compute_truth
 
 pytestmark = pytest.mark.xdist_group("lake")
 
@@ -45,7 +46,8 @@ def answer(lake):
 
 
 def true_answers(lake):
-    with answers_from_files(lake.run, QUESTION, HomeSettings()) as db:
+    with rows_from_files(lake.run, [QUESTION], HomeSettings()) as db:
+        compute_truth(db, lake.run, QUESTION, "answers")
         names = [name for name in db.table("answers").columns if name != "run"]
         return set(db.execute(f"SELECT {', '.join(names)} FROM answers").fetchall()), names
 
