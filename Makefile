@@ -8,7 +8,7 @@ STAMP := $(VENV)/.installed
 demo: setup
 	$(VENV)/bin/streamproof demo
 
-# Two processes at once where cores and memory allow it; what is marked as long is left to test-all.
+# Three processes at once where cores and memory allow it; what is marked as long is left to test-all.
 test: test-setup check
 	$(VENV)/bin/pytest -n auto --dist loadgroup -m "not long"
 

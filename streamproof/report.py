@@ -1,6 +1,7 @@
 """The command ``report``: one page in HTML that needs nothing else. The verdict, charts, what ran, the settings."""
 
 import importlib.metadata
+from contextlib import nullcontext
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
@@ -12,6 +13,7 @@ from plotly.io import to_html
 
 from flink_jobs.records import find_record
 from streamproof.chain.ask_stages import STAGES
+from streamproof.chain.batch_answers import rows_from_files
 from streamproof.chain.late_rows import late_rows
 from streamproof.core.command import console
 from streamproof.core.errors import StreamproofError
@@ -20,11 +22,12 @@ from streamproof.core.settings import HomeSettings, KafkaSettings
 from streamproof.core.whole_file import write_whole
 from streamproof.dashboard import charts
 from streamproof.dashboard.ranks import Scene, saved_scene
-from streamproof.dashboard.words import moment, name_of_key
+from streamproof.dashboard.words import moment, name_of_key, say_count, shown
 from validation.answers import Answers, Wanted
 from validation.cli import WAIT_SECONDS, JobOption, RunArgument, SizeOption, SlideOption
 from validation.comparison import add_judged, create_judged
-from validation.live.results import QuestionResults
+from validation.live.results import QuestionResults, Table
+from validation.live.whole_run import answer_whole_run, asked_of
 from validation.report import render
 from validation.verdict import Verdict, validate
 
@@ -60,10 +63,12 @@ class Drawings:
     Attributes:
         charts: plotly's, by the question's name and each by its caption.
         scenes: ranks window by window, by the question's name, for assets/ranks.js.
+        newest: the last whole window, the batch's value beside the stream's, by the question's name, with a caption.
 
     """
 
     def __init__(self) -> None:
+        self.newest: dict[str, tuple[str, Table]] = {}
         self.charts: dict[str, dict[str, go.Figure]] = {}
         self.scenes: dict[str, Scene] = {}
 
@@ -71,12 +76,16 @@ class Drawings:
         """Draw what the questions' files ask for, of the answers that were judged."""
         for answers in judged:
             question, results = answers.question, QuestionResults(db, answers)
+            closed_by = _closed_by(db)
+            if (end := results.newest(closed_by)) is not None:
+                caption = f"The last whole window: {moment(answers.start_of(end))} to {moment(end)}"
+                self.newest[question.name] = caption, results.window(end, beside=results.value)
             if "line" in question.header.page.draw and (figures := _charts_of(results, answers)):
                 self.charts[question.name] = figures
             if {"bars", "map"} & {*question.header.page.draw}:
                 create_judged(db, answers)
                 add_judged(db, answers, f"compared_{answers.number}")
-                if scene := saved_scene(db, answers, results):
+                if scene := saved_scene(db, answers, results, closed_by):
                     self.scenes[question.name] = scene
 
 
@@ -94,6 +103,9 @@ def write_run_report(verdict: Verdict, home: HomeSettings, drawings: Drawings, o
 
     """
     run = load_run(verdict.run, home)
+    asked = asked_of(run, home)
+    with rows_from_files(run, asked, home) if asked else nullcontext() as db:
+        batch = [answer_whole_run(db, run, question) for question in asked] if db else []
     # The first chart brings plotly's own code along, so that the page needs no network.
     drawn: dict[str, dict[str, str]] = {}
     for name, figures in drawings.charts.items():
@@ -113,6 +125,10 @@ def write_run_report(verdict: Verdict, home: HomeSettings, drawings: Drawings, o
         run=run,
         charts=drawn,
         scenes=drawings.scenes,
+        newest=drawings.newest,
+        batch=batch,
+        shown=shown,
+        say_count=say_count,
         style=_assets("colours.css", "charts.css", *(["ranks.css"] if drawings.scenes else [])),
         script=_assets("world_outline.js", "ranks.js"),
         ran=_what_ran(verdict, run),
@@ -144,6 +160,12 @@ def _charts_of(results: QuestionResults, answers: Answers) -> dict[str, go.Figur
         f"{charts.said_of_means(results, span)}":
             charts.size_chart(results.sizes(span), results.weight),
     }  # fmt: skip
+
+
+def _closed_by(db: duckdb.DuckDBPyConnection) -> int:
+    """Return up to when all of the run's windows are whole: milliseconds since the epoch."""
+    found = db.execute("SELECT epoch_ms(max(event_time)) + 1 FROM sent").fetchone()
+    return found[0] or 0 if found else 0
 
 
 def _what_ran(verdict: Verdict, run: Run) -> dict[str, str]:

@@ -1,7 +1,8 @@
 """What tests share: one stack for each process that tests, on free ports and with data of its own; and a browser.
 
-Tests are run by two processes side by side where the machine allows it. One has the tests that strike its servers
-(``faults``), the other all that need servers which work; whoever is free takes one of the others.
+Tests are run by three processes side by side where the machine allows it. One has the tests that strike its servers
+(``faults``), another all that need servers which work. Both wait for servers most of the time, so a third begins with
+the others; whoever is free takes one of those.
 """
 
 import os
@@ -77,8 +78,9 @@ def pytest_unconfigure(config: pytest.Config) -> None:
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_auto_num_workers() -> int:
-    """As many processes as there are stacks, on a machine that has the cores and the memory for them."""
-    return max(1, min(2, psutil.cpu_count() or 1, psutil.virtual_memory().available // STACK_MEMORY))
+    """One for each of two stacks and one for the rest, on a machine that has the cores and the memory for them."""
+    stacks = min(2, psutil.cpu_count() or 1, psutil.virtual_memory().available // STACK_MEMORY)
+    return 3 if stacks == 2 else 1
 
 
 def pytest_itemcollected(item: pytest.Item) -> None:

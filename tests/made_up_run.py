@@ -27,6 +27,7 @@ from validation.delivery import RowTotals
 from validation.kafka_records import _TABLES, Results
 from validation.live.live_verdict import LiveVerdict
 from validation.live.reader import Picture, Reader
+from validation.live.whole_run import asked_of, note_asked
 from validation.stages import AskedBy
 from validation.verdict import QuestionVerdict, Verdict
 
@@ -62,6 +63,16 @@ FROM windowed GROUP BY window_start, window_end, city
 """
 
 
+_BATCH = """-- What does each city sell in all?
+-- stream = "sales"
+-- run = "batch"
+-- window = "whole run"
+-- key = ["city"]
+-- page = { weight = "turnover" }
+SELECT window_start, window_end, city, SUM(price) AS turnover FROM windowed GROUP BY window_start, window_end, city
+"""
+
+
 def rows_of_cities(seed: int = 1) -> Iterator[str]:
     """Sales of which each city has its high time, so that the ranks change."""
     chance, names = random.Random(seed), list(CITIES)
@@ -90,7 +101,10 @@ class MadeUpRun:
         Results(db, self.run, self.question, alerts_number(0), EVENT_COLUMNS)
         self.db, self._jobs = db, [AskedBy(job="job", question=self.question, of_run=True)]
         self._verdict = LiveVerdict(db, self.run, [self.question])
-        self.reader = Reader(self.run.run, HomeSettings(home=folder), KafkaSettings())
+        home = HomeSettings(home=folder)
+        self.run.save(home)
+        note_asked(self.run.run, parse_question("in_all", _BATCH, "in_all.sql"), home)
+        self.reader = Reader(self.run.run, home, KafkaSettings())
         self.reader.database = db.cursor
         until(
             lambda: self.judge() or (self.reader.picture.questions and not self._verdict.is_computing),
@@ -120,6 +134,7 @@ class MadeUpRun:
     def judge(self) -> None:
         """Compare what was written with the truth, and tell the page."""
         self._verdict.step(self.run, self._jobs, is_over=False)
+        self._verdict.answer_whole_run(self.run, asked_of(self.run, self.reader._home))
         self.look()
 
     def look(self) -> None:
@@ -127,7 +142,7 @@ class MadeUpRun:
         read = self.db.execute("SELECT count(*) FROM results_0").fetchone()[0]
         self.reader.picture = Picture(
             run=self.run, problem=None, questions=self._verdict.questions(), results_read=read,
-            event_time=ROWS * STEP,
+            event_time=ROWS * STEP, batch=self._verdict.batch,
         )  # fmt: skip
 
     def write_report(self, path: Path) -> None:
@@ -135,7 +150,6 @@ class MadeUpRun:
         answers, drawings = Answers(self.question, "job", 0), Drawings()
         counts = compare(self.db, answers, into="compared_0")
         drawings.draw(self.db, [answers])
-        self.run.save(self.reader._home)
         judged = QuestionVerdict(
             **counts.model_dump(), title=self.question.title, job="job", size=WINDOW, slide=WINDOW, kind="sliding",
             key=("city",), columns=("turnover",), not_right=[],

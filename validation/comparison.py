@@ -102,7 +102,7 @@ def compare(
     question, truth = answers.question, f"(SELECT * FROM {truth_table(answers.number)} WHERE {where})"
     own = compared_columns(db, answers)
     key = ["window_start", "window_end", *question.key]
-    equal = [(_DOUBLE if kind in {"DOUBLE", "FLOAT"} else _EXACT).format(quoted(name)) for name, kind in own.items()]
+    equal = [is_equal(name, kind) for name, kind in own.items()]
     db.execute(
         _COMPARE.format(
             answers=f"SELECT * FROM ({answers.select}) WHERE {where}",
@@ -110,12 +110,7 @@ def compare(
             truth=truth,
             told_apart=", ".join(map(quoted, key)),
             equal=" AND ".join(f"({each})" for each in equal) or "true",
-            same_key=" AND ".join(
-                [
-                    "t.window_start = o.window_start AND t.window_end = o.window_end",
-                    *(_EXACT.format(quoted(name)) for name in question.key),
-                ]
-            ),
+            same_key=is_same_answer(question.key),
             key=_struct("CASE WHEN t._is_true THEN t.{0} ELSE o.{0} END", question.key),
             expected=_struct("t.{0}", own),
             found=_struct("o.{0}", own),
@@ -124,6 +119,17 @@ def compare(
     counts = dict(db.execute(f"SELECT verdict, count(*) FROM {into} GROUP BY verdict").fetchall())
     counts["extra"] = counts.get("extra", 0) + counts.pop("doubled", 0)
     return AnswerCounts.model_validate(counts)
+
+
+def is_equal(column: str, kind: str) -> str:
+    """Return the SQL condition under which an answer ``o`` and a true one ``t`` agree in a column of this type."""
+    return (_DOUBLE if kind in {"DOUBLE", "FLOAT"} else _EXACT).format(quoted(column))
+
+
+def is_same_answer(key: Iterable[str]) -> str:
+    """Return the SQL condition under which an answer ``o`` and a true one ``t`` are of one window and key."""
+    same_window = "t.window_start = o.window_start AND t.window_end = o.window_end"
+    return " AND ".join([same_window, *(_EXACT.format(quoted(name)) for name in key)])
 
 
 def create_judged(db: duckdb.DuckDBPyConnection, answers: Answers) -> None:

@@ -15,7 +15,7 @@ from pydantic import BaseModel, model_validator
 from streamproof.core.command import console
 from streamproof.core.disk import duckdb_in
 from streamproof.core.errors import StreamproofError
-from streamproof.core.question import Question, load_question, question_files
+from streamproof.core.question import Question, load_question, stream_questions
 from streamproof.core.question_text import used_fields
 from streamproof.core.run import Run, load_run
 from streamproof.core.settings import HomeSettings, KafkaSettings
@@ -296,12 +296,7 @@ def questions_of(run: Run, by_jobs: Iterable[AskedBy], wanted: Wanted) -> list[Q
     if wanted.question:
         asked = load_question(wanted.question)
         return [asked, *(each for each in _each_once(questions) if each.name == asked.name and each.text != asked.text)]
-    of_stream = [load_question(str(path)) for path in question_files()]
-    return _each_once([*questions, *(each for each in of_stream if _is_asked_of(each, run))])
-
-
-def _is_asked_of(question: Question, run: Run) -> bool:
-    return question.header.stream == run.contract.name and question.header.run == "stream"
+    return _each_once([*questions, *stream_questions(run.contract.name, "stream")])
 
 
 def _each_once(questions: list[Question]) -> list[Question]:

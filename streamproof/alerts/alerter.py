@@ -29,7 +29,7 @@ from streamproof.core.kafka import TopicReader, new_consumer
 from streamproof.core.question import RESULT_COLUMNS, Question
 from streamproof.core.settings import KafkaSettings
 
-_TIMEOUT_S = 30
+_TIMEOUT_S = 15
 _LOOK_S = 0.2
 _TRANSACTION_TIMEOUT_MS = 60_000
 _LONG_AGO = datetime(1971, 1, 1, tzinfo=UTC)
@@ -121,7 +121,11 @@ class Alerter:
         self._readers = (TopicReader(self._tallies, since, kafka), TopicReader(self._topic, since, kafka))
 
     def step(self, seconds: float) -> None:
-        """Read what came, waiting for up to ``seconds``, and write what follows from it."""
+        """Read what came, waiting for up to ``seconds``, and write what follows from it.
+
+        It may never return: librdkafka's ``send_offsets_to_transaction`` has a timeout, which it does not keep when the
+        broker ends at that moment (librdkafka's issue 5456).
+        """
         tallies, results = self._readers
         for message in tallies.poll(seconds / 2):
             self._take_tally(message)

@@ -47,22 +47,28 @@ class Delivery:
         self._receivers, self._outbox, self._kafka, self._run = receivers, outbox, kafka, run
         self._scope = run or ""
         self._places = {each.name: outbox.places(each.name, self._scope) for each in receivers}
+        self._is_first_look = True
 
     def run(self, stop: threading.Event) -> None:
-        """Work until ``stop`` is set; what is being sent then is still noted.
+        """Work until ``stop`` is set; what is being sent then is still noted. Where Kafka goes away, it is waited for.
 
         Raises:
-            StreamproofError: Kafka cannot be read.
+            StreamproofError: Kafka cannot be read at the beginning.
 
         """
         workers = [threading.Thread(target=self._tell, args=(each, stop), name=each.name) for each in self._receivers]
         for worker in workers:
             worker.start()
         try:
-            with closing(new_consumer(self._kafka, auto_offset_reset="earliest")) as consumer:
-                self._read(consumer, stop)
-        except KafkaException as error:
-            raise StreamproofError(f"Kafka at {self._kafka.servers}: {error.args[0].str()}") from error
+            topics_of(self._kafka)
+            while not stop.is_set():
+                try:
+                    with closing(new_consumer(self._kafka, auto_offset_reset="earliest")) as consumer:
+                        self._read(consumer, stop)
+                except (KafkaException, StreamproofError) as error:
+                    said = error.args[0].str() if isinstance(error, KafkaException) else error
+                    _say(f"alerts cannot be read from Kafka at {self._kafka.servers}: {said}: trying again")
+                    stop.wait(_LOOK_S)
         finally:
             stop.set()
             for worker in workers:
@@ -70,15 +76,14 @@ class Delivery:
 
     def _read(self, consumer: Consumer, stop: threading.Event) -> None:
         known: set[str] = set()
-        is_first = True
         while not stop.is_set():
             if new := {t for t in topics_of(self._kafka) if t.endswith(f".{ALERTS}")} - known:
                 known |= new
-                self._begin(consumer, new, at_end=is_first and self._run is None)
+                self._begin(consumer, new, at_end=self._is_first_look and self._run is None)
                 places = {place: next_ for each in self._places.values() for place, next_ in each.items()}
                 starts = {place: min(each[place] for each in self._places.values()) for place in places}
                 consumer.assign([TopicPartition(topic, part, next_) for (topic, part), next_ in starts.items()])
-            is_first = False
+            self._is_first_look = False
             for _ in range(int(_LOOK_S / _POLL_S)):
                 if stop.is_set():
                     break

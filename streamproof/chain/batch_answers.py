@@ -1,7 +1,7 @@
 """The command ``batch``: a question answered from files alone, also one that only the whole run can answer."""
 
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Literal
@@ -19,21 +19,22 @@ from streamproof.core.sql_quoting import quoted
 from validation.csv_rows import read_rows
 from validation.export import write_answers
 from validation.files_alone import read_files
+from validation.live.whole_run import note_asked
 from validation.truth import compute_truth, number_rows
 from validation.verdict import open_database
 
 
 @contextmanager
-def answers_from_files(run: Run, question: Question, home: HomeSettings) -> Iterator[duckdb.DuckDBPyConnection]:
-    """Yield a database that has the table ``answers``.
+def rows_from_files(run: Run, questions: Iterable[Question], home: HomeSettings) -> Iterator[duckdb.DuckDBPyConnection]:
+    """Yield a database that has a run's rows in its table ``sent``, with the fields that the questions use.
 
     Raises:
-        StreamproofError: a file is missing or is not the one that was replayed, or the question fails on its rows.
+        StreamproofError: a file is missing or is not the one that was replayed.
 
     """
+    fields = {field for question in questions for field in used_fields(question, run.contract)}
     with open_database(home.runs / run.run) as db:
-        number_rows(db, run, read_rows(db, run, used_fields(question, run.contract)))
-        compute_truth(db, run, question, "answers")
+        number_rows(db, run, read_rows(db, run, fields))
         yield db
 
 
@@ -51,7 +52,7 @@ def batch(
     """Answer a question from files alone; no server is needed.
 
     With `--run` the files must hold the bytes that were replayed. Without it the rows have the files' own time. A
-    question with `run = "batch"` is answered only so.
+    question with `run = "batch"` is answered only so; the run's page and report show its answer from then on.
     """
     asked, named = load_question(question), category_files(files) if files else {}
     with _answers(asked, run, named) as db, tempfile.TemporaryDirectory() as folder:
@@ -66,7 +67,10 @@ def _iso(column: str) -> str:
 def _answers(question: Question, run: str | None, files: dict[str, Path]) -> Iterator[duckdb.DuckDBPyConnection]:
     if run:
         home = HomeSettings()
-        with answers_from_files(load_run(run, home).with_files(files), question, home) as db:
+        of_run = load_run(run, home).with_files(files)
+        with rows_from_files(of_run, [question], home) as db:
+            compute_truth(db, of_run, question, "answers")
+            note_asked(run, question, home)
             yield db
     elif files:
         with open_database(Path(tempfile.gettempdir())) as db:

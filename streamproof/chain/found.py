@@ -3,12 +3,13 @@
 from collections.abc import Iterator
 from pathlib import Path
 
-from streamproof.chain.batch_answers import answers_from_files
+from streamproof.chain.batch_answers import rows_from_files
 from streamproof.core.question import load_question
 from streamproof.core.run import Run
 from streamproof.core.settings import HomeSettings
 from streamproof.core.sql_quoting import quoted
 from streamproof.generator.declaration import Stream
+from validation.truth import compute_truth
 
 
 def say_what_was_found(run: Run, stream: Stream, truth: Path, home: HomeSettings) -> Iterator[str]:
@@ -24,22 +25,24 @@ def say_what_was_found(run: Run, stream: Stream, truth: Path, home: HomeSettings
 
     """
     kinds = {kind: truth.found_by for kind, truth in stream.generator.truth.items() if truth.found_by}
-    for name, where, key in dict.fromkeys((by.question, by.where, by.key) for by in kinds.values()):
-        question = load_question(str(stream.folder / f"{name}.sql"))
-        mine = [kind for kind, by in kinds.items() if (by.question, by.where, by.key) == (name, where, key)]
-        same_key = f"a.{quoted(key)}::VARCHAR = t.key AND" if key else ""
-        meets = f'{same_key} a.window_start <= t."end" AND a.window_end > t.begin'
-        with answers_from_files(run, question, home) as db:
+    asked = dict.fromkeys((by.question, by.where, by.key) for by in kinds.values())
+    questions = {name: load_question(str(stream.folder / f"{name}.sql")) for name, *_ in asked}
+    with rows_from_files(run, questions.values(), home) as db:
+        for name, where, key in asked:
+            mine = [kind for kind, by in kinds.items() if (by.question, by.where, by.key) == (name, where, key)]
+            same_key = f"a.{quoted(key)}::VARCHAR = t.key AND" if key else ""
+            meets = f'{same_key} a.window_start <= t."end" AND a.window_end > t.begin'
+            compute_truth(db, run, questions[name], "answers")
             db.execute(
                 """
-                CREATE TABLE t AS
+                CREATE OR REPLACE TABLE t AS
                 SELECT kind, key, replace(begin, 'Z', '')::TIMESTAMP AS begin,
                        replace("end", 'Z', '')::TIMESTAMP AS "end"
                 FROM read_csv($file, all_varchar = true) WHERE list_contains($kinds, kind)
                 """,
                 {"file": str(truth), "kinds": mine},
             )
-            db.execute(f"CREATE TABLE a AS SELECT * FROM answers WHERE {where or 'true'}")
+            db.execute(f"CREATE OR REPLACE TABLE a AS SELECT * FROM answers WHERE {where or 'true'}")
             counts = db.execute(
                 f"SELECT count(*), count(*) FILTER (EXISTS (SELECT 1 FROM t WHERE {meets})) FROM a"
             ).fetchone()

@@ -240,6 +240,12 @@ def question_files() -> list[Path]:
     return sorted(STREAMS.glob("*/*.sql"))
 
 
+def stream_questions(stream: str, run: Literal["stream", "batch"]) -> list[Question]:
+    """Return the questions about a stream that come with the project: those of a stream, or of a batch alone."""
+    known = [load_question(str(path)) for path in question_files()]
+    return [each for each in known if (each.header.stream, each.header.run) == (stream, run)]
+
+
 def parse_question(name: str, text: str, source: str) -> Question:
     """Read a question's text; ``source`` names it in errors.
 

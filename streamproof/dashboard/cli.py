@@ -1,6 +1,7 @@
 """The command ``dashboard``."""
 
 import signal
+import threading
 from typing import Annotated
 
 import typer
@@ -42,13 +43,18 @@ def dashboard(
         server = make_server(HOST, port, page.server, threaded=True, request_handler=Quiet)
     except (OSError, SystemExit) as error:
         raise UsageError(f"port {port} of {HOST} cannot be used: choose another with --port") from error
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that the reader's files go with it
+    # An exception in the thread that serves would close the connection of a request that is being answered.
+    stop = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.set())
     reader.start()
     watch.start()
+    serving = threading.Thread(target=server.serve_forever, daemon=True)
+    serving.start()
     console.print(f"the page: http://{HOST}:{port}/   (Ctrl-C ends it)", soft_wrap=True)
-    try:
-        server.serve_forever()
-    finally:
-        watch.stop()
-        reader.stop()
-        server.server_close()
+    stop.wait()
+    server.shutdown()
+    serving.join()
+    watch.stop()
+    reader.stop()
+    server.server_close()

@@ -9,6 +9,7 @@ from dash import Dash, Input, Output, State, dcc, html, no_update
 from streamproof.chain.health import PartHealth
 from streamproof.dashboard import charts
 from streamproof.dashboard.attributes import attributes, link_to
+from streamproof.dashboard.batch_card import renew_batch
 from streamproof.dashboard.chain_picture import chain_picture
 from streamproof.dashboard.dead_letter_list import letter_detail, letter_links, reasons_table
 from streamproof.dashboard.parts import figure, section
@@ -36,6 +37,7 @@ def make_page(reader: Reader, parts: Parts) -> Dash:
     _renew_status(app, reader, parts)
     _renew_answers(app, reader)
     renew_questions(app, reader)
+    renew_batch(app, reader)
     _renew_dead_letters(app, reader)
     return app
 
@@ -54,6 +56,7 @@ def _layout() -> html.Div:
                     ),
                     section("answers", "Answers that are not right", *_answers()),
                     *question_sections(),
+                    section("batch", "Answered by the batch alone", html.Div(id="batch")),
                     section("letters", "Dead letters", *_letters()),
                     html.P(
                         "Counts are exact, from every record in Kafka; while a run goes on, the edge's own are up to "
@@ -68,7 +71,7 @@ def _layout() -> html.Div:
             # What is opened stands in the address: a click on a list that is drawn anew at that moment is not lost.
             dcc.Location(id="opened", refresh=False),
             # What a list shows: it is drawn anew only when that changes, or a click could fall between two drawings.
-            *(dcc.Store(id=f"{shown}-shown") for shown in ("wrong", "letters", "answer", "letter")),
+            *(dcc.Store(id=f"{shown}-shown") for shown in ("wrong", "letters", "answer", "letter", "batch")),
         ]
     )
 

@@ -100,6 +100,7 @@ def question_stores() -> list[dcc.Store]:
         # What a list shows: it is drawn anew only when that changes, or a click could fall between two drawings.
         *(dcc.Store(id=f"{shown}-shown") for shown in ("questions", "choices", "found", "chosen", "ranks")),
         *(dcc.Store(id=f"{drawn}-{what}") for drawn in ("ranks", "rows") for what in ("scene", "drawn")),
+        dcc.Store(id="rows-opened"),
     ]
 
 
@@ -378,8 +379,10 @@ def _renew_newest(app: Dash, reader: Reader) -> None:
         if end is None:
             return (charts.rate_chart({}), "", "No results yet", None, "", None, _alerts(results))
         newest = f"The newest whole window: {moment(answers.start_of(end))} to {moment(end)}"
-        shown = answers_table(results.window(end), results.key)
-        if (column := _column(asked, columns)) is None or "line" not in asked.page.draw:
+        column = _column(asked, columns)
+        beside = column if asked.so_far.is_judging else None
+        shown = answers_table(results.window(end, beside=beside), results.key)
+        if column is None or "line" not in asked.page.draw:
             return charts.rate_chart({}), "", newest, shown, "", None, _alerts(results)
         bounds = results.bounds(column)
         before = results.distribution(column, bounds, end - answers.question.result_window.size)
@@ -431,22 +434,27 @@ def _renew_ranks(app: Dash, reader: Reader) -> None:
             known.pop(next(iter(known)), None)
         return scene, f"Ranks: {column}, window by window", to_show
 
-    @app.callback(Output("rows-scene", "data"), Input("opened", "hash"))
-    def open_rows(opened: str | None) -> Any:
-        """Answer a click on a bar or a mark: its rows over time."""
-        if not (opened or "").startswith(prefix := link_to("rows", "")):
-            return no_update
+    @app.callback(
+        Output("rows-scene", "data"),
+        Output("rows-opened", "data"),
+        Input("opened", "hash"),
+        Input("slow-tick", "n_intervals"),
+        State("rows-opened", "data"),
+    )
+    def open_rows(opened: str | None, _ticks: int | None, known: str | None) -> tuple[Any, Any]:
+        """Answer a click on a bar or a mark: its rows over time; what is not there yet is looked for again."""
+        if opened == known or not (opened or "").startswith(prefix := link_to("rows", "")):
+            return no_update, no_update
         try:
             question, end, *key = json.loads(unquote((opened or "").removeprefix(prefix)))
         except ValueError:
-            return no_update
+            return no_update, no_update
         asked, db = _asked(reader, question), reader.database()
         if asked is None or db is None or asked.name != question or len(key) != len(asked.results.key):
-            return no_update
+            return no_update, no_update
         so_far = asked.so_far
-        return (
-            behind(db, so_far.answers, asked.results, end=end, key=tuple(key), judged_to=so_far.judged_to) or no_update
-        )
+        rows = behind(db, so_far.answers, asked.results, end=end, key=tuple(key), judged_to=so_far.judged_to)
+        return (rows, opened) if rows else (no_update, no_update)
 
     for drawn in ("ranks", "rows"):
         app.clientside_callback(

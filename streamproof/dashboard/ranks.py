@@ -64,13 +64,15 @@ class Ranks:
         }
 
 
-def saved_scene(db: duckdb.DuckDBPyConnection, answers: Answers, results: QuestionResults) -> Scene:
-    """Return what a report draws of answers that are all judged: with the rows behind those of its last window."""
-    found = db.execute("SELECT epoch_ms(max(event_time)) + 1 FROM sent").fetchone()
-    if results.value is None or not found or results.newest(found[0]) is None:
+def saved_scene(db: duckdb.DuckDBPyConnection, answers: Answers, results: QuestionResults, closed_by: int) -> Scene:
+    """Return what a report draws of answers that are all judged: with the rows behind those of its last window.
+
+    ``closed_by`` says which that is, as for ``Ranks.scene``.
+    """
+    if results.value is None or results.newest(closed_by) is None:
         return {}
     all_judged = 2**62
-    scene = Ranks().scene(answers.question, results, results.value, closed_by=found[0], judged_to=all_judged)
+    scene = Ranks().scene(answers.question, results, results.value, closed_by=closed_by, judged_to=all_judged)
     end, *_, marks = scene["frames"][-1]
     keys = [tuple(scene["entities"][entity][1]) for entity, *_ in marks]
     rows = [behind(db, answers, results, end=end, key=key, judged_to=all_judged) for key in keys]

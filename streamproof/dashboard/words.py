@@ -36,3 +36,10 @@ def name_of_key(names: tuple[str, ...], key: Key) -> str:
     values = ["none" if value is None else value for name, value in zip(names, key, strict=True) if name != "category"]
     of_category = [f"({value})" for name, value in zip(names, key, strict=True) if name == "category" and values]
     return " ".join([" · ".join(values), *of_category]) if values else str(key[0])
+
+
+def say_count(count: int, shown: int) -> str:
+    """Say how many answers there are, and how many of them are shown."""
+    if shown < count:
+        return f"The first {shown:,} of {count:,} answers"
+    return "One answer" if count == 1 else f"All {count:,} answers"

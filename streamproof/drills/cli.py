@@ -79,7 +79,7 @@ def drill(
 def _table(results: list[DrillResult]) -> Table:
     numbers = (
         *("rounds", "recovery s", "longest s", "rows sent", "resent", "doubled", "lost"),
-        *("windows right", "other", "alerts right", "other"),
+        *("windows right", "other", "alerts right", "other", "untold"),
     )
     table = Table("drill", *(Column(name, justify="right") for name in numbers), "verdict", box=HORIZONTALS)
     for r in results:
@@ -91,7 +91,7 @@ def _table(results: list[DrillResult]) -> Table:
             str(len(r.recoveries)),
             f"{r.median_recovery:.0f}",
             f"{max(r.recoveries):.0f}",
-            *(f"{count:,}" for count in counts),
+            *(f"{count:,}" for count in (*counts, r.untold)),
             "proven" if r.proven else "NOT PROVEN",
         )
     return table

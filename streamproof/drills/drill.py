@@ -16,6 +16,7 @@ from pydantic import BaseModel
 from flink_jobs.cluster import Cluster
 from flink_jobs.submission import JobOptions, submit
 from nifi_templates.deployment import deploy, remove
+from streamproof.alerts.deliver import TOLD
 from streamproof.chain.ask_stages import STAGES
 from streamproof.chain.late_rows import late_rows
 from streamproof.core.command import console
@@ -24,12 +25,14 @@ from streamproof.core.errors import StreamproofError
 from streamproof.core.question import load_question
 from streamproof.core.run import load_run, new_run_id
 from streamproof.core.settings import HomeSettings, KafkaSettings, MqttSettings
+from streamproof.core.wait import wait_until
 from streamproof.drills.faults import FAULTS, Target
+from streamproof.drills.programs import Deliverer, Replayer
 from streamproof.drills.proxy import Proxy
-from streamproof.drills.replayer import Replayer
 from streamproof.generator.declaration import load_generator
 from streamproof.generator.make import make
 from streamproof.stack.servers import PARTS, Stack
+from validation.alert_events import read_alerts
 from validation.answers import Wanted
 from validation.comparison import AnswerCounts
 from validation.report import print_verdict, write_report
@@ -77,7 +80,8 @@ class DrillResult(BaseModel):
     Attributes:
         recoveries: seconds from each strike until the part is healthy, all rows sent before are confirmed, and the
             window job has completed a checkpoint that it began after the strike.
-        proven: the verdict; ``reasons`` say why not.
+        untold: events of alerts that were not delivered.
+        proven: the verdict, and that all alerts were delivered; ``reasons`` say why not.
 
     """
 
@@ -88,6 +92,7 @@ class DrillResult(BaseModel):
     rows: RowTotals
     windows: AnswerCounts
     alerts: AnswerCounts
+    untold: int
     proven: bool
     reasons: list[str]
 
@@ -129,9 +134,11 @@ class DrilledChain:
             questions = [self._question, load_question(str(_SURGES))]
             job = submit(questions, JobOptions(run=run, contract=self.contract)).job
             cleanup.callback(_cancel, job)
-            replayer = Replayer(run, self._arguments(options), self._environment(), self._folder / f"{run}.log")
+            replayer = Replayer(run, self._arguments(options), self._environment(), self._folder)
             cleanup.callback(replayer.kill)
-            target = Target(self._stack, self._edge_side, self._flow_side, replayer, job, chance)
+            deliverer = Deliverer(run, self._folder)
+            cleanup.callback(deliverer.kill)
+            target = Target(self._stack, self._edge_side, self._flow_side, replayer, deliverer, job, chance)
             recoveries = []
             self._wait_until_works(target, datetime.now(UTC), 1)
             for number in range(1, options.rounds + 1):
@@ -149,6 +156,7 @@ class DrilledChain:
             if not load_run(run, self._home).ended:
                 raise StreamproofError(f"the run {run} did not come to its end: see {replayer.log}")
             verdict = self._judge(run, job)
+            untold = self._untold(run, job, deliverer)
         return DrillResult(
             drill=name,
             run=run,
@@ -157,8 +165,9 @@ class DrilledChain:
             rows=verdict.rows,
             windows=AnswerCounts(**verdict.windows.model_dump(exclude={"late"})),
             alerts=next(AnswerCounts(**each.alerts.model_dump()) for each in verdict.questions.values() if each.alerts),
-            proven=verdict.proven,
-            reasons=verdict.reasons,
+            untold=untold,
+            proven=verdict.proven and not untold,
+            reasons=[*verdict.reasons, *([f"of {untold} events of alerts nobody was told"] if untold else [])],
         )
 
     def _arguments(self, options: DrillOptions) -> list[str]:
@@ -191,6 +200,14 @@ class DrilledChain:
         write_report(verdict, self._home.runs / run)
         return verdict
 
+    def _untold(self, run: str, job: str, deliverer: Deliverer) -> int:
+        """Wait until all events of the run's alerts are delivered; return how many are not."""
+        events = read_alerts(load_run(run, self._home), KafkaSettings())
+        to_tell = {(each.id, each.state, each.number) for each in events if each.job == job and each.state in TOLD}
+        wait_until(lambda: to_tell <= deliverer.told(), _WAIT_FOR_WINDOWS)
+        deliverer.check()
+        return len(to_tell - deliverer.told())
+
     def _rows(self, run: str, count: str) -> int:
         """Return a count of the run's manifest, of all categories; it is up to two seconds old."""
         with suppress(StreamproofError):  # it may not be there yet
@@ -202,6 +219,7 @@ class DrilledChain:
         deadline = time.monotonic() + _PATIENCE
         while left := self._what_is_missing(target, since, rows):
             target.replayer.check()
+            target.deliverer.check()
             if time.monotonic() > deadline:
                 raise StreamproofError(
                     f"after {_PATIENCE:.0f} s {left}: see `streamproof status`, `streamproof list` and "

@@ -13,15 +13,15 @@ from flink_jobs.cluster import Cluster
 from streamproof.chain.lost_jobs import resubmit_lost_jobs
 from streamproof.core.errors import StreamproofError
 from streamproof.core.wait import wait_until
+from streamproof.drills.programs import Deliverer, Program, Replayer
 from streamproof.drills.proxy import Proxy
-from streamproof.drills.replayer import Replayer
 from streamproof.stack.servers import Stack
 
 _CUT_SECONDS = 20
 _FLAP_SECONDS = 60
 _ALERTER_SECONDS = 30
 
-PARTS = ("mosquitto", "kafka", "nifi", "taskmanager", "jobmanager", "replayer", "alerter")
+PARTS = ("mosquitto", "kafka", "nifi", "taskmanager", "jobmanager", "replayer", "alerter", "deliverer")
 
 
 @dataclass
@@ -31,7 +31,8 @@ class Target:
     Attributes:
         stack: its servers, looked after by a supervisor.
         edge_side, flow_side: what the replayer and NiFi reach Mosquitto through.
-        replayer: the process that sends the run.
+        replayer: the program that sends the run.
+        deliverer: the program that tells of its alerts.
         job: the window job's label.
         chance: decides whatever is left to chance.
         left: the parts that ``kill-any`` has still to kill before it begins anew.
@@ -42,9 +43,14 @@ class Target:
     edge_side: Proxy
     flow_side: Proxy
     replayer: Replayer
+    deliverer: Deliverer
     job: str
     chance: random.Random
     left: list[str] = field(default_factory=list)
+
+    def program(self, part: str) -> Program | None:
+        """Return the drill's own program of this name; None where it is a part of the chain."""
+        return {"replayer": self.replayer, "deliverer": self.deliverer}.get(part)
 
 
 Strike = Callable[[Target], str]
@@ -57,9 +63,9 @@ def _server(target: Target, part: str) -> str:
 
 
 def _kill(part: str, target: Target) -> str:
-    if part == "replayer":
-        target.replayer.kill()
-        target.replayer.resume()
+    if program := target.program(part):
+        program.kill()
+        program.resume()
         return part
     if part == "alerter":
         _alerter(target).kill()
@@ -106,9 +112,9 @@ def _kill_any(target: Target) -> str:
 
 
 def _restart(part: str, target: Target) -> str:
-    if part == "replayer":
-        target.replayer.terminate()
-        target.replayer.resume()
+    if program := target.program(part):
+        program.terminate()
+        program.resume()
         return part
     name = _server(target, part)
     target.stack.down(parts=(name,))

@@ -3,6 +3,7 @@
 -- run = "batch"
 -- window = "whole run"
 -- key = ["brand"]
+-- page = {weight = "viewed"}
 
 SELECT window_start, window_end, brand,
        COUNT(*) FILTER (WHERE event_type = 'view') AS viewed,

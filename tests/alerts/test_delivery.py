@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from uuid import uuid4
@@ -94,8 +95,9 @@ def write(servers, *events):
     assert producer.flush(20) == 0
 
 
+@pytest.mark.parametrize("away", [0, pytest.param(60, marks=pytest.mark.long)])
 def test_each_alert_arrives_though_its_receiver_is_away_and_the_deliverer_is_killed_before_the_receipt(
-    servers, run, tmp_path
+    servers, run, tmp_path, away
 ):
     (port,) = free_ports(1)
     file, outbox = tmp_path / "alerts.jsonl", Outbox(tmp_path / "alerts" / "outbox.sqlite")
@@ -108,6 +110,7 @@ def test_each_alert_arrives_though_its_receiver_is_away_and_the_deliverer_is_kil
     with delivering(tmp_path, *arguments) as process:
         until(lambda: len(in_file()) == 5)  # nobody is held up by who is away
         until(lambda: any(r.problem for r in outbox.receipts() if r.receiver.startswith("json")))
+        time.sleep(away)
         webhook = Webhook(port)
         webhook.before_answering = lambda: process.send_signal(signal.SIGKILL)
         until(lambda: process.poll() is not None)

@@ -23,6 +23,8 @@ from validation.kafka_records import _TABLES
 from validation.live.dead_letters import DeadLetters, Letter
 from validation.live.live_verdict import SoFar
 from validation.live.reader import Picture, Reader
+from validation.live.results import Table
+from validation.live.whole_run import BatchAnswers
 
 WRONG = Difference(
     verdict="wrong", key={"category": "Books", "product_id": "A"}, window_start="1970-01-01T00:00:00Z",
@@ -89,6 +91,8 @@ def browser(tmp_path):
                 rating_avg=3.5, rating_min=1.0, rating_max=5.0,
             )  # fmt: skip
         of_histogram.add(0, 4000, category="Books", product_id="A", rating=5.0, times=2)
+        for number in (0, 1):
+            db.execute(f"CREATE TABLE truth_{number} AS FROM results_{number}")
         reader = Reader("r", HomeSettings(home=tmp_path), KafkaSettings())
         reader.database = db.cursor
         reader.rows_of = lambda _: [ROW]
@@ -99,6 +103,7 @@ def browser(tmp_path):
         reader.picture = Picture(
             run=run, problem=None, questions=questions, results_read=7, event_time=9000, rates={5: 3, 6: 4},
             dead_letters=DeadLetters((LETTER,), 0, 1, (("not JSON", 1),)),
+            batch=(BatchAnswers(load_question("brands_for_marketing"), Table(["brand", "viewed"], [("b", 3000)]), 2),),
         )  # fmt: skip
         yield Browser(reader)
 
@@ -109,7 +114,7 @@ def test_each_request_of_a_page_that_is_opened_is_answered(browser):
 
 
 def test_a_list_that_has_not_changed_is_not_sent_again(browser):
-    for name in ("wrong", "questions", "choices", "found", "chosen", "letters"):
+    for name in ("wrong", "questions", "choices", "found", "chosen", "letters", "batch"):
         shown = browser.ask(f"{name}-shown.data")[f"{name}-shown"]["data"]
         assert browser.ask(f"{name}-shown.data", {f"{name}-shown.data": shown}) == {}
 
@@ -193,6 +198,17 @@ def test_the_newest_window_is_a_table_of_all_columns_with_ids_as_they_are(browse
         f'"{name}"' in said for name in ("category", "product_id", "rating_count", "rating_avg", "A", "7", "3.5")
     )
     assert newest["alerts"]["children"] is None
+    assert '"rating_avg of the batch"' in said
+    assert '"difference"' in said
+
+
+def test_what_the_batch_alone_answers_is_a_table_with_the_command_for_all_of_it(browser):
+    said = json.dumps(browser.ask("batch.children")["batch"]["children"])
+    assert "Which brands need marketing over all days" in said
+    assert all(text in said for text in ('"viewed"', '"3,000"', "The first 1 of 2 answers"))
+    assert "streamproof batch brands_for_marketing --run r" in said
+    browser.reader.picture = replace(browser.reader.picture, batch=())
+    assert browser.ask("batch.children")["batch-section"]["style"] == {"display": "none"}
 
 
 def ask_about(browser, select, values, key="[]", alert=""):
@@ -201,6 +217,7 @@ def ask_about(browser, select, values, key="[]", alert=""):
     question = parse_question("so", text, "so.sql")
     with browser.reader.database() as db:
         Written(db, browser.reader.picture.run, question, 2).add(4000, 8000, **values)
+        db.execute("CREATE TABLE truth_2 AS FROM results_2")
         if alert:
             alerts = WrittenAlerts(db, browser.reader.picture.run, question, 2)
             alerts.add("a", "firing", 4000, 8000, 8000, n=1234)

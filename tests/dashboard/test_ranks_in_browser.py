@@ -74,6 +74,10 @@ def test_the_newest_window_is_on_the_map_and_each_mark_bears_its_verdict(tab, ma
     expect(behind).to_contain_text("rows with city = Lagos in the last 1min")
     assert lagos_in_the_files(run) == int(behind.locator("figcaption").inner_text().split()[0])
     expect(page.locator('[aria-current="true"][data-key]')).to_have_count(2)
+    in_all = page.locator("#batch [data-question=in_all]")
+    expect(in_all).to_contain_text("All 16 answers: streamproof batch in_all --run made-up")
+    expect(in_all.locator("tbody tr")).to_have_count(16)
+    expect(page.locator("#newest-window thead th").nth(-1)).to_have_text("difference")
     is_accessible(page)
     picture(page.locator("#question-section"), "dashboard-map")
 
@@ -126,5 +130,10 @@ def test_a_report_holds_the_same_in_one_file(tab, made_up, tmp_path):
     page.get_by_label("window").press("End")
     slide_back(page, 1)
     expect(page.locator(".window-verdict").first).to_have_text("✕ NOT RIGHT: 15 right, 1 wrong")
+    expect(page.locator("caption", has_text="The last whole window")).to_be_visible()
+    expect(page.get_by_role("columnheader", name="difference")).to_be_visible()
+    expect(page.locator("caption", has_text="in_all, of the whole run")).to_have_text(
+        "in_all, of the whole run: All 16 answers"
+    )
     is_accessible(page)
     picture(page.locator("#ranks-sales_by_city"), "report-map")

@@ -22,6 +22,7 @@ from streamproof.core.run import RowCounts, Run
 from validation.answers import Answers, Wanted, find_answers, judged_table, results_table, truth_table
 from validation.comparison import AnswerCounts, Difference, add_judged, compare, create_judged, first_not_right
 from validation.csv_rows import FileCounts, read_rows
+from validation.live.whole_run import BatchAnswers, answer_whole_run
 from validation.stages import AskedBy
 from validation.truth import compute_truth, number_rows
 
@@ -71,6 +72,7 @@ class LiveVerdict:
     Attributes:
         files: what the run's files hold; None until they are read.
         problem: why the truth cannot be computed; None while it can.
+        batch: what the batch says of the whole run; nothing until the run has ended.
 
     """
 
@@ -80,12 +82,15 @@ class LiveVerdict:
         self._questions = questions
         self.files: dict[str, FileCounts] | None = None
         self.problem: str | None = None
+        self.batch: tuple[BatchAnswers, ...] = ()
         self._judges: dict[str, _Judge] = {}
         self._chosen_for: tuple[Sequence[AskedBy], int] | None = None
         self._looked = time.monotonic()
         self._worker = ThreadPoolExecutor(1, "truth")
         self._work: Future[None] | None = self._worker.submit(self._read_files, run)
         self._next: tuple[Rows, list[_Judge]] | None = None
+        self._numbered: Rows | None = None
+        self._asked_whole: tuple[Rows, Sequence[Question]] | None = None
 
     @property
     def answers(self) -> list[Answers]:
@@ -133,6 +138,19 @@ class LiveVerdict:
             self._looked = time.monotonic()
         for judge in judges:
             judge.step(is_over=is_over, time_has_come=time_has_come)
+
+    def answer_whole_run(self, run: Run, questions: Sequence[Question]) -> None:
+        """Let the batch answer questions about the whole run, once the answers to the others are judged.
+
+        Args:
+            run: the manifest of a run that has ended.
+            questions: those for a batch alone.
+
+        """
+        wanted = self._rows_to_plan(run), questions
+        if self.problem is None and self.files is not None and wanted != self._asked_whole:
+            self._asked_whole = wanted
+            self._worker.submit(self._answer_whole_run, run, *wanted)
 
     def unanswered(self) -> list[str]:
         """Return the jobs of which not all answers are there that the rows so far must give."""
@@ -195,10 +213,22 @@ class LiveVerdict:
         self.files = read_rows(self._computing, run)
 
     def _compute(self, run: Run, rows: Rows, answers: list[Answers]) -> None:
+        as_planned = self._number_rows(run, rows)
+        for each in answers:
+            self._computing.begin()  # who looks meanwhile finds all true answers, or those of before
+            compute_truth(self._computing, as_planned, each.question, truth_table(each.number))
+            self._computing.commit()
+
+    def _answer_whole_run(self, run: Run, rows: Rows, questions: Sequence[Question]) -> None:
+        if questions and self._numbered != rows:
+            self._number_rows(run, rows)
+        self.batch = tuple(answer_whole_run(self._computing, run, question) for question in questions)
+
+    def _number_rows(self, run: Run, rows: Rows) -> Run:
         as_planned = run.model_copy(update={"rows": {category: RowCounts(sent=count) for category, count in rows}})
         number_rows(self._computing, as_planned, self.files or {})
-        for each in answers:
-            compute_truth(self._computing, as_planned, each.question, truth_table(each.number))
+        self._numbered = rows
+        return as_planned
 
 
 class _Judge:

@@ -27,6 +27,7 @@ from validation.kafka_records import RunDecoder, RunRecords
 from validation.live.dead_letters import DeadLetters, Letter, LetterBox
 from validation.live.live_verdict import LiveVerdict, SoFar
 from validation.live.rows_by_seq import DEAD, IN_KAFKA, RowsBySeq
+from validation.live.whole_run import BatchAnswers, asked_of
 from validation.stages import AskedBy, Stages
 from validation.verdict import JudgedAnswers, doubts, doubts_of_unknown, more_doubts, open_database, questions_of
 
@@ -63,6 +64,7 @@ class Picture:
         hidden: where records in Kafka cannot be read yet, and why; None where nothing is missing because of it.
         reasons: what speaks against the run at its end.
         dead_letters: the newest, and how many.
+        batch: what the batch says of the whole run; nothing until the run has ended.
 
     """
 
@@ -80,6 +82,7 @@ class Picture:
     hidden: str | None = None
     reasons: list[str] = field(default_factory=list)
     dead_letters: DeadLetters = field(default_factory=DeadLetters)
+    batch: tuple[BatchAnswers, ...] = ()
 
     @property
     def answers(self) -> AnswerCounts:
@@ -269,6 +272,7 @@ class _Reading:
             self._doubts = None
         elif self._doubts is None or is_time:
             self._doubts = self._doubts_at_end(run)
+            self._verdict.answer_whole_run(run, asked_of(run, self._home))
         return Picture(
             run=run,
             problem=None,
@@ -284,6 +288,7 @@ class _Reading:
             hidden=self._hidden,
             reasons=reasons + (self._doubts or []),
             dead_letters=self._letters.content(),
+            batch=self._verdict.batch,
         )
 
     def _is_being_answered(self) -> bool:

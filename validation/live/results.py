@@ -11,8 +11,8 @@ import duckdb
 
 from streamproof.core.batch import NUMBER
 from streamproof.core.sql_quoting import literal, quoted
-from validation.answers import Answers, alerts_of, judged_table
-from validation.comparison import AnswerCounts
+from validation.answers import Answers, alerts_of, judged_table, truth_table
+from validation.comparison import AnswerCounts, is_equal, is_same_answer
 
 POINTS = 100
 """Points of a line at most; of a longer series each point stands for several windows."""
@@ -127,7 +127,7 @@ class QuestionResults:
         self._db, self._window = db, answers.question.result_window
         question = answers.question
         self.key = question.key
-        kinds = {name: kind for name, kind, *_ in db.execute(f"DESCRIBE {answers.select}").fetchall()}
+        self._kinds = kinds = {name: kind for name, kind, *_ in db.execute(f"DESCRIBE {answers.select}").fetchall()}
         self.columns = [
             name
             for name in kinds
@@ -235,12 +235,33 @@ class QuestionResults:
         found = self._db.execute(f"SELECT min({value}), max({value}) FROM {self._mine}").fetchone()
         return (found[0], found[1]) if found and found[0] is not None else (0.0, 1.0)
 
-    def window(self, window_end: int, limit: int = 10) -> Table:
-        """Return the first answers of a window, those with most weight first, with key and columns."""
-        order = f"{quoted(self.weight)} DESC NULLS LAST, " if self.weight else ""
-        return self._table(
-            [*self.key, *self.columns], f"window_end = make_timestamp_ms({window_end})", f"{order}{self._key()}", limit
+    def window(self, window_end: int, *, beside: str | None = None, limit: int = 10) -> Table:
+        """Return the first answers of a window, those with most weight first, with key and columns.
+
+        Args:
+            window_end: milliseconds since the epoch.
+            beside: a column of numbers of which the batch's value stands beside the stream's, and by how much the
+                stream's is greater; None while the batch has not computed it.
+            limit: how many answers at most.
+
+        """
+        columns = {name: f"o.{quoted(name)}" for name in (*self.key, *self.columns)}
+        truth = ""
+        if beside:
+            stream, batch = (f"{side}.{quoted(beside)}" for side in "ot")
+            equal = is_equal(beside, self._kinds[beside])
+            columns |= {
+                f"{beside} of the batch": batch,
+                "difference": f"CASE WHEN {equal} THEN 0 ELSE {stream}::DOUBLE - {batch}::DOUBLE END",
+            }
+            truth = f"LEFT JOIN {truth_table(self._number)} t ON {is_same_answer(self.key)}"
+        order = [f"o.{quoted(self.weight)} DESC NULLS LAST"] if self.weight else []
+        order += [f"o.{quoted(name)}::VARCHAR" for name in self.key]
+        found = self._db.execute(
+            f"SELECT {', '.join(columns.values())} FROM {self._mine} o {truth} "
+            f"WHERE o.window_end = make_timestamp_ms({window_end}) ORDER BY {', '.join(order) or '1'} LIMIT {limit}"
         )
+        return Table(list(columns), found.fetchall())
 
     def alerts(self, limit: int = 10) -> list[AlertSoFar] | None:
         """Return what became of each alert: those that fire, those that are pending, then the newest of the others.
@@ -398,11 +419,6 @@ class QuestionResults:
             {end: AnswerCounts.model_validate(each) for end, each in counts.items()},
             {(end, tuple(key)): verdict for end, key, verdict in not_right},
         )
-
-    def _table(self, columns: Sequence[str], where: str, order: str, limit: int) -> Table:
-        names = ", ".join(map(quoted, columns))
-        found = self._db.execute(f"SELECT {names} FROM {self._mine} WHERE {where} ORDER BY {order} LIMIT {limit}")
-        return Table(list(columns), found.fetchall())
 
     def _drawn(self) -> str:
         """Return the columns that name a mark and place it."""

@@ -2,19 +2,22 @@
 
 import hashlib
 import threading
+from dataclasses import replace
 from datetime import UTC, datetime
+from decimal import Decimal
 from fractions import Fraction
 
 import pytest
 from waiting import PATIENCE, until
 
 from streamproof.core.contract import load_contract
-from streamproof.core.question import load_question
+from streamproof.core.question import load_question, parse_question
 from streamproof.core.run import RowCounts, Run, Source
 from streamproof.core.window import Window
 from validation.comparison import AnswerCounts, rows_behind
 from validation.live import live_verdict
 from validation.live.live_verdict import LiveVerdict
+from validation.live.results import Table
 from validation.stages import AskedBy
 
 CSV = "U1,A,5.0,1\nU2,B,3.0,2\nU3,A,4.0,3\nU4,A,1.0,4\n"
@@ -89,6 +92,25 @@ def test_what_is_not_there_yet_is_missing_only_at_the_end(db, run, written):
     assert judged(verdict, ended) == AnswerCounts(right=3)
     assert judged(verdict, ended, is_over=True) == AnswerCounts(right=3)
     assert not_right(verdict) == []
+
+
+def test_the_batch_answers_of_a_run_that_has_ended_what_only_it_can(db, run, written):
+    verdict = LiveVerdict(db, run, [AVERAGES])
+    write(written, "A", 0, (1, 5, 5, 5))
+    step(verdict, run)
+    ended = run.model_copy(update={"state": "finished", "rows": {"Books": RowCounts(sent=3)}})
+    select = "window_start, window_end, SUM(rating) AS total FROM windowed GROUP BY window_start, window_end"
+    header = "-- All?\n-- stream = 'ratings'\n-- run = 'batch'\n-- window = 'whole run'\n-- key = []\n"
+    asked = [parse_question(name, f"{header}SELECT {select}", name) for name in ("in_all", "wrong")]
+    asked[1] = replace(asked[1], text=asked[1].text.replace("rating", "colour"))
+    verdict.answer_whole_run(ended, asked)
+    until(lambda: len(verdict.batch) == 2)
+    in_all, wrong = verdict.batch
+    assert (in_all.first, in_all.total, in_all.problem) == (Table(["total"], [(Decimal(12),)]), 1, None)
+    assert "wrong: the batch fails on the rows of run r" in wrong.problem
+    assert not verdict.is_computing
+    # What was numbered for them is what the answers of the stream are judged by.
+    assert judged(verdict, ended, is_over=True) == AnswerCounts(right=1, missing=2)
 
 
 def test_a_job_is_named_of_which_answers_are_not_there(db, run, written):

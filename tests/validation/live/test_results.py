@@ -115,6 +115,18 @@ def test_the_window_has_most_weight_first_and_what_changed_most_is_told(db, writ
     assert moved[-1] == Mover(("Books", "C"), 2.0, 2.0, None)
 
 
+def test_the_value_of_the_batch_stands_beside_that_of_the_stream_with_the_difference(db, written, averages):
+    for key, count in (("A", 3), ("B", 2), ("C", 1)):
+        write(written, key, 4000, (count, 3.5))
+    write(written, "A", 0, (9, 1.0))
+    off = "CASE product_id WHEN 'A' THEN 1e-14 WHEN 'B' THEN 0.5 ELSE 0 END"
+    db.execute(f"CREATE TABLE truth_0 AS SELECT * REPLACE (rating_avg + {off} AS rating_avg) FROM results_0")
+    db.execute("DELETE FROM truth_0 WHERE product_id = 'C'")
+    columns, rows = read(db, averages).window(8000, beside="rating_avg")
+    assert columns[-2:] == ["rating_avg of the batch", "difference"]
+    assert [(row[1], *row[-2:]) for row in rows] == [("A", 3.5 + 1e-14, 0), ("B", 4.0, -0.5), ("C", None, None)]
+
+
 def test_a_distribution_counts_each_answer_once_with_the_greatest_in_the_last_bin(db, written, averages):
     for key, average in (("A", 1.0), ("B", 5.0), ("C", 4.9), ("D", 3.0)):
         write(written, key, 0, (1, average))
