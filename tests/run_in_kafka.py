@@ -8,7 +8,7 @@ import duckdb
 from confluent_kafka import Producer
 
 from flink_jobs.records import find_record
-from streamproof.alerts.__main__ import work_on
+from streamproof.alerts.__main__ import Worker
 from streamproof.core.alert_rule import alerts_topic
 from streamproof.core.run import RowCounts, Run, Source
 from streamproof.core.settings import HomeSettings, KafkaSettings
@@ -66,7 +66,7 @@ class JudgedRun:
         assert producer.flush(60) == 0
         record = find_record(job.label).model_copy(update={"state": "finished"})
         record.save()
-        work_on(record, job.question)
+        Worker(record, job.question).run()
         return len(truth)
 
     def result(self, answer):
