@@ -15,7 +15,7 @@ from streamproof.sinks.sink import Limits, Sink
 LIMITS = Limits(rows=150_000, seconds=15.0)
 """When a commit is made: so many records, or seconds after the first of them."""
 
-_LOOK_S = 3.0
+_LOOK_S, _PAUSE_S = 3.0, 10.0
 
 
 def store_stream(
@@ -52,34 +52,36 @@ def store_stream(
 def store_all(stop: threading.Event) -> None:
     """Store every stream that has a run here, each in a thread, until ``stop`` is set.
 
-    Raises:
-        StreamproofError: one of them cannot be stored.
-
+    One that cannot be stored is tried again and again; the others go on meanwhile.
     """
-    threads: dict[str, threading.Thread] = {}
-    failures: list[StreamproofError] = []
+    stops: dict[str, threading.Event] = {}
+    threads: list[threading.Thread] = []
 
     def work(contract: Contract) -> None:
-        try:
-            store_stream(contract, stop)
-        except StreamproofError as error:
-            console.print(f"{contract.name}: {error}", markup=False, soft_wrap=True)
-            failures.append(error)
-            stop.set()
+        while True:
+            own = stops[contract.name] = threading.Event()  # a sink that ends sets it
+            if stop.is_set():
+                return
+            try:
+                store_stream(contract, own)
+            except StreamproofError as error:
+                console.print(f"{contract.name}: {error}: trying again", markup=False, soft_wrap=True)
+                stop.wait(_PAUSE_S)
 
     try:
         while not stop.is_set():
             for name, contract in _streams().items():
-                if name not in threads:
-                    threads[name] = threading.Thread(target=work, args=(contract,))
-                    threads[name].start()
+                if name not in stops:
+                    stops[name] = threading.Event()
+                    threads.append(threading.Thread(target=work, args=(contract,)))
+                    threads[-1].start()
             stop.wait(_LOOK_S)
     finally:
         stop.set()
-        for thread in threads.values():
+        for own in list(stops.values()):
+            own.set()
+        for thread in threads:
             thread.join()
-    if failures:
-        raise failures[0]
 
 
 def _streams() -> Mapping[str, Contract]:

@@ -211,7 +211,7 @@ def test_the_verdict_reads_the_lake_back_and_names_what_is_not_right_there(new_l
     assert lake.sink_that_dies() == 0
     verdict = validate(lake.id, HomeSettings(), KafkaSettings(), stages=kept_in_lake)
     assert {name: copy.right for name, copy in verdict.copies.copies.items()} == dict.fromkeys(TABLES, ROWS)
-    assert not any("lake" in reason for reason in verdict.reasons)
+    assert not any("the lake" in reason for reason in verdict.reasons)
     backup = lake.copies()[2]
     backup.table.overwrite(
         backup.table.scan(row_filter="seq != 7").to_arrow(), snapshot_properties=backup.properties(backup.held, {})
