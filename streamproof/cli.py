@@ -189,3 +189,19 @@ app.add_typer(
     ),
     name="alert",
 )
+app.add_typer(
+    lazy_app(
+        "Keep results elsewhere, where SQL reads them; the verdict reads them back.",
+        {
+            "postgres": Later(
+                "streamproof.sinks.cli:postgres",
+                "Store results and alerts in PostgreSQL, each exactly once: a table for each question.",
+            ),
+            "sqlite": Later(
+                "streamproof.sinks.cli:sqlite",
+                "Store results and alerts in a file of SQLite, each exactly once: a table for each question.",
+            ),
+        },
+    ),
+    name="sink",
+)

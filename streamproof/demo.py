@@ -18,7 +18,7 @@ from nifi_templates.deployment import deploy
 from streamproof.chain.ask_stages import STAGES
 from streamproof.chain.found import say_what_was_found
 from streamproof.chain.late_rows import late_rows
-from streamproof.chain.start_servers import extensions_folder, start_servers
+from streamproof.chain.start_servers import WithOption, extensions_folder, named_sinks, start_servers
 from streamproof.core.command import console
 from streamproof.core.contract import DEFAULT_STREAM
 from streamproof.core.errors import StreamproofError
@@ -27,7 +27,7 @@ from streamproof.core.run import category_files, new_run_id
 from streamproof.core.settings import HomeSettings, KafkaSettings, NifiSettings
 from streamproof.generator.declaration import load_generator
 from streamproof.generator.make import make
-from streamproof.stack.servers import Stack
+from streamproof.stack.servers import ALL_PARTS, Stack
 from validation.answers import in_words
 from validation.report import print_verdict, write_report
 from validation.verdict import validate
@@ -44,12 +44,13 @@ def demo(
             help=f"A stream (default: {DEFAULT_STREAM}); files of your own in place of generated ones.",
         ),
     ] = None,
+    sinks: WithOption = "",
 ) -> None:
     """Start the servers, replay a stream's rows through the whole chain, and prove every answer."""
-    run_demo(what or [], extensions_folder())
+    run_demo(what or [], extensions_folder(), named_sinks(sinks))
 
 
-def run_demo(what: Sequence[str], extensions: Path) -> None:
+def run_demo(what: Sequence[str], extensions: Path, sinks: Sequence[str] = ()) -> None:
     """Replay a stream's generated rows, or files, on the virtual clock, and judge the answers to its questions.
 
     The servers are left running for a look around; when the demo fails or is interrupted, those that it started are
@@ -68,8 +69,8 @@ def run_demo(what: Sequence[str], extensions: Path) -> None:
     stack = Stack.from_environment()
     with ExitStack() as on_failure:
         _step("1/5 starting Mosquitto, Kafka, NiFi and Flink")
-        stopped = [part.name for part in stack.status() if part.pid is None]
-        start_servers(stack, extensions)
+        stopped = [name for name in ALL_PARTS if stack.processes.find(name) is None]
+        start_servers(stack, extensions, sinks)
         on_failure.callback(stack.down, parts=stopped)
 
         _step("2/5 deploying the NiFi flow")

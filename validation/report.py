@@ -1,5 +1,6 @@
 """The verdict and the audit for people: tables on the terminal, and a page beside the run's manifest."""
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TextIO
 
@@ -53,6 +54,8 @@ def print_verdict(verdict: Verdict, file: TextIO | None = None) -> None:
             out.print(Text(f"{name}, alerts: {counts_of_alerts(alerts)}"), soft_wrap=True)
             for difference in alerts.not_right:
                 out.print(Text(f"alert {describe(difference)}"), soft_wrap=True)
+    for line in lines_of_targets(verdict):
+        out.print(Text(line), soft_wrap=True)
     for note in verdict.notes:
         out.print(Text(f"note: {note}"), soft_wrap=True)
     _print_reasons(out, verdict.reasons)
@@ -145,6 +148,7 @@ def render(verdict: Verdict, template: Path, **more: object) -> str:
         describe_row=describe_row,
         count=count,
         counts_of_alerts=counts_of_alerts,
+        lines_of_targets=lines_of_targets,
         describe=describe,
         **more,
     )
@@ -152,8 +156,22 @@ def render(verdict: Verdict, template: Path, **more: object) -> str:
 
 def counts_of_alerts(alerts: JudgedAlerts) -> str:
     """Write how many alerts are right, and how many are not."""
-    said = ", ".join(f"{getattr(alerts, each):,} {each}" for each in AnswerCounts.model_fields)
-    return f"{said} (of {alerts.breaches:,} answers that breach)"
+    return f"{_counts(alerts)} (of {alerts.breaches:,} answers that breach)"
+
+
+def lines_of_targets(verdict: Verdict) -> Iterator[str]:
+    """Yield a line for each question in each target: how many answers and alerts are right there; then what is not."""
+    for name, target in verdict.targets.items():
+        if target.problem:
+            yield f"{name}: cannot be read back"
+        for question, answers in target.questions.items():
+            alerts = f"; alerts: {_counts(answers.alerts)}" if answers.alerts else ""
+            yield f"{name}: {question}: {_counts(answers)}{alerts}"
+            yield from map(describe, answers.not_right)
+
+
+def _counts(counts: AnswerCounts) -> str:
+    return ", ".join(f"{getattr(counts, each):,} {each}" for each in AnswerCounts.model_fields)
 
 
 def shape(question: QuestionVerdict) -> str:

@@ -1,7 +1,8 @@
 """What NiFi and Flink say of a run's rows: asked by whoever joins the stages, and unknown without it."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 from streamproof.core.question import Question
 from streamproof.core.run import Run
@@ -46,6 +47,30 @@ WhoHides = Callable[[], list[str]]
 """Tells which jobs have committed nothing for a while, in words: their open transactions hide what lies behind."""
 
 
+class Target(Protocol):
+    """Something that a sink has kept results in."""
+
+    @property
+    def name(self) -> str:
+        """What people call it."""
+
+    def read(
+        self, run: Run, question: Question, columns: Sequence[str], *, are_alerts: bool
+    ) -> Iterator[list[tuple[str | None, ...]]]:
+        """Yield the answers to a question that it has of a run, or their alerts, some at a time.
+
+        Each is a tuple of texts: the job; its windows' size, slide and kind; ``columns``. Times are UTC, without zone.
+
+        Raises:
+            StreamproofError: it cannot be read.
+
+        """
+
+
+AskTargets = Callable[[Run], list[Target]]
+"""Tells where a run's results were kept."""
+
+
 @dataclass(frozen=True)
 class Stages:
     """Who can be asked."""
@@ -56,6 +81,7 @@ class Stages:
     why_failed: WhyFailed | None = None
     is_working: IsWorking | None = None
     who_hides: WhoHides | None = None
+    targets: AskTargets | None = None
 
     def ask(self, run: Run, job: str | None) -> tuple[ReceivedRows | None, ReadByJob | None]:
         """Return what NiFi has received of a run, and what a job has read (None: the newest that reads the run)."""

@@ -35,6 +35,7 @@ from validation.csv_rows import FileCounts, read_rows
 from validation.delivery import CategoryRows, RowTotals, audit_rows, is_settled
 from validation.kafka_records import RunRecords
 from validation.stages import AskedBy, Stages
+from validation.targets import JudgedTarget, doubts_of_targets, judge_targets
 from validation.truth import compute_truth, number_rows
 
 LateRows = Callable[[str], int | None]
@@ -100,7 +101,8 @@ class Verdict(BaseModel):
     Attributes:
         proven: every row that the manifest says was sent is in Kafka, the manifest's counts are those of the files,
             and each question that was asked was answered exactly as the files say, at least once, and so were its
-            alerts. Rows that are doubled in Kafka are counted, and no fault: a job takes the first.
+            alerts; in Kafka, and in each target where they are kept.
+            Rows that are doubled in Kafka are counted, and no fault: a job takes the first.
         reasons: why it is not proven; empty where it is.
         questions: by their names, those that were asked of the run.
         job: of a run with one question, the job whose answers were judged; else None.
@@ -109,6 +111,7 @@ class Verdict(BaseModel):
         kind: likewise.
         windows: the answers to all questions together.
         not_right: of a run with one question, the first differences.
+        targets: by their names, where the answers were kept, and what of them is right there.
         unreadable: records in Kafka that name the run but are not what their topic should hold.
         notes: what speaks not against the run, but should be known of its files.
 
@@ -127,6 +130,7 @@ class Verdict(BaseModel):
     kind: WindowKind = "sliding"
     windows: JudgedAnswers = JudgedAnswers()
     not_right: list[Difference] = []
+    targets: dict[str, JudgedTarget] = {}
     categories: dict[str, CategoryRows]
     unreadable: int
     notes: list[str] = []
@@ -146,7 +150,7 @@ class Verdict(BaseModel):
         return self
 
 
-def validate(
+def validate(  # noqa: PLR0915 - what is judged is told one after the other
     run: str,
     home: HomeSettings,
     kafka: KafkaSettings,
@@ -233,9 +237,18 @@ def validate(
             )
             for answers, each in zip(chosen, counts, strict=True)
         }
+        targets = judge_targets(
+            db,
+            manifest,
+            stages.targets(manifest) if stages.targets else (),
+            questions=[(each, each.question.name in alerts) for each in chosen],
+            in_kafka=missing_answers,
+            wait=wait,
+        )
         reasons = [
             *doubts(manifest, rows, judged, records.unreadable),
             *(doubt for name, of_question in alerts.items() for doubt in doubts_of_alerts(name, of_question)),
+            *doubts_of_targets(targets),
             *no_truth.values(),
             *more_doubts(db, chosen, asked_jobs, stages),
             *doubts_of_unknown(records.unknown_questions()),
@@ -253,6 +266,7 @@ def validate(
             checked_at=datetime.now(UTC),
             rows=RowTotals.of(rows),
             questions=judged,
+            targets=targets,
             categories=rows,
             unreadable=records.unreadable,
             notes=[f"{category}: {file.note}" for category, file in file_counts.items() if file.note],

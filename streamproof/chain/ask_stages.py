@@ -8,7 +8,7 @@ from flink_jobs.records import asked_by, find_record, reader_of
 from streamproof.core.errors import StreamproofError
 from streamproof.core.run import Run
 from streamproof.core.settings import KafkaSettings
-from validation.stages import AskedBy, ReadByJob, ReceivedRows, Stages
+from validation.stages import AskedBy, ReadByJob, ReceivedRows, Stages, Target
 
 _SILENT = timedelta(seconds=15)
 """How long after its last checkpoint a job is named where records are hidden."""
@@ -76,6 +76,13 @@ def who_hides() -> list[str]:
     ]
 
 
+def kept_in(run: Run) -> list[Target]:
+    """Return where sinks have kept a run's results."""
+    from streamproof.sinks.kept import read_back  # not all commands ask for it
+
+    return [*read_back(run)]
+
+
 STAGES = Stages(
     nifi=received_by_nifi,
     flink=read_by_flink,
@@ -83,4 +90,5 @@ STAGES = Stages(
     why_failed=why_failed,
     is_working=is_working,
     who_hides=who_hides,
+    targets=kept_in,
 )

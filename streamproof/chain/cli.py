@@ -9,7 +9,7 @@ import flink_jobs.cli
 from nifi_templates.extensions import install_extensions
 from streamproof.chain.ended_runs import EndedRuns
 from streamproof.chain.lost_jobs import resubmit_lost_jobs
-from streamproof.chain.start_servers import extensions_folder, look_after, start_servers
+from streamproof.chain.start_servers import WithOption, extensions_folder, look_after, named_sinks, start_servers
 from streamproof.core.command import console
 from streamproof.stack.servers import Stack
 
@@ -20,12 +20,12 @@ def setup() -> None:
     install_extensions(extensions_folder())
 
 
-def up() -> None:
+def up(sinks: WithOption = "") -> None:
     """Start the servers on this machine and wait until each is healthy; jobs that ran before go on.
 
     What ends by itself from then on is started again.
     """
-    start_servers(Stack.from_environment(), extensions_folder())
+    start_servers(Stack.from_environment(), extensions_folder(), named_sinks(sinks))
 
 
 @wraps(flink_jobs.cli.submit)

@@ -11,7 +11,7 @@ from confluent_kafka.admin import AdminClient
 from streamproof.core.errors import StreamproofError
 from streamproof.core.settings import KafkaSettings
 
-_SLACK = timedelta(minutes=10)
+SLACK = timedelta(minutes=10)
 """How far the clocks of this machine and of Kafka may lie apart."""
 
 _BATCH = 20_000
@@ -88,7 +88,7 @@ class TopicReader:
         about = self._consumer.list_topics(self.topic, timeout=15).topics[self.topic]
         if about.error:
             raise KafkaException(about.error)
-        moment = int((since - _SLACK).timestamp() * 1000) if since else 0
+        moment = int((since - SLACK).timestamp() * 1000) if since else 0
         starts = [TopicPartition(self.topic, partition, moment) for partition in about.partitions]
         # The ends first: asked for afterwards, they would lie behind what was committed in between, unread for ever.
         ends = ends_of(self._consumer, starts)

@@ -145,3 +145,51 @@ class FlinkSettings(Settings):
     model_config = SettingsConfigDict(env_prefix="STREAMPROOF_FLINK_")
 
     jobmanager: HostPort = "127.0.0.1:28081"
+
+
+class PostgresSettings(Settings):
+    """PostgreSQL: the server that `up --with postgres` starts, or with a DSN another one.
+
+    Attributes:
+        dsn: a connection string, ``postgresql://user:password@host/database`` or ``host=… dbname=…``; empty for the
+            server of this home.
+        port: where that one listens, on loopback.
+
+    """
+
+    model_config = SettingsConfigDict(env_prefix="STREAMPROOF_POSTGRES_")
+
+    dsn: SecretStr = SecretStr("")
+    port: Port = 25432
+
+    @property
+    def is_own(self) -> bool:
+        """Whether it is the server of this home."""
+        return not self.dsn.get_secret_value()
+
+    @property
+    def shown(self) -> str:
+        """The DSN of this home's server, without its password."""
+        return f"postgresql://streamproof@127.0.0.1:{self.port}/streamproof"
+
+    def password_file(self, home: HomeSettings) -> Path:
+        """Return the file that has the password of this home's server."""
+        return home.home / "postgres" / "password"
+
+    def connection(self, home: HomeSettings) -> SecretStr:
+        """Return the DSN that is set, or that of this home's server.
+
+        Raises:
+            UsageError: there is neither.
+
+        """
+        if not self.is_own:
+            return self.dsn
+        try:
+            password = self.password_file(home).read_text(encoding="ascii")
+        except OSError:
+            raise UsageError(
+                "there is no PostgreSQL: `streamproof up --with postgres` starts one, and STREAMPROOF_POSTGRES_DSN "
+                "names one that runs already"
+            ) from None
+        return SecretStr(self.shown.replace("@", f":{password}@"))

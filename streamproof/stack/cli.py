@@ -10,10 +10,12 @@ from rich.console import Console
 from rich.table import Column, Table
 
 from streamproof.core.errors import UsageError
-from streamproof.stack.servers import PARTS, SUPERVISOR, Stack
+from streamproof.core.settings import HomeSettings, PostgresSettings
+from streamproof.stack.postgres import POSTGRES
+from streamproof.stack.servers import ALL_PARTS, SUPERVISOR, Stack
 
 _FOLLOW = 0.3  # seconds between two looks at a log
-_LOGS = (*PARTS, SUPERVISOR)
+_LOGS = (*ALL_PARTS, SUPERVISOR)
 
 
 def down() -> None:
@@ -36,6 +38,9 @@ def status(
         healthy = "given up" if part.given_up else "yes" if part.healthy else "no"
         table.add_row(part.name, str(part.pid or "-"), healthy, str(part.restarts), part.last_end or "")
     out.print(table)
+    if any(part.name == POSTGRES for part in parts):
+        home, postgres = HomeSettings(), PostgresSettings()
+        out.print(f"{postgres.shown}, its password is in {postgres.password_file(home)}", markup=False, soft_wrap=True)
     for part in parts:
         if part.given_up:
             out.print(

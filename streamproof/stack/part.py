@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from signal import SIGTERM
 
 from streamproof.stack.process import Program
 from streamproof.stack.settings import Address
@@ -19,6 +20,7 @@ class Part:
         prepare: writes its configuration and returns what to run.
         healthy: asks the server, in its own protocol, whether it works; may raise any error when it does not.
         clear: called when the part does not run, before its start and after its end.
+        stop_signal: asks it to end.
 
     """
 
@@ -29,3 +31,4 @@ class Part:
     prepare: Callable[[], Program]
     healthy: Callable[[], bool]
     clear: Callable[[], None] = lambda: None
+    stop_signal: int = SIGTERM

@@ -148,7 +148,7 @@ class Processes:
         if record := self.record(name):
             self._remember(name, record.model_copy(update={"given_up": True, "last_end": self.why_ended(name)}))
 
-    def stop(self, name: str, seconds: float) -> None:
+    def stop(self, name: str, seconds: float, by: int = signal.SIGTERM) -> None:
         """End a part, politely first; after ``seconds`` it is killed. Nothing happens when it does not run."""
         if (process := self.find(name)) and (record := self.record(name)):
             try:
@@ -156,7 +156,7 @@ class Processes:
             except OSError:  # on a full disk: what is not remembered is not started again either
                 (self._records / f"{name}.json").unlink(missing_ok=True)
             with contextlib.suppress(psutil.NoSuchProcess):
-                process.terminate()
+                process.send_signal(by)
                 end(process, seconds)
             self.why_ended(name)  # waits for the exit code to be written, which else would come behind its removal
         self._exit_code(name).unlink(missing_ok=True)

@@ -9,25 +9,37 @@ from typing import NamedTuple, Self
 from streamproof.core.alone import alone
 from streamproof.core.command import console
 from streamproof.core.errors import StreamproofError, UsageError
-from streamproof.core.settings import FlinkSettings, HomeSettings, KafkaSettings, MqttSettings, NifiSettings
+from streamproof.core.settings import (
+    FlinkSettings,
+    HomeSettings,
+    KafkaSettings,
+    MqttSettings,
+    NifiSettings,
+    PostgresSettings,
+)
 from streamproof.core.wait import wait_until
 from streamproof.stack.artifacts import Store, read_lock
 from streamproof.stack.flink import TASKMANAGERS, flink_library, flink_parts
 from streamproof.stack.kafka import kafka_part
+from streamproof.stack.live_sinks import end_live
 from streamproof.stack.mosquitto import find_mosquitto, install_mosquitto, mosquitto_part
 from streamproof.stack.nifi import nifi_part, nifi_program
 from streamproof.stack.part import Part
+from streamproof.stack.postgres import POSTGRES, postgres_part
 from streamproof.stack.preflight import check_before_start
 from streamproof.stack.process import Processes, Program
 from streamproof.stack.settings import StackSettings
 
 PARTS = ("mosquitto", "kafka", "nifi", "jobmanager", *TASKMANAGERS)
-"""The names of the parts, in the order in which they start."""
+"""The names of the parts of every stack, in the order in which they start."""
+
+ALL_PARTS = (*PARTS, POSTGRES)
+"""With those that are started only where they are asked for."""
 
 SUPERVISOR = "supervisor"
 """The name under which the process that looks after the parts is remembered."""
 
-_STOP_ORDER = (*reversed(TASKMANAGERS), "jobmanager", "nifi", "kafka", "mosquitto")
+_STOP_ORDER = (*reversed(TASKMANAGERS), "jobmanager", "nifi", "kafka", "mosquitto", POSTGRES)
 _POLL = 0.5  # seconds
 _LAST_LINES = 15
 
@@ -64,6 +76,7 @@ class Stack:
         nifi: NifiSettings,
         flink: FlinkSettings,
         settings: StackSettings | None = None,
+        postgres: PostgresSettings | None = None,
     ) -> None:
         self.settings = settings or StackSettings()
         self._home = home.home
@@ -72,6 +85,7 @@ class Stack:
         self.processes = Processes(self._home)
         self._extensions = self._home / "nifi" / "python_extensions"
         self._servers = (mqtt, kafka, nifi, flink)
+        self._postgres = postgres or PostgresSettings()
 
     @classmethod
     def from_environment(cls) -> Self:
@@ -143,10 +157,11 @@ class Stack:
             self.processes.start(name, part.prepare())
             return True
 
-    def down(self, parts: Collection[str] = PARTS) -> None:
-        """Stop the parts in order: TaskManagers, JobManager, NiFi, Kafka, Mosquitto."""
+    def down(self, parts: Collection[str] = ALL_PARTS) -> None:
+        """Stop the parts in order: TaskManagers, JobManager, NiFi, Kafka, Mosquitto, PostgreSQL."""
         with _working_alone(self._home / "lock"):
-            if set(parts) == set(PARTS):
+            if set(parts) >= set(PARTS):
+                end_live()
                 self.processes.stop(SUPERVISOR, self.settings.stop_timeout)
             self._stop(self._choose(parts))
 
@@ -165,9 +180,9 @@ class Stack:
         return record is not None and record.given_up
 
     def status(self) -> list[PartStatus]:
-        """Ask every part how it is."""
+        """Ask every part how it is; one that is not in every stack only where it was started."""
         found = []
-        for part in self._choose(PARTS):
+        for part in self._choose([name for name in ALL_PARTS if name in PARTS or self.processes.record(name)]):
             process = self.processes.find(part.name)
             record = self.processes.record(part.name)
             healthy = process is not None and _is_healthy(part)
@@ -196,8 +211,8 @@ class Stack:
         return part
 
     def _choose(self, names: Collection[str]) -> list[Part]:
-        if unknown := set(names) - set(PARTS):
-            raise UsageError(f"there is no part {min(unknown)!r}: name one of {', '.join(PARTS)}")
+        if unknown := set(names) - set(ALL_PARTS):
+            raise UsageError(f"there is no part {min(unknown)!r}: name one of {', '.join(ALL_PARTS)}")
         mqtt, kafka, nifi, flink = self._servers
         parts = (
             mosquitto_part(self._home, self._cache, mqtt, self.settings),
@@ -212,6 +227,7 @@ class Stack:
                 extensions=self._extensions,
             ),
             *flink_parts(self._home, self._cache, self._store, flink, self.settings),
+            postgres_part(self._home, self._postgres),
         )
         return [part for part in parts if part.name in names]
 
@@ -255,7 +271,7 @@ class Stack:
         for part in sorted(parts, key=lambda part: _STOP_ORDER.index(part.name)):
             if self.processes.find(part.name):
                 console.print(f"stopping {part.name}")
-            self.processes.stop(part.name, self.settings.stop_timeout)
+            self.processes.stop(part.name, self.settings.stop_timeout, part.stop_signal)
             part.clear()
 
 

@@ -9,7 +9,7 @@ from types import MappingProxyType
 
 from streamproof.core.command import console
 from streamproof.core.errors import StreamproofError
-from streamproof.stack.servers import PARTS, Stack
+from streamproof.stack.servers import ALL_PARTS, Stack
 
 _LOOK = 0.25
 _LONGEST_PAUSE = 30.0
@@ -38,7 +38,7 @@ class Supervisor:
 
     def run(self, stop: threading.Event) -> None:
         """Look after the parts until ``stop`` is set."""
-        for name in PARTS:
+        for name in ALL_PARTS:
             threading.Thread(target=self._look_after, args=(name, stop), name=name, daemon=True).start()
         stop.wait()
 

@@ -1,0 +1,125 @@
+"""Which databases hold a run, so that the verdict can read it back from them: noted in the run's folder by the sinks.
+
+The sinks that are kept running beside the servers hold every run.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from pydantic import BaseModel, ValidationError
+
+from streamproof.core.errors import StreamproofError, UsageError
+from streamproof.core.question import Question
+from streamproof.core.run import Run, manifest_path
+from streamproof.core.settings import HomeSettings, PostgresSettings
+from streamproof.core.whole_file import write_whole
+from streamproof.sinks.tables import Catalogue, alerts_table, answers_table
+from streamproof.stack.live_sinks import live_sinks
+
+if TYPE_CHECKING:
+    from streamproof.sinks.database import Database
+
+LIVE = "live"
+"""Under which name a sink notes its offsets that follows no run."""
+
+
+class Kept(BaseModel):
+    """Where something is kept.
+
+    Attributes:
+        kind: what it is.
+        file: of SQLite, its file.
+        rows: whether rows and dead letters are kept too.
+
+    """
+
+    kind: Literal["postgres", "sqlite"]
+    file: Path | None = None
+    rows: bool = False
+
+    @property
+    def where(self) -> str:
+        """What people call it."""
+        return f"SQLite in {self.file}" if self.kind == "sqlite" else "PostgreSQL"
+
+    def open(self, sink: str, catalogue: Catalogue, note: Callable[[str], None] = lambda _: None) -> "Database":  # type: ignore[type-arg]
+        """Open the database.
+
+        Args:
+            sink: under which name offsets are noted.
+            catalogue: tells which table a record belongs to.
+            note: is told of each run that the database holds results of, once.
+
+        Raises:
+            UsageError: it cannot be used, or its driver is not installed.
+            TargetAwayError: nobody answers there.
+
+        """
+        if self.kind == "sqlite":
+            from streamproof.sinks.sqlite import Sqlite
+
+            return Sqlite(self.file or Path(), sink, catalogue, note)
+        try:
+            from streamproof.sinks.postgres import Postgres
+        except ImportError:
+            raise UsageError("psycopg is not installed: pip install 'streamproof[sinks]'") from None
+        return Postgres(PostgresSettings().connection(HomeSettings()), sink, catalogue, note)
+
+    def note(self, run: str) -> None:
+        """Note that a run is kept there, where this machine knows the run."""
+        manifest = manifest_path(run, HomeSettings())
+        if manifest.is_file():
+            name = f"{self.kind}-{sha256(str(self.file).encode()).hexdigest()[:8]}" if self.file else self.kind
+            (folder := manifest.parent / "kept").mkdir(exist_ok=True)
+            write_whole(folder / f"{name}.json", self.model_dump_json())
+
+
+@dataclass(frozen=True)
+class ReadBack:
+    """A database, read back for the verdict.
+
+    Attributes:
+        kept: where it is.
+        name: what people call it.
+
+    """
+
+    kept: Kept
+    name: str
+
+    def read(
+        self, run: Run, question: Question, columns: Sequence[str], *, are_alerts: bool
+    ) -> Iterator[list[tuple[str | None, ...]]]:
+        """Yield what it has of a run, as the verdict asks for it."""
+        table = (alerts_table if are_alerts else answers_table)(question, run.contract)
+        with closing(self.kept.open(LIVE, Catalogue(None))) as database:
+            yield from database.read(table, columns, run.run)
+
+
+def read_back(run: Run) -> list[ReadBack]:
+    """Return the databases where a run is kept, for the verdict."""
+    return [ReadBack(kept, kept.where) for kept in kept_of(run)]
+
+
+def kept_of(run: Run) -> list[Kept]:
+    """Return where a run is kept.
+
+    Raises:
+        StreamproofError: a note of it is damaged.
+
+    """
+    home = HomeSettings()
+    notes = sorted((manifest_path(run.run, home).parent / "kept").glob("*.json"))
+    found = {path.stem: _read(path) for path in notes}
+    return [*({name: Kept(kind=name) for name in live_sinks()} | found).values()]  # type: ignore[arg-type]
+
+
+def _read(path: Path) -> Kept:
+    try:
+        return Kept.model_validate_json(path.read_bytes())
+    except ValidationError as error:
+        raise StreamproofError(f"{path}: damaged ({error}): remove it, or store the run again") from error

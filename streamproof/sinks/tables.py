@@ -1,0 +1,319 @@
+"""The tables of a database, and what records make of them: one for each question, its alerts, rows, and dead letters.
+
+A table is made from the question's own columns and types. Another text of the question, or another contract, is another
+version of the table.
+"""
+
+import json
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from functools import cached_property, partial
+from hashlib import sha256
+from typing import Any, Literal, NamedTuple
+
+import msgspec
+from confluent_kafka import Message
+
+from flink_jobs.records import JobRecord, asked_by, load_records
+from streamproof.core.alert_rule import EVENT_COLUMNS, alerts_topic
+from streamproof.core.batch import WHOLE_NUMBER, columns_of
+from streamproof.core.contract import Contract
+from streamproof.core.question import RESULT_COLUMNS, Question
+from streamproof.core.run import Run
+
+Kind = Literal["text", "integer", "decimal", "double", "boolean", "time"]
+"""A type of columns; each database has its own name for it."""
+
+Column = list[str | None]
+"""The values of a column as text, as they stand in Kafka."""
+
+_BOUNDS: dict[str, Kind] = {"window_start": "time", "window_end": "time"}
+_HEADS = ("job", "question", "run", "window_size", "window_slide", "window_kind")
+
+
+class Job(NamedTuple):
+    """What results have in common: the job that wrote them, the question, the run, the windows.
+
+    ``number`` stands for all of it in the tables; it is made from the rest.
+    """
+
+    number: int
+    label: str
+    question: str
+    run: str
+    window_size: int
+    window_slide: int
+    window_kind: str
+    submitted_at: str | None
+
+
+@dataclass(frozen=True)
+class Table:
+    """A version of a table.
+
+    Attributes:
+        view: the name under which people find the newest version.
+        label: what it is a version of: a question's text, or a contract.
+        title: what it says, in words.
+        columns: its columns and their kinds.
+        key: the columns that tell its rows apart.
+
+    """
+
+    view: str
+    label: str
+    title: str
+    columns: dict[str, Kind]
+    key: tuple[str, ...]
+
+    @cached_property
+    def identity(self) -> tuple[str, str, str]:
+        """What tells it from others: view, label, and the columns in JSON."""
+        return self.view, self.label, json.dumps(self.columns)
+
+    @property
+    def has_jobs(self) -> bool:
+        """Whether its rows are results: the column ``job`` names what they have in common."""
+        return "job" in self.columns
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Rows for a table, column by column, with the jobs that they name and the records that they come from."""
+
+    table: Table
+    columns: list[Column]
+    messages: Sequence[Message]
+    jobs: frozenset[Job] = frozenset()
+
+
+class Refused(NamedTuple):
+    """A record that no table has a place for."""
+
+    topic: str
+    partition: int
+    offset: int
+    reason: str
+    value: str
+
+
+def answers_table(question: Question, contract: Contract) -> Table:
+    """Return the table of a question's results."""
+    own = {n: _kind(k) for n, k in columns_of(question, contract).items() if n not in RESULT_COLUMNS}
+    key = ("job", *_BOUNDS, *question.key)
+    view = f"{contract.name}_{question.name}"
+    first: dict[str, Kind] = {"job": "integer", **_BOUNDS}
+    return Table(view, question.label, question.title, first | own, key)
+
+
+def alerts_table(question: Question, contract: Contract) -> Table:
+    """Return the table of a question's alerts: each event, with the columns of the answer that it is about."""
+    answers = answers_table(question, contract)
+    events = {name: _kind(kind) for name, kind in EVENT_COLUMNS.items()} | {"alert_title": "text"}
+    key = ("job", "alert_id", "alert_state", "alert_number")
+    return Table(f"{answers.view}_alerts", question.label, question.title, answers.columns | events, key)
+
+
+def rows_table(contract: Contract) -> Table:
+    """Return the table of a stream's rows."""
+    fields = {name: _kind(each.duckdb_type) for name, each in contract.fields.items()}
+    columns: dict[str, Kind] = {"run": "text", "category": "text", "seq": "integer", "event_time": "time"}
+    label = f"{contract.name}@{sha256(json.dumps(fields).encode()).hexdigest()[:12]}"
+    return Table(f"{contract.name}_rows", label, "The rows", columns | fields, ("run", "category", "seq"))
+
+
+def dead_letters_table(contract: Contract) -> Table:
+    """Return the table of a stream's dead letters."""
+    columns: dict[str, Kind] = {"kafka_partition": "integer", "kafka_offset": "integer", "run": "text"}
+    columns |= {"category": "text", "seq": "integer", "received_at": "time", "stage": "text", "reason": "text"}
+    columns |= {"mqtt_topic": "text", "payload": "text", "payload_base64": "text"}
+    label = f"{contract.name}@dead-letters"
+    return Table(
+        f"{contract.name}_dead_letters", label, "What did not fit", columns, ("kafka_partition", "kafka_offset")
+    )
+
+
+def _kind(duckdb_type: str) -> Kind:
+    if WHOLE_NUMBER.fullmatch(duckdb_type):
+        return "decimal" if "HUGE" in duckdb_type or duckdb_type == "UBIGINT" else "integer"
+    if duckdb_type.startswith("TIMESTAMP"):
+        return "time"
+    kinds: dict[str, Kind] = {"DECIMAL": "decimal", "DOUBLE": "double", "FLOAT": "double", "BOOLEAN": "boolean"}
+    return kinds.get(duckdb_type.partition("(")[0], "text")
+
+
+class _Label(msgspec.Struct, gc=False):
+    question: str = ""
+
+
+class _Decoder:
+    """Reads the records of one table."""
+
+    def __init__(self, table: Table, *, in_milliseconds: bool) -> None:
+        self.table = table
+        self._places = {name: f"c{n}" for n, name in enumerate(table.columns) if name != "job"}
+        self._in_milliseconds = in_milliseconds
+        fields = [(name, int if name in {"window_size", "window_slide"} else str) for name in _HEADS if table.has_jobs]
+        fields += [(place, self._read_as(name)) for name, place in self._places.items() if not _of_kafka(name)]
+        rename = {place: name for name, place in self._places.items()}
+        self._decoder = msgspec.json.Decoder(msgspec.defstruct("Record", fields, rename=rename, gc=False))
+
+    def _read_as(self, name: str) -> Any:  # noqa: ANN401 - a type
+        is_text = {"text": True, "time": not self._in_milliseconds}.get(self.table.columns[name], False)
+        return str | None if is_text else msgspec.Raw
+
+    def decode(self, values: Sequence[bytes]) -> list[Any]:
+        """Return what records say.
+
+        Raises:
+            msgspec.DecodeError: one of them cannot be read, or lacks a column.
+
+        """
+        found = self._decoder.decode_lines(b"\n".join(values))  # several times as fast as one by one
+        return found if len(found) == len(values) else [self._decoder.decode(value) for value in values]
+
+    def is_meant(self, record: Any, run: str | None) -> bool:  # noqa: ANN401 - made by ``decode``
+        """Whether a record belongs into the table: it is of the run, where one is named, and no mark."""
+        if self.table.has_jobs:
+            return run in (None, record.run)
+        of_run = run in (None, getattr(record, self._places["run"]))
+        return of_run and ("event_time" not in self._places or int(bytes(getattr(record, self._places["seq"]))) > 0)
+
+    def columns(self, records: Sequence[Any], messages: Sequence[Message]) -> Iterator[Column]:
+        """Yield the table's columns but ``job``."""
+        for name, place in self._places.items():
+            if _of_kafka(name):
+                yield [str(m.partition() if name == "kafka_partition" else m.offset()) for m in messages]
+                continue
+            values = [getattr(record, place) for record in records]
+            if self._read_as(name) is msgspec.Raw:
+                values = [str(value, "utf-8") for value in values]
+                if "null" in values:
+                    values = [None if value == "null" else value for value in values]
+                values = [value[1:-1] if value and value[0] == '"' else value for value in values]
+                if self.table.columns[name] == "time":
+                    values = [value and _iso(int(value)) for value in values]
+            yield values
+
+
+def _of_kafka(name: str) -> bool:
+    return name in {"kafka_partition", "kafka_offset"}
+
+
+def _iso(milliseconds: int) -> str:
+    seconds, rest = divmod(milliseconds, 1000)
+    return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%S}.{rest:03}Z"
+
+
+@dataclass
+class Catalogue:
+    """What is known of the topics: which there are, and which table a record belongs to.
+
+    Args:
+        run: of this run alone; None for all jobs that this machine knows.
+        rows: also the rows and dead letters.
+
+    """
+
+    run: Run | None
+    rows: bool = False
+    _decoders: dict[tuple[str, str], _Decoder] = field(default_factory=dict)
+    _submitted: dict[str, datetime | None] = field(default_factory=dict)
+
+    def topics(self) -> set[str]:
+        """Return the topics that are to be read; what is new of them is known from then on."""
+        found = set()
+        for record in self._records():  # the newest first
+            self._submitted[record.label] = record.submitted_at
+            contract = record.contract
+            for question in (each.question for each in record.asked):
+                found.add(topic := question.topic(contract))
+                self._learn(topic, question.label, partial(answers_table, question, contract))
+                if question.header.alert:
+                    found.add(topic := alerts_topic(contract))
+                    self._learn(topic, question.label, partial(alerts_table, question, contract))
+            if self.rows:
+                topics = contract.topics
+                found |= {topics.rows, topics.dead_letters}
+                self._learn(topics.rows, "", partial(rows_table, contract))
+                self._learn(topics.dead_letters, "", partial(dead_letters_table, contract))
+        return found
+
+    def _records(self) -> list[JobRecord]:
+        return asked_by(self.run.run, self.run.contract.name) if self.run else load_records()[::-1]
+
+    def _learn(self, topic: str, label: str, table: Callable[[], Table]) -> None:
+        if (topic, label) not in self._decoders:
+            made = table()
+            self._decoders[topic, label] = _Decoder(made, in_milliseconds=not made.has_jobs)
+
+    def rows_of(self, messages: Iterable[Message]) -> tuple[list[Rows], list[Refused]]:
+        """Sort records into tables; what belongs into none is returned beside them."""
+        by_topic: dict[str, list[Message]] = defaultdict(list)
+        for message in messages:
+            by_topic[message.topic() or ""].append(message)
+        rows: list[Rows] = []
+        refused: list[Refused] = []
+        for topic, of_topic in by_topic.items():
+            for decoder, of_table, records in self._sort(topic, of_topic, refused):
+                rows.append(self._fill(decoder, of_table, records))
+        return rows, refused
+
+    def _sort(
+        self, topic: str, messages: list[Message], refused: list[Refused]
+    ) -> Iterator[tuple[_Decoder, list[Message], list[Any]]]:
+        labels = [label for known, label in self._decoders if known == topic]
+        if len(labels) == 1:  # nearly always
+            decoder = self._decoders[topic, labels[0]]
+            try:
+                records = decoder.decode([message.value() or b"" for message in messages])
+            except msgspec.DecodeError:
+                pass
+            else:
+                if not decoder.table.has_jobs or all(record.question == labels[0] for record in records):
+                    yield decoder, messages, records
+                    return
+        by_label: dict[str, tuple[list[Message], list[Any]]] = defaultdict(lambda: ([], []))
+        for message in messages:
+            value = message.value() or b""
+            try:
+                label = msgspec.json.decode(value, type=_Label).question if labels != [""] else ""
+                if (topic, label) not in self._decoders:
+                    self.topics()  # a job may have been submitted a moment ago
+                record = self._decoders[topic, label].decode([value])[0]
+            except (KeyError, IndexError):
+                refused.append(_refuse(message, f"no job that this machine knows was asked {label!r}"))
+            except msgspec.DecodeError as error:
+                refused.append(_refuse(message, str(error)))
+            else:
+                of_label = by_label[label]
+                of_label[0].append(message)
+                of_label[1].append(record)
+        for label, (of_table, records) in by_label.items():
+            yield self._decoders[topic, label], of_table, records
+
+    def _fill(self, decoder: _Decoder, messages: list[Message], records: list[Any]) -> Rows:
+        run = self.run.run if self.run else None
+        meant = [n for n, record in enumerate(records) if decoder.is_meant(record, run)]
+        if len(meant) < len(records):
+            messages, records = [messages[n] for n in meant], [records[n] for n in meant]
+        columns = list(decoder.columns(records, messages))
+        if not decoder.table.has_jobs:
+            return Rows(decoder.table, columns, messages)
+        heads = [(r.job, r.question, r.run, r.window_size, r.window_slide, r.window_kind) for r in records]
+        jobs = {head: self._job(head) for head in set(heads)}
+        return Rows(
+            decoder.table, [[str(jobs[head].number) for head in heads], *columns], messages, frozenset(jobs.values())
+        )
+
+    def _job(self, head: tuple[str, str, str, int, int, str]) -> Job:
+        number = int.from_bytes(sha256(repr(head).encode()).digest()[:8]) >> 1
+        submitted = self._submitted.get(head[0])
+        return Job(number, *head, submitted.isoformat() if submitted else None)
+
+
+def _refuse(message: Message, reason: str) -> Refused:
+    value = (message.value() or b"").decode(errors="backslashreplace").replace("\0", "\\0")
+    return Refused(message.topic() or "", message.partition() or 0, message.offset() or 0, reason, value)
