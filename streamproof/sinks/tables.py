@@ -228,7 +228,7 @@ class Catalogue:
         for record in self._records():  # the newest first
             self._submitted[record.label] = record.submitted_at
             contract = record.contract
-            for question in (each.question for each in record.asked):
+            for question in record.questions:
                 found.add(topic := question.topic(contract))
                 self._learn(topic, question.label, partial(answers_table, question, contract))
                 if question.header.alert:
