@@ -1,4 +1,4 @@
-"""The command ``model digests``: whether a model that went on and on has the state of one that was never interrupted."""
+"""The command ``model digests``: whether a model in a stream has the state of one that was never interrupted."""
 
 import json
 from typing import Annotated

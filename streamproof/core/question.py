@@ -284,7 +284,7 @@ def question_files() -> list[Path]:
 
 
 def stream_questions(stream: str, run: Literal["stream", "batch"]) -> list[Question]:
-    """Return the questions about a stream that come with the project, and their models: of a stream, or a batch alone."""
+    """Return the questions about a stream that come with the project: those of it, or of a batch alone; and models."""
     known = [load_question(str(path)) for path in question_files()]
     with_models = [each for question in known for each in (question, *question.models)]
     return [each for each in with_models if (each.header.stream, each.header.run) == (stream, run)]

@@ -24,8 +24,9 @@ class HalfSpaceModel:
 
     def __init__(self, rule: HalfSpaceTrees) -> None:
         self._names, self._window = rule.values, rule.window
+        limits: dict[Any, tuple[float, float]] = {**rule.limits}
         self._trees: Any = Trees(
-            n_trees=rule.trees, height=rule.height, window_size=rule.window, limits={**rule.limits}, seed=rule.seed
+            n_trees=rule.trees, height=rule.height, window_size=rule.window, limits=limits, seed=rule.seed
         )
         self._learned, self._is_changed = 0, False
 

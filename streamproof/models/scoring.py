@@ -15,7 +15,7 @@ import msgspec
 
 from streamproof.core.model_rule import ModelRule, SeasonalZScore
 
-DIGEST_ROWS = 10_000
+DIGEST_ROWS = 5_000
 """After each so many answers a digest of the state is taken."""
 
 
