@@ -5,7 +5,7 @@
 -- [models.pace_by_hour]
 -- kind = "seasonal-z-score"
 -- value = "requests"
--- alert = "score >= 50 AND requests >= 300"
+-- alert = "score >= 20"
 -- [models.pace_rarity]
 -- kind = "half-space-trees"
 -- limits = { requests = [0, 100], errors = [0, 20] }

@@ -15,6 +15,7 @@ from streamproof.cli import app
 from streamproof.core.errors import StreamproofError
 from streamproof.core.kafka import TopicReader, topics_of
 from streamproof.core.settings import HomeSettings, KafkaSettings
+from streamproof.models import scorer as scorer_module
 from streamproof.models.scorer import Scorer, read_digests
 from validation.stages import AskedBy, Stages
 from validation.verdict import validate
@@ -50,6 +51,7 @@ def judged(run):
     return validate(run.run.run, HomeSettings(), KafkaSettings(), stages=Stages(jobs=lambda _: asked), wait=0)
 
 
+@pytest.mark.long
 def test_after_any_kill_there_are_the_scores_of_the_batch_each_once_and_the_same_state(scored_run):
     run, chance = scored_run, random.Random(3)
     ends = sorted(run.answers)
@@ -93,6 +95,42 @@ def test_a_second_scorer_fences_the_first_which_then_writes_nothing(scored_run):
                 until(lambda: first.step(0.2))
             until(lambda: second.step(0.2) or second.is_at_end())
     assert sorted(scores_of(run, unusual)) == run.truth["unusual"][: sum(len(run.answers[end]) for end in ends)]
+
+
+class Dying:
+    """A producer whose process ends at its n-th commit, before Kafka hears of it."""
+
+    def __init__(self, producer, commits):
+        self._producer, self._commits = producer, commits
+
+    def __getattr__(self, name):
+        return getattr(self._producer, name)
+
+    def commit_transaction(self, *timeout):
+        self._commits -= 1
+        if not self._commits:
+            self._producer.flush()
+            raise KeyboardInterrupt
+        self._producer.commit_transaction(*timeout)
+
+
+@pytest.mark.parametrize("number", [0, 1], ids=["seasonal", "forest"])
+def test_a_scorer_that_ends_within_a_transaction_leaves_nothing_of_it(scored_run, monkeypatch, number):
+    run, model = scored_run, scored_run.question.models[number]
+    monkeypatch.setattr(scorer_module, "_MOST", 40)
+    ends = sorted(run.answers)
+    done = 0
+    for commits, windows in ((3, 40), (1, 20), (2, 60)):
+        run.write_answers(ends[done : done + windows])
+        done += windows
+        scorer = Scorer(run.label, model, run.contract, since=run.run.created, kafka=run.kafka)
+        scorer._producer = Dying(scorer._producer, commits)
+        with pytest.raises(KeyboardInterrupt):
+            until(lambda: scorer.step(0.2))  # noqa: B023
+        scorer.close()
+    with closing(Scorer(run.label, model, run.contract, since=run.run.created, kafka=run.kafka)) as scorer:
+        until(lambda: scorer.step(0.2) or scorer.is_at_end())
+    assert sorted(scores_of(run, model)) == run.truth[model.name][: sum(len(run.answers[end]) for end in ends[:done])]
 
 
 def test_a_missing_or_other_score_is_told(scored_run):
