@@ -119,7 +119,7 @@ def servers(request: pytest.FixtureRequest) -> Iterator[Servers]:
             environment.delenv(FOLDER)  # what this run ends does not belong to it
         else:
             home = tempfile.mkdtemp(dir=os.environ[FOLDER])
-            mqtt, kafka, controller, nifi, management, flink, rpc = free_ports(7)
+            mqtt, kafka, controller, nifi, management, flink, rpc, postgres = free_ports(8)
             for name, value in {
                 "STREAMPROOF_HOME": home,
                 "STREAMPROOF_MQTT_PORT": mqtt,
@@ -129,6 +129,7 @@ def servers(request: pytest.FixtureRequest) -> Iterator[Servers]:
                 "STREAMPROOF_STACK_NIFI_MANAGEMENT_PORT": management,
                 "STREAMPROOF_FLINK_JOBMANAGER": f"127.0.0.1:{flink}",
                 "STREAMPROOF_STACK_FLINK_RPC_PORT": rpc,
+                "STREAMPROOF_POSTGRES_PORT": postgres,
                 "STREAMPROOF_STACK_JAVA_OPTIONS": C1_ONLY,
             }.items():
                 environment.setenv(name, str(value))

@@ -16,11 +16,12 @@ from streamproof.bench.measure import Benchmark, Report, Result, machine, number
 from streamproof.bench.nifi_stages import NIFI_STAGES
 from streamproof.bench.publish import PUBLISH
 from streamproof.bench.side_by_side.runner import SIDE_BY_SIDE, say_ratios
+from streamproof.bench.sinks import SINKS
 from streamproof.bench.stages import STAGES
 from streamproof.core.command import console
 from streamproof.core.errors import StreamproofError, UsageError
 
-BENCHMARKS: dict[str, Benchmark] = {**STAGES, **NIFI_STAGES, **PUBLISH, **CHAIN, **SIDE_BY_SIDE, **GROWTH}
+BENCHMARKS: dict[str, Benchmark] = {**STAGES, **NIFI_STAGES, **PUBLISH, **CHAIN, **SINKS, **SIDE_BY_SIDE, **GROWTH}
 """Every benchmark by its name, in the order in which they run."""
 
 

@@ -47,6 +47,14 @@ SELECT job FROM (
 """The newest job of each run."""
 
 
+_ALERTS = """
+SELECT run, {name} AS alerts_of, alert_of, alert_state, alert_number, window_end AS happened_at, alert_begin, alert_id,
+       alert_title
+FROM {view}
+"""
+"""The part of the view of all alerts that has those of one question."""
+
+
 class Database(ABC, Generic[Filled]):
     """A target whose tables are made from questions.
 
@@ -193,8 +201,17 @@ class Database(ABC, Generic[Filled]):
             "INSERT INTO streamproof_tables VALUES (?, ?, ?, ?, ?, ?)",
             *(name, table.view, version, table.label, table.title, table.identity[2]),
         )
+        are_alerts = "alert_state" in table.columns
+        if are_alerts:
+            self.execute("DROP VIEW IF EXISTS alerts")
         self.execute(f"DROP VIEW IF EXISTS {quoted(table.view)}")
         self.execute(f"CREATE VIEW {quoted(table.view)} AS {_select(name, table)}")
+        if are_alerts:
+            known = self.execute(
+                "SELECT DISTINCT view_name FROM streamproof_tables WHERE columns LIKE ? ORDER BY 1", '%"alert_state"%'
+            )
+            of_all = (_ALERTS.format(name=literal(view), view=quoted(view)) for (view,) in known)
+            self.execute(f"CREATE VIEW alerts AS {' UNION ALL '.join(of_all)}")
         return name
 
     def read(self, table: Table, columns: Sequence[str], run: str) -> Iterator[list[tuple[str | None, ...]]]:
@@ -204,8 +221,7 @@ class Database(ABC, Generic[Filled]):
             yield from self.fetch(
                 f"SELECT jobs.label, {self.as_text('window_size', 'integer')}, "
                 f"{self.as_text('window_slide', 'integer')}, window_kind, {own} FROM {quoted(name)} "
-                "JOIN streamproof_jobs AS jobs USING (job) WHERE jobs.run = ?",
-                run,
+                f"JOIN streamproof_jobs AS jobs USING (job) WHERE jobs.run = {literal(run)}"
             )
 
     @abstractmethod
@@ -213,7 +229,7 @@ class Database(ABC, Generic[Filled]):
         """Return an expression for a column as text, exact; times in UTC, without a zone."""
 
     @abstractmethod
-    def fetch(self, sql: str, *values: object) -> Iterator[list[tuple[str | None, ...]]]:
+    def fetch(self, sql: str) -> Iterator[list[tuple[str | None, ...]]]:
         """Yield the rows of a query, some at a time."""
 
 
@@ -221,6 +237,9 @@ def _select(name: str, table: Table) -> str:
     own = ", ".join(f"t.{quoted(column)}" for column in table.columns if column != "job")
     if not table.has_jobs:
         return f"SELECT {own} FROM {quoted(name)} AS t"
+    if "alert_state" in table.columns:
+        texts = (f"coalesce(CAST(t.{quoted(column)} AS text), 'NULL')" for column in table.alert_of)
+        own += ", " + (" || ', ' || ".join(texts) or "''") + " AS alert_of"
     newest = _NEWEST.format(label=literal(table.label))
     return (
         f"SELECT j.run, {own} FROM {quoted(name)} AS t JOIN streamproof_jobs AS j ON j.job = t.job "

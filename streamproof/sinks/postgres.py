@@ -44,12 +44,13 @@ def where(dsn: SecretStr) -> str:
     except psycopg.Error:  # whose text may hold the password
         named = {"host": "@"}
     host = str(named.get("host") or named.get("hostaddr") or "localhost")
-    if "@" in host:
+    port = str(named.get("port") or 5432)
+    if "@" in host or not port.isdigit():
         raise UsageError(
             "STREAMPROOF_POSTGRES_DSN cannot be read: write postgresql://user:password@host:port/database; "
             "in a password, @ is %40 and / is %2F"
         )
-    return f"{host}:{named.get('port') or 5432}/{named.get('dbname') or named.get('user') or ''}"
+    return f"{host}:{port}/{named.get('dbname') or named.get('user') or ''}"
 
 
 class Postgres(Database[str]):
@@ -124,12 +125,12 @@ class Postgres(Database[str]):
 
     def execute(self, sql: str, *values: object) -> list[tuple[Any, ...]]:
         """Execute a statement."""
-        cursor = self._connection().execute(sql.replace("?", "%s").encode(), values or None)
+        cursor = self._connection().execute(*_for_psycopg(sql, values))
         return cursor.fetchall() if cursor.description else []
 
     def changed(self, sql: str, *values: object) -> int:
         """Execute a statement."""
-        return self._connection().execute(sql.replace("?", "%s").encode(), values).rowcount
+        return self._connection().execute(*_for_psycopg(sql, values)).rowcount
 
     def lock(self, table: str) -> None:
         """Wait for the transactions of others."""
@@ -169,12 +170,17 @@ class Postgres(Database[str]):
         """Return a column as text."""
         return f"({quoted(column)} AT TIME ZONE 'UTC')::text" if kind == "time" else f"{quoted(column)}::text"
 
-    def fetch(self, sql: str, *values: object) -> Iterator[list[tuple[str | None, ...]]]:
+    def fetch(self, sql: str) -> Iterator[list[tuple[str | None, ...]]]:
         """Yield the rows of a query."""
         with self.transaction(), self._connection().cursor("streamproof") as cursor:
-            cursor.execute(sql.replace("?", "%s").encode(), values)
+            cursor.execute(sql.encode())
             while found := cursor.fetchmany(_AT_A_TIME):
                 yield found
+
+
+def _for_psycopg(sql: str, values: tuple[object, ...]) -> tuple[bytes, tuple[object, ...] | None]:
+    """Return a statement as psycopg has it; one without values is left as it is, whatever its names."""
+    return (sql.replace("?", "%s").encode(), values) if values else (sql.encode(), None)
 
 
 def _escaped(column: Column) -> list[str]:

@@ -82,9 +82,12 @@ class Sink(Generic[Block]):
         self._held: dict[Place, int] = {}
         self._positions: dict[Place, int] = {}
         self._failure: BaseException | None = None
+        self._is_unsure = False
 
     def run(self, stop: threading.Event, is_over: Callable[[], bool] = lambda: False) -> int:
         """Work until ``stop`` is set, or all is stored that there is after ``is_over`` has said that no more will come.
+
+        ``stop`` is set when this returns.
 
         Returns:
             How many records were stored.
@@ -140,13 +143,15 @@ class Sink(Generic[Block]):
         return found
 
     def _store(self, batch: Batch[Block]) -> int:
-        try:
+        if not (self._is_unsure and self._is_stored(batch)):
+            self._is_unsure = True  # until the target has answered: it may store the batch, and the answer be lost
             self._target.store(batch.block, batch.begins, batch.ends)
-        except TargetAwayError:
-            held = self._target.places()  # it may have stored the batch, and only the answer was lost
-            if any(held.get(place) != end for place, end in batch.ends.items()):
-                raise
+        self._is_unsure = False
         return batch.count
+
+    def _is_stored(self, batch: Batch[Block]) -> bool:
+        held = self._target.places()
+        return all(held.get(place) == end for place, end in batch.ends.items())
 
     def _read(self, stop: threading.Event, is_over: Callable[[], bool]) -> None:
         reading = new_consumer(
@@ -218,19 +223,16 @@ class Sink(Generic[Block]):
             found = reading.consume(min(self._limits.rows - len(records), _MOST), _POLL_S)
             if not found and not moved:
                 return None
-            for message in found:
-                if (error := message.error()) and error.code() != KafkaError._PARTITION_EOF:
-                    self._tell_of(message, error)
-                    continue
-                # The last offsets of a topic can be marks of transactions, which are never delivered: the end event
-                # tells of them.
-                place = (cast("str", message.topic()), cast("int", message.partition()))
-                position = cast("int", message.offset()) + (error is None)
+            # The last offsets of a topic can be marks of transactions, which are never delivered: the end event tells.
+            others = [message for message in found if message.error()]
+            came = [message for message in found if not message.error()] if others else found
+            last = {_place(message): message for message in came}
+            positions = [(place, cast("int", message.offset()) + 1) for place, message in last.items()]
+            for place, position in (*positions, *filter(None, map(self._end_told_by, others))):
                 if position > self._positions[place]:
                     self._positions[place] = position
                     moved.add(place)
-                if error is None and self._only in (message.value() or b""):
-                    records.append(message)
+            records += [m for m in came if self._only in (m.value() or b"")] if self._only else came
         if not moved:
             return None
         begins = {place: self._held[place] for place in moved if place in self._held}
@@ -238,11 +240,16 @@ class Sink(Generic[Block]):
         self._held |= ends
         return Batch(self._target.encode(records), len(records), begins, ends)
 
-    def _tell_of(self, message: Message, error: KafkaError) -> None:
+    def _end_told_by(self, message: Message) -> tuple[Place, int] | None:
+        """Return where a partition ends; None where the message tells of something that passes."""
+        error = cast("KafkaError", message.error())
+        if error.code() == KafkaError._PARTITION_EOF:
+            return _place(message), cast("int", message.offset())
         text = f"Kafka at {self._kafka.servers}: topic {message.topic()} cannot be read: {error.str()}"
         if not error.retriable() and error.code() not in _PASSING:
             raise StreamproofError(text)
         _say(f"{text}: trying again")
+        return None
 
     def _hand_over(self, batch: Batch[Block], stop: threading.Event) -> None:
         while not stop.is_set():
@@ -260,6 +267,10 @@ class Sink(Generic[Block]):
             )
         except KafkaException:
             return False
+
+
+def _place(message: Message) -> Place:
+    return cast("Place", (message.topic(), message.partition()))
 
 
 def _say(text: str) -> None:

@@ -109,10 +109,10 @@ class Sqlite(Database[list[tuple[object, ...]]]):
         """Return a column; ``fetch`` makes texts of values."""
         return f"rtrim({quoted(column)}, 'Z')" if kind == "time" else quoted(column)
 
-    def fetch(self, sql: str, *values: object) -> Iterator[list[tuple[str | None, ...]]]:
+    def fetch(self, sql: str) -> Iterator[list[tuple[str | None, ...]]]:
         """Yield the rows of a query."""
         with self.transaction():
-            cursor = self._db.execute(sql, values)
+            cursor = self._db.execute(sql)
             while found := cursor.fetchmany(_AT_A_TIME):
                 yield [tuple(None if value is None else str(value) for value in row) for row in found]
 

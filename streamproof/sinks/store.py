@@ -13,7 +13,7 @@ from streamproof.sinks.kept import LIVE, Kept
 from streamproof.sinks.sink import Limits, Sink
 from streamproof.sinks.tables import Catalogue
 
-_LIMITS = Limits(rows=20_000, seconds=1.0)
+LIMITS = Limits(rows=20_000, seconds=1.0)
 
 
 def store(kept: Kept, run: Run | None, stop: threading.Event, is_over: Callable[[], bool] = lambda: False) -> int:
@@ -43,7 +43,7 @@ def store(kept: Kept, run: Run | None, stop: threading.Event, is_over: Callable[
             target,
             catalogue.topics,
             KafkaSettings(),
-            limits=_LIMITS,
+            limits=LIMITS,
             since=run.created if run else None,
             only=json.dumps(run.run).encode() if run else b"",
         )

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cached_property, partial
 from hashlib import sha256
+from operator import attrgetter
 from typing import Any, Literal, NamedTuple
 
 import msgspec
@@ -30,6 +31,10 @@ Column = list[str | None]
 """The values of a column as text, as they stand in Kafka."""
 
 _BOUNDS: dict[str, Kind] = {"window_start": "time", "window_end": "time"}
+_QUESTION = attrgetter("question")
+_FEW = 16
+"""Up to so many jobs are expected at once."""
+
 _HEADS = ("job", "question", "run", "window_size", "window_slide", "window_kind")
 
 
@@ -59,6 +64,7 @@ class Table:
         title: what it says, in words.
         columns: its columns and their kinds.
         key: the columns that tell its rows apart.
+        alert_of: of alerts, the columns that tell whose they are.
 
     """
 
@@ -67,6 +73,7 @@ class Table:
     title: str
     columns: dict[str, Kind]
     key: tuple[str, ...]
+    alert_of: tuple[str, ...] = ()
 
     @cached_property
     def identity(self) -> tuple[str, str, str]:
@@ -113,7 +120,8 @@ def alerts_table(question: Question, contract: Contract) -> Table:
     answers = answers_table(question, contract)
     events = {name: _kind(kind) for name, kind in EVENT_COLUMNS.items()} | {"alert_title": "text"}
     key = ("job", "alert_id", "alert_state", "alert_number")
-    return Table(f"{answers.view}_alerts", question.label, question.title, answers.columns | events, key)
+    columns = answers.columns | events
+    return Table(f"{answers.view}_alerts", question.label, question.title, columns, key, question.key)
 
 
 def rows_table(contract: Contract) -> Table:
@@ -149,16 +157,28 @@ class _Label(msgspec.Struct, gc=False):
 
 
 class _Decoder:
-    """Reads the records of one table."""
+    """Reads the records of one table.
+
+    What results have in common is known after the first: a decoder that expects just that makes no texts of it.
+    """
 
     def __init__(self, table: Table, *, in_milliseconds: bool) -> None:
         self.table = table
         self._places = {name: f"c{n}" for n, name in enumerate(table.columns) if name != "job"}
         self._in_milliseconds = in_milliseconds
-        fields = [(name, int if name in {"window_size", "window_slide"} else str) for name in _HEADS if table.has_jobs]
+        self._known: dict[str, set[Any]] = {name: set() for name in _HEADS if table.has_jobs}
+        self._any = self._new_decoder({})
+        self._expecting = self._any
+
+    def _new_decoder(self, expected: dict[str, set[Any]]) -> msgspec.json.Decoder[Any]:
+        whole = {"window_size", "window_slide"}
+        fields = [
+            (name, Literal[*expected[name]] if name in expected else int if name in whole else str)
+            for name in self._known
+        ]
         fields += [(place, self._read_as(name)) for name, place in self._places.items() if not _of_kafka(name)]
         rename = {place: name for name, place in self._places.items()}
-        self._decoder = msgspec.json.Decoder(msgspec.defstruct("Record", fields, rename=rename, gc=False))
+        return msgspec.json.Decoder(msgspec.defstruct("Record", fields, rename=rename, gc=False))
 
     def _read_as(self, name: str) -> Any:  # noqa: ANN401 - a type
         is_text = {"text": True, "time": not self._in_milliseconds}.get(self.table.columns[name], False)
@@ -171,8 +191,26 @@ class _Decoder:
             msgspec.DecodeError: one of them cannot be read, or lacks a column.
 
         """
-        found = self._decoder.decode_lines(b"\n".join(values))  # several times as fast as one by one
-        return found if len(found) == len(values) else [self._decoder.decode(value) for value in values]
+        try:
+            return _decode(self._expecting, values)
+        except msgspec.ValidationError:
+            if self._expecting is self._any:
+                raise
+        found = _decode(self._any, values)
+        self._expect(found)
+        return found
+
+    def _expect(self, records: Sequence[Any]) -> None:
+        for name, known in self._known.items():
+            known.update(getattr(record, name) for record in records)
+        are_few = all(len(known) <= _FEW for known in self._known.values())
+        self._expecting = self._new_decoder(self._known) if are_few else self._any
+
+    def heads(self, records: Sequence[Any]) -> list[tuple[Any, ...]]:
+        """Return of each result what it has in common with others."""
+        if records and self._expecting is self._any:
+            self._expect(records[:1])
+        return list(map(attrgetter(*_HEADS), records))
 
     def is_meant(self, record: Any, run: str | None) -> bool:  # noqa: ANN401 - made by ``decode``
         """Whether a record belongs into the table: it is of the run, where one is named, and no mark."""
@@ -187,15 +225,23 @@ class _Decoder:
             if _of_kafka(name):
                 yield [str(m.partition() if name == "kafka_partition" else m.offset()) for m in messages]
                 continue
-            values = [getattr(record, place) for record in records]
+            values = list(map(attrgetter(place), records))
             if self._read_as(name) is msgspec.Raw:
-                values = [str(value, "utf-8") for value in values]
-                if "null" in values:
+                text = b"\n".join(values).decode()
+                found = text.split("\n")  # a fraction of the time that it takes one by one
+                values = found if len(found) == len(values) else [str(value, "utf-8") for value in values]
+                if "null" in text:
                     values = [None if value == "null" else value for value in values]
-                values = [value[1:-1] if value and value[0] == '"' else value for value in values]
+                if '"' in text:
+                    values = [value[1:-1] if value and value[0] == '"' else value for value in values]
                 if self.table.columns[name] == "time":
                     values = [value and _iso(int(value)) for value in values]
             yield values
+
+
+def _decode(decoder: msgspec.json.Decoder[Any], values: Sequence[bytes]) -> list[Any]:
+    found = decoder.decode_lines(b"\n".join(values))  # several times as fast as one by one
+    return found if len(found) == len(values) else [decoder.decode(value) for value in values]
 
 
 def _of_kafka(name: str) -> bool:
@@ -224,21 +270,22 @@ class Catalogue:
 
     def topics(self) -> set[str]:
         """Return the topics that are to be read; what is new of them is known from then on."""
-        found = set()
-        for record in self._records():  # the newest first
-            self._submitted[record.label] = record.submitted_at
-            contract = record.contract
-            for question in record.questions:
-                found.add(topic := question.topic(contract))
-                self._learn(topic, question.label, partial(answers_table, question, contract))
-                if question.header.alert:
-                    found.add(topic := alerts_topic(contract))
-                    self._learn(topic, question.label, partial(alerts_table, question, contract))
-            if self.rows:
-                topics = contract.topics
-                found |= {topics.rows, topics.dead_letters}
-                self._learn(topics.rows, "", partial(rows_table, contract))
-                self._learn(topics.dead_letters, "", partial(dead_letters_table, contract))
+        return {topic for record in self._records() for topic in self.learn(record)}  # the newest first
+
+    def learn(self, record: JobRecord) -> set[str]:
+        """Know what a job writes; return its topics."""
+        self._submitted[record.label] = record.submitted_at
+        contract, found = record.contract, set()
+        for question in record.questions:
+            found.add(topic := question.topic(contract))
+            self._learn(topic, question.label, partial(answers_table, question, contract))
+            if question.header.alert:
+                found.add(topic := alerts_topic(contract))
+                self._learn(topic, question.label, partial(alerts_table, question, contract))
+        if self.rows:
+            found |= {contract.topics.rows, contract.topics.dead_letters}
+            self._learn(contract.topics.rows, "", partial(rows_table, contract))
+            self._learn(contract.topics.dead_letters, "", partial(dead_letters_table, contract))
         return found
 
     def _records(self) -> list[JobRecord]:
@@ -272,7 +319,7 @@ class Catalogue:
             except msgspec.DecodeError:
                 pass
             else:
-                if not decoder.table.has_jobs or all(record.question == labels[0] for record in records):
+                if not decoder.table.has_jobs or {*map(_QUESTION, records)} == {labels[0]}:
                     yield decoder, messages, records
                     return
         by_label: dict[str, tuple[list[Message], list[Any]]] = defaultdict(lambda: ([], []))
@@ -296,22 +343,22 @@ class Catalogue:
 
     def _fill(self, decoder: _Decoder, messages: list[Message], records: list[Any]) -> Rows:
         run = self.run.run if self.run else None
-        meant = [n for n, record in enumerate(records) if decoder.is_meant(record, run)]
-        if len(meant) < len(records):
+        if run is not None or not decoder.table.has_jobs:
+            meant = [n for n, record in enumerate(records) if decoder.is_meant(record, run)]
             messages, records = [messages[n] for n in meant], [records[n] for n in meant]
         columns = list(decoder.columns(records, messages))
         if not decoder.table.has_jobs:
             return Rows(decoder.table, columns, messages)
-        heads = [(r.job, r.question, r.run, r.window_size, r.window_slide, r.window_kind) for r in records]
+        heads = decoder.heads(records)
         jobs = {head: self._job(head) for head in set(heads)}
-        return Rows(
-            decoder.table, [[str(jobs[head].number) for head in heads], *columns], messages, frozenset(jobs.values())
-        )
+        numbers = {head: str(job.number) for head, job in jobs.items()}
+        return Rows(decoder.table, [[numbers[head] for head in heads], *columns], messages, frozenset(jobs.values()))
 
-    def _job(self, head: tuple[str, str, str, int, int, str]) -> Job:
+    def _job(self, head: tuple[Any, ...]) -> Job:
         number = int.from_bytes(sha256(repr(head).encode()).digest()[:8]) >> 1
-        submitted = self._submitted.get(head[0])
-        return Job(number, *head, submitted.isoformat() if submitted else None)
+        label, question, run, size, slide, kind = head
+        submitted = self._submitted.get(label)
+        return Job(number, label, question, run, size, slide, kind, submitted.isoformat() if submitted else None)
 
 
 def _refuse(message: Message, reason: str) -> Refused:

@@ -82,18 +82,25 @@ def _make(data: Path, as_user: list[str], programs: Path, password: Path) -> Non
     password.write_text(secrets.token_urlsafe(24), encoding="ascii")
     half = data.with_name("data.half")
     shutil.rmtree(half, ignore_errors=True)
+    given = data.with_name("password.given")  # as initdb may read it, whose user is not the home's
+    given.unlink(missing_ok=True)
+    given.touch(mode=0o600)
+    given.write_bytes(password.read_bytes())
+    shutil.chown(given, data.parent.stat().st_uid)
     initdb = ("initdb", "-D", str(half.resolve()), "-U", "streamproof", "-A", "scram-sha-256", "-E", "UTF8")
     single = ("postgres", "--single", "-D", str(half.resolve()), "postgres")
-    for (program, *arguments), given in (
-        # The password comes by a pipe: its file is for the owner of the home alone.
-        ((*initdb, "--locale=C.UTF-8", "--pwfile=/dev/stdin"), password.read_bytes()),
-        (single, b"CREATE DATABASE streamproof"),
-    ):
-        command = [*as_user, str(programs / program), *arguments]
-        done = subprocess.run(command, input=given, capture_output=True, check=False, cwd="/")
-        if done.returncode:
-            said = (done.stderr or done.stdout).decode(errors="replace").strip()[-1000:]
-            raise StreamproofError(f"PostgreSQL's data folder {data} cannot be made: {said}")
+    try:
+        for (program, *arguments), said in (
+            ((*initdb, "--locale=C.UTF-8", f"--pwfile={given.resolve()}"), b""),
+            (single, b"CREATE DATABASE streamproof"),
+        ):
+            command = [*as_user, str(programs / program), *arguments]
+            done = subprocess.run(command, input=said, capture_output=True, check=False, cwd="/")
+            if done.returncode:
+                why = (done.stderr or done.stdout).decode(errors="replace").strip()[-1000:]
+                raise StreamproofError(f"PostgreSQL's data folder {data} cannot be made: {why}")
+    finally:
+        given.unlink()
     half.rename(data)
 
 

@@ -4,12 +4,12 @@ import pytest
 import yaml
 from checkout import CHECKOUT
 
-from streamproof.core.settings import FlinkSettings, KafkaSettings, MqttSettings, NifiSettings
+from streamproof.core.settings import FlinkSettings, KafkaSettings, MqttSettings, NifiSettings, PostgresSettings
 
 COMPOSE = yaml.safe_load((CHECKOUT / "docker-compose.yml").read_text())
 SERVICES = COMPOSE["services"]
 PARTS = ("mosquitto", "kafka", "nifi", "jobmanager", "taskmanager-1", "taskmanager-2")
-WATCHERS = ("prometheus", "grafana")
+WATCHERS = ("prometheus", "grafana", "postgres")
 
 
 def locked(package):
@@ -31,8 +31,9 @@ def test_each_image_is_pinned_to_a_full_version(name):
         "apache/nifi",
         "prom/prometheus",
         "grafana/grafana",
+        "postgres",
     )
-    assert len(tag.split("-")[0].split(".")) == 3
+    assert len(tag.split("-")[0].split(".")) == (2 if repository == "postgres" else 3)
 
 
 @pytest.mark.parametrize("name", [*PARTS, *WATCHERS])
@@ -65,6 +66,7 @@ def test_ports_are_on_loopback_and_those_of_the_commands(monkeypatch):
         "STREAMPROOF_KAFKA_SERVERS",
         "NIFI_API_ENDPOINT",
         "STREAMPROOF_FLINK_JOBMANAGER",
+        "STREAMPROOF_POSTGRES_PORT",
     ):
         monkeypatch.delenv(name, raising=False)
     published = {
@@ -77,6 +79,7 @@ def test_ports_are_on_loopback_and_those_of_the_commands(monkeypatch):
         "jobmanager": FlinkSettings(_env_file=None).jobmanager,
         "prometheus": "127.0.0.1:29090",
         "grafana": "127.0.0.1:23000",
+        "postgres": f"127.0.0.1:{PostgresSettings(_env_file=None).port}",
     }
 
 

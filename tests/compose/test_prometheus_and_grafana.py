@@ -45,8 +45,12 @@ def targets(job):
 
 
 def test_the_plain_chain_starts_without_them():
-    assert {name for name, service in SERVICES.items() if service.get("profiles")} == {"prometheus", "grafana"}
-    assert SERVICES["prometheus"]["profiles"] == SERVICES["grafana"]["profiles"] == ["metrics"]
+    assert {name for name, service in SERVICES.items() if service.get("profiles")} == {
+        "prometheus",
+        "grafana",
+        "postgres",
+    }
+    assert {tuple(SERVICES[name]["profiles"]) for name in ("prometheus", "grafana", "postgres")} == {("metrics",)}
 
 
 def test_prometheus_asks_every_flink_process_where_it_serves():
@@ -77,10 +81,11 @@ def test_grafana_gets_its_files_where_it_looks_for_them():
         source, target, mode = volume.split(":")
         assert mode == "ro"
         mounted[target] = CHECKOUT / source
-    in_folder = {target.rpartition("/")[0]: file for target, file in mounted.items()}
-    (source,) = yaml.safe_load(in_folder["/etc/grafana/provisioning/datasources"].read_text())["datasources"]
+    in_folder = {target.rpartition("/")[0]: file for target, file in mounted.items() if "shop" not in target}
+    source, postgres = yaml.safe_load(in_folder["/etc/grafana/provisioning/datasources"].read_text())["datasources"]
     assert source["url"] == "http://prometheus:9090"
     assert {panel["datasource"]["uid"] for panel in PANELS} == {source["uid"]}
+    assert postgres["url"] == "postgres:5432"
     (provider,) = yaml.safe_load(in_folder["/etc/grafana/provisioning/dashboards"].read_text())["providers"]
     assert json.loads(in_folder[provider["options"]["path"]].read_text())["panels"] == PANELS
     assert SERVICES["grafana"]["environment"]["GF_DASHBOARDS_DEFAULT_HOME_DASHBOARD_PATH"] in mounted

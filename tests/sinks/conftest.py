@@ -4,6 +4,7 @@ import json
 import tempfile
 import threading
 from datetime import UTC, datetime
+from hashlib import sha256
 
 import psycopg
 import pytest
@@ -32,7 +33,13 @@ FROM windowed GROUP BY window_start, window_end, item
 """
 
 
-@pytest.fixture(scope="module")
+def pytest_itemcollected(item):
+    """Let one process do all tests that share these servers."""
+    if "own_servers" in item.fixturenames:
+        item.add_marker(pytest.mark.xdist_group("sinks"))
+
+
+@pytest.fixture(scope="package")
 def own_servers():
     """Start a Kafka and a PostgreSQL."""
     kafka, controller, postgres, mqtt, nifi, flink, rpc = free_ports(7)
@@ -64,7 +71,7 @@ _names = iter(range(1000))
 class Job:
     """A job that was asked how much is sold, of a stream that no other test has; its results are written by tests."""
 
-    def __init__(self, run="r1", question=QUESTION, stream=None):
+    def __init__(self, run="r1", question=QUESTION, stream=None, label=None):
         self.stream = stream or f"shop{next(_names)}"
         self.run = run
         fields = {
@@ -73,8 +80,8 @@ class Job:
             "sold_at": {"type": "time", "unit": "ms"},
         }
         self.contract = parse_contract({"name": self.stream, "fields": fields}, "test")
-        self.question = parse_question("sales", question.format(stream=self.stream), "sales.sql")
-        self.label = f"{abs(hash((self.stream, self.question.text, run))):032x}"[:32]
+        self.question = parse_question("sales", question.replace("{stream}", self.stream), "sales.sql")
+        self.label = label or sha256(repr((self.stream, self.question.text, run)).encode()).hexdigest()[:32]
         asked = [Asked(name="sales", text=self.question.text, window=self.question.window)]
         JobRecord(
             label=self.label, asked=asked, contract=self.contract, options=JobOptions(run=run), offsets={},
@@ -93,19 +100,20 @@ class Job:
             "window_end": f"{datetime.fromtimestamp(start.timestamp() + 1, UTC):%Y-%m-%dT%H:%M:%S}Z",
             "window_size": 1000, "window_slide": 1000, "window_kind": "sliding", "item": f"0{number % 100:03}X",
             "turnover": number / 4, "sales": number, "last_sold": iso[:-1], "mean": 0.1 + number, "is_often": True,
+            "alert": False,
         } | values  # fmt: skip
 
-    def write(self, results, *, commit=True):
+    def write(self, results, *, commit=True, partition=-1):
         """Write results in one transaction."""
         about = {"bootstrap.servers": self.kafka.servers, "transactional.id": f"{self.stream}-{next(_names)}"}
-        producer = Producer(about | {"log_level": 0})
+        producer = Producer(about | {"log_level": 0, "transaction.timeout.ms": 900_000})
         producer.init_transactions(PATIENCE)
         producer.begin_transaction()
         for each in results:
             value = each if isinstance(each, bytes) else json.dumps(each).encode()
             while True:
                 try:
-                    producer.produce(self.topic, value)
+                    producer.produce(self.topic, value, partition=partition)
                     break
                 except BufferError:
                     producer.poll(0.1)

@@ -25,7 +25,7 @@ def test_results_are_stored_once_with_their_types(new_job, query):
     assert query(f"SELECT count(*), count(DISTINCT (window_start, item)) FROM {view}") == [(1500, 1500)]
     assert query(f"SELECT * FROM {view} WHERE sales = 107") == [
         ("r1", datetime(2023, 11, 14, 22, 13, 21, tzinfo=UTC), datetime(2023, 11, 14, 22, 13, 22, tzinfo=UTC), "0007X",
-         Decimal("26.75"), 107, datetime(2023, 11, 14, 22, 13, 21, tzinfo=UTC), 107.1, True),
+         Decimal("26.75"), 107, datetime(2023, 11, 14, 22, 13, 21, tzinfo=UTC), 107.1, True, False),
     ]  # fmt: skip
 
 

@@ -42,6 +42,13 @@ def test_what_a_database_holds_is_judged_beside_kafka(judged, query, tmp_path):
     stream = judged.job.stream
     assert query(f"SELECT count(*), min(seq), max(seq) FROM {stream}_rows") == [(600, 1, 600)]
 
+    firing = query(f"SELECT alert_of, count(*) FROM alerts WHERE run = '{judged.run.run}' AND alert_state = 'firing' "
+                   "GROUP BY 1 ORDER BY 1")  # fmt: skip
+    assert {item for item, _ in firing} <= {f"0{n}" for n in range(7)}
+    with sqlite3.connect(file) as db:
+        assert db.execute("SELECT alert_of, count(*) FROM alerts WHERE alert_state = 'firing' GROUP BY 1 ORDER BY 1"
+                          ).fetchall() == firing  # fmt: skip
+
     query(f"UPDATE {stream}_sales_v1 SET turnover = turnover + 0.01 WHERE item = '01' AND window_start = "
           f"(SELECT min(window_start) FROM {stream}_sales_v1)")  # fmt: skip
     query(f"DELETE FROM {stream}_sales_alerts_v1")
