@@ -27,9 +27,7 @@ def code(page):
 def commands_in(page):
     """Yield (command, options) for each command line on a page."""
     for line in code(page):
-        for name, rest in re.findall(
-            r"\bstreamproof ((?:(?:flow|question|contract|alert|sink) )?[a-z]+)\b([^|;#`]*)", line
-        ):
+        for name, rest in re.findall(rf"\bstreamproof ((?:(?:{GROUPS}) )?[a-z]+)\b([^|;#`]*)", line):
             yield name, re.findall(r"(?<![\w-])--[a-z][a-z-]*", rest)
 
 
