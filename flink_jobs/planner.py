@@ -3,6 +3,7 @@
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import cast
 
 from flink_jobs.client import Session
 from flink_jobs.tables import (
@@ -18,6 +19,7 @@ from streamproof.core.batch import NUMBER, WHOLE_NUMBER, Columns, columns_of
 from streamproof.core.contract import Contract
 from streamproof.core.duration import format_duration
 from streamproof.core.errors import StreamproofError, UsageError
+from streamproof.core.model_rule import SCORE, ModelRule
 from streamproof.core.question import RESULT_COLUMNS, Question
 from streamproof.core.question_text import check_text, used_fields
 
@@ -138,7 +140,7 @@ def plan_job(
         run: the run to follow, or None for all runs as they come.
         source: the options of the table of messages.
         sink: gives the options of the table of a question's results.
-        tally: gives those of the table of how many results each window has, which a question with an alert needs; None
+        tally: gives those of the table of how many results each window has, which alerts and models need; None
             writes none.
 
     Raises:
@@ -153,7 +155,7 @@ def plan_job(
         session.execute(statement)
     planned = []
     for number, (question, in_batch) in enumerate(zip(questions, batch, strict=True)):
-        views = question_views(question, fields, number) | (tally_views(question) if question.header.alert else {})
+        views = question_views(question, fields, number) | (tally_views(question) if question.is_tallied else {})
         try:
             for statement in views.values():
                 session.execute(statement)
@@ -161,14 +163,14 @@ def plan_job(
             check_columns(question, in_flink, in_batch, run)
             plan = _plan(session, question, contract)
             notes = check_plan(question, plan)
-            if question.header.alert:
-                notes += _check_alert(session, question, contract, run)
+            if question.is_tallied:
+                notes += _check_tally(session, question, contract, run)
             columns = {name: kind for name, kind in in_flink.items() if name not in RESULT_COLUMNS}
             table = f"results_{number}"
             session.execute(results_table(table, columns, sink(question)))
             has_run = "run" in in_flink
             session.add_insert(results_insert(table, question, list(columns), label=label, run=run, has_run=has_run))
-            if tally and question.header.alert and run is not None:
+            if tally and question.is_tallied and run is not None:
                 session.execute(results_table(f"tally_{number}", {"answers": "BIGINT"}, tally(question)))
                 session.add_insert(
                     results_insert(
@@ -200,15 +202,16 @@ def _plan(session: Session, question: Question, contract: Contract, select: str 
     return _plans[asked]
 
 
-def _check_alert(session: Session, question: Question, contract: Contract, run: str | None) -> list[str]:
-    """Check that Flink can count the results of each window; return a note where there will be no alerts."""
+def _check_tally(session: Session, question: Question, contract: Contract, run: str | None) -> list[str]:
+    """Check that Flink can count the results of each window; return a note where nothing will follow from them."""
+    what = "alert" if question.header.alert else "model"
     if run is None:
-        return ["its alerts are not computed, as the job follows no run (--run)"]
+        return [f"its {what}s are not computed, as the job follows no run (--run)"]
     try:
         check_plan(question, _plan(session, question, contract, tally_of(question)))
     except StreamproofError as error:
         raise StreamproofError(
-            f"alert: how many results a window has cannot be counted when it closes, so nobody would know when it is "
+            f"{what}: how many results a window has cannot be counted when it closes, so nobody would know when it is "
             f"complete: {error}"
         ) from error
     return []
@@ -234,7 +237,25 @@ def check_question(question: Question, contract: Contract) -> Columns:
                 f"next, {format_duration(question.result_window.slide)}: choose a longer one"
             )
     check_page(question, columns)
+    for model in question.models:
+        _check_model(model, columns, contract)
     return columns
+
+
+def _check_model(question: Question, columns: Columns, contract: Contract) -> None:
+    model = cast("ModelRule", question.model)
+    where = f"{cast('Question', question.scored).name}: models.{question.name}"
+    if SCORE in columns:
+        raise UsageError(f"{where}: {SCORE} is what a model adds: give the question's column another name")
+    for name in model.values:
+        if name not in columns:
+            raise UsageError(f"{where}: the answer has no column {name}: it has {', '.join(columns)}")
+        if not (WHOLE_NUMBER.fullmatch(columns[name]) or columns[name].startswith("DECIMAL")):
+            raise UsageError(
+                f"{where}: {name} is {columns[name]}: take a whole number or a decimal. The last digits of a double "
+                "may differ between Flink and the batch, and so would all scores behind it"
+            )
+    columns_of(question, contract)  # its alert's condition is read
 
 
 def check_page(question: Question, columns: Columns) -> None:

@@ -99,9 +99,21 @@ class JobRecord(BaseModel):
         return max(each.question.reach for each in self.asked)
 
     @property
-    def with_alerts(self) -> list[Question]:
-        """The questions whose alerts are computed: a job without a run has none."""
-        return [each.question for each in self.asked if each.question.header.alert and self.options.run is not None]
+    def questions(self) -> list[Question]:
+        """The questions that it was asked, each with its models behind it, which answer where the job follows a run."""
+        has_models = self.options.run is not None
+        return [
+            question
+            for each in self.asked
+            for question in (each.question, *(each.question.models if has_models else ()))
+        ]
+
+    @property
+    def followed(self) -> list[Question]:
+        """Those that something follows from, an alert or a score; nothing does of a job without a run."""
+        if self.options.run is None:
+            return []
+        return [each for each in self.questions if each.header.alert or each.model]
 
     @property
     def last_savepoints(self) -> str:

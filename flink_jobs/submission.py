@@ -221,10 +221,9 @@ def _launch(record: JobRecord, options: JobOptions, flink: FlinkSettings, kafka:
             tally=lambda question: tally_sink(question, contract, label=record.label, servers=servers),
         )
         ensure_topics([each.question.topic(contract) for each in planned], kafka)
-        if with_alerts := record.with_alerts:
-            ensure_topics(
-                [each.tally_topic(contract) for each in with_alerts], kafka.model_copy(update={"partitions": 1})
-            )
+        if record.followed:
+            tallied = [each.tally_topic(contract) for each in questions if each.is_tallied]
+            ensure_topics(tallied, kafka.model_copy(update={"partitions": 1}))
             ensure_topics([alerts_topic(contract)], kafka)
         session.submit()
         cluster.wait_until_running(flink_id)

@@ -191,6 +191,19 @@ app.add_typer(
 )
 app.add_typer(
     lazy_app(
+        "Look at the models that score answers.",
+        {
+            "digests": Later(
+                "streamproof.chain.model_digests:digests",
+                "Compare the digests of a model's state, in Kafka and in a batch over the files; "
+                "exit code 1 where one differs.",
+            ),
+        },
+    ),
+    name="model",
+)
+app.add_typer(
+    lazy_app(
         "Keep results and rows elsewhere, where SQL reads them; the verdict reads them back.",
         {
             "lake": Later(

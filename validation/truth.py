@@ -11,7 +11,9 @@ from streamproof.core.question import Question
 from streamproof.core.question_text import looks_across_windows
 from streamproof.core.run import Run
 from streamproof.core.sql_quoting import quoted
+from streamproof.models.scoring import Digest
 from validation.csv_rows import FileCounts
+from validation.scores import add_scores
 
 _STEP_ROWS = 50_000_000
 """Rows of ``windowed`` that are worked on at once, about: memory does not grow with the file."""
@@ -65,7 +67,7 @@ def number_rows(db: duckdb.DuckDBPyConnection, run: Run, files: dict[str, FileCo
 
 def compute_truth(
     db: duckdb.DuckDBPyConnection, run: Run, question: Question, table: str, ends: tuple[int, int] | None = None
-) -> None:
+) -> list[Digest]:
     """Create the table of a question's answers from ``sent``, with the columns that the question has.
 
     Answers over long windows are computed some windows at a time, so that memory does not grow with the file.
@@ -73,22 +75,43 @@ def compute_truth(
     Args:
         db: has the rows.
         run: whose rows they are.
-        question: what is asked; where it looks across windows, all are computed.
+        question: what is asked; where it looks across windows, or is a model, all are computed.
         table: the name of the table.
         ends: only windows that end behind the first and not behind the second, milliseconds since the epoch.
+
+    Returns:
+        The digests of its model's state, where the question is a model.
 
     Raises:
         StreamproofError: the question fails on these rows, such as by a division by zero.
 
     """
-    body = question.body("batch")
     try:
-        for number, step in enumerate(_steps(db, question, ends)):
-            create_views(db, question, run.run, ends=step)
-            make = f"INSERT INTO {table}" if number else f"CREATE OR REPLACE TABLE {table} AS"
-            db.execute(f"{make} {body}")
+        if not question.model:
+            _answer(db, run, question, question.body("batch"), table, ends=ends)
+            return []
+        answers = f"{table}_to_score"
+        _answer(db, run, question, question.select("batch"), answers)
+        digests = add_scores(db, question, answers, table)
+        db.execute(f"DROP TABLE {answers}")
     except duckdb.Error as error:
         raise StreamproofError(f"{question.name}: the batch fails on the rows of run {run.run}: {error}") from error
+    return digests
+
+
+def _answer(
+    db: duckdb.DuckDBPyConnection,
+    run: Run,
+    question: Question,
+    body: str,
+    table: str,
+    *,
+    ends: tuple[int, int] | None = None,
+) -> None:
+    for number, step in enumerate(_steps(db, question, ends)):
+        create_views(db, question, run.run, ends=step)
+        make = f"INSERT INTO {table}" if number else f"CREATE OR REPLACE TABLE {table} AS"
+        db.execute(f"{make} {body}")
 
 
 def _steps(

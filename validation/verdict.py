@@ -20,6 +20,7 @@ from streamproof.core.question_text import used_fields
 from streamproof.core.run import Run, load_run
 from streamproof.core.settings import HomeSettings, KafkaSettings
 from streamproof.core.window import Window, WindowKind
+from streamproof.models.scoring import Digest
 from validation.alerts import JudgedAlerts, breaches, compute_alerts, doubts_of_alerts, windows_behind
 from validation.answers import Answers, Wanted, alerts_of, find_answers, truth_table, why_no_answers
 from validation.comparison import (
@@ -35,6 +36,7 @@ from validation.copies import JudgedCopies
 from validation.csv_rows import FileCounts, read_rows
 from validation.delivery import CategoryRows, RowTotals, audit_rows, is_settled
 from validation.kafka_records import RunRecords
+from validation.scores import doubts_of_state
 from validation.stages import AskedBy, Stages
 from validation.targets import JudgedTarget, doubts_of_targets, judge_targets
 from validation.truth import compute_truth, number_rows
@@ -199,6 +201,7 @@ def validate(  # noqa: PLR0915 - what is judged is told one after the other
         deadline = time.monotonic() + wait
         computed: dict[int, Answers] = {}
         no_truth: dict[int, str] = {}
+        digests: dict[int, list[Digest]] = {}
         settled_by = 0.0
         while True:
             status.update("comparing")
@@ -213,7 +216,7 @@ def validate(  # noqa: PLR0915 - what is judged is told one after the other
                     if not kept.issuperset(_fields_of([answers.question], manifest)):
                         kept = set(manifest.contract.fields)  # no job here is known to have been asked this
                         _read_files(db, manifest, kept)
-                    no_truth |= _compute(db, manifest, answers)
+                    no_truth |= _compute(db, manifest, answers, digests)
             chosen = [answers for answers in chosen if answers.number not in no_truth]
             alerts = {
                 answers.question.name: _judge_alerts(db, manifest, answers, kafka)
@@ -255,6 +258,7 @@ def validate(  # noqa: PLR0915 - what is judged is told one after the other
             *doubts_of_targets(targets),
             *(copies.doubts() if copies else ()),
             *no_truth.values(),
+            *(doubt for each in chosen for doubt in doubts_of_state(each, digests[each.number], manifest, kafka)),
             *more_doubts(db, chosen, asked_jobs, stages),
             *doubts_of_unknown(records.unknown_questions()),
         ]
@@ -296,10 +300,12 @@ def _judge_copies(
     return found
 
 
-def _compute(db: duckdb.DuckDBPyConnection, run: Run, answers: Answers) -> dict[int, str]:
-    """Make the table of true answers; return why that cannot be, by the question's number."""
+def _compute(
+    db: duckdb.DuckDBPyConnection, run: Run, answers: Answers, digests: dict[int, list[Digest]]
+) -> dict[int, str]:
+    """Make the table of true answers, note its digests; return why that cannot be, by the question's number."""
     try:
-        compute_truth(db, run, answers.question, truth_table(answers.number))
+        digests[answers.number] = compute_truth(db, run, answers.question, truth_table(answers.number))
         if answers.question.header.alert:
             into = truth_table(alerts_of(answers).number)
             compute_alerts(db, answers.question, run.run, truth_table(answers.number), into)

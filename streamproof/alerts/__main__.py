@@ -1,17 +1,19 @@
-"""``python -m streamproof.alerts``: computes the alerts of all jobs that follow a run, until nothing is left to do.
+"""``python -m streamproof.alerts``: computes what follows from answers, scores and alerts, until nothing is left to do.
 
-The supervisor starts it where a job has a question with an alert, and starts it again when it ends before its work
-does, as it does itself when Kafka's client gives no answer. It ends with whoever has started it.
+It does so for all jobs that follow a run. The supervisor starts it where one has a question with a model or an alert,
+and starts it again when it ends before its work does, as it does itself when Kafka's client gives no answer. It ends
+with whoever has started it.
 """
 
 import math
 import os
 import threading
 import time
-from contextlib import closing, suppress
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack, closing, suppress
 
 from flink_jobs.records import JobRecord, find_record
-from streamproof.alerts.alerter import Alerter
+from streamproof.alerts.alerter import LONG_AGO, Alerter
 from streamproof.alerts.open_jobs import alerts_folder, note_done, open_jobs
 from streamproof.core.alone import alone
 from streamproof.core.command import console
@@ -19,6 +21,7 @@ from streamproof.core.errors import StreamproofError
 from streamproof.core.kafka import topics_of
 from streamproof.core.question import Question
 from streamproof.core.settings import KafkaSettings
+from streamproof.models.scorer import Scorer
 
 _LOOK_S, _STEP_S, _PAUSE_S = 1.0, 0.2, 2.0
 _STUCK_S = 45.0
@@ -26,7 +29,7 @@ _STUCK_S = 45.0
 
 
 class Worker(threading.Thread):
-    """Computes the alerts of a question until its job has ended and all are written; tries again whatever goes wrong.
+    """Computes what follows from a question's answers until its job has ended and all is written; tries again for ever.
 
     Attributes:
         step_began: when the step began that is under way, by the monotonic clock; infinite while there is none.
@@ -43,9 +46,9 @@ class Worker(threading.Thread):
         record, question, kafka = self._record, self._question, KafkaSettings()
         while True:
             try:
-                if question.tally_topic(record.contract) in topics_of(kafka):
-                    with closing(Alerter(record, question, kafka)) as alerter:
-                        self._follow(alerter)
+                if (question.scored or question).tally_topic(record.contract) in topics_of(kafka):
+                    with ExitStack() as opened:
+                        self._follow([opened.enter_context(closing(begin())) for begin in self._parts(kafka)])
                 elif not _has_ended(record.label):
                     threading.Event().wait(_PAUSE_S)
                     continue
@@ -58,14 +61,26 @@ class Worker(threading.Thread):
             else:
                 return
 
-    def _follow(self, alerter: Alerter) -> None:
+    def _parts(self, kafka: KafkaSettings) -> list[Callable[[], Scorer | Alerter]]:
+        """Return what has to work, each behind what it reads."""
+        record, question = self._record, self._question
+        parts: list[Callable[[], Scorer | Alerter]] = []
+        if question.model:
+            since = record.submitted_at or LONG_AGO
+            parts.append(lambda: Scorer(record.label, question, record.contract, since=since, kafka=kafka))
+        if question.header.alert:
+            parts.append(lambda: Alerter(record, question, kafka))
+        return parts
+
+    def _follow(self, parts: Sequence[Scorer | Alerter]) -> None:
         while True:
             has_ended = _has_ended(self._record.label)  # asked before it is looked whether all was read
             for _ in range(int(_LOOK_S / _STEP_S)):
-                self.step_began = time.monotonic()
-                alerter.step(_STEP_S)
-                self.step_began = math.inf
-            if has_ended and alerter.is_at_end():
+                for part in parts:
+                    self.step_began = time.monotonic()
+                    part.step(_STEP_S)
+                    self.step_began = math.inf
+            if has_ended and all(part.is_at_end() for part in parts):
                 return
 
 

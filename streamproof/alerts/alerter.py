@@ -32,7 +32,7 @@ from streamproof.core.settings import KafkaSettings
 _TIMEOUT_S = 15
 _LOOK_S = 0.2
 _TRANSACTION_TIMEOUT_MS = 60_000
-_LONG_AGO = datetime(1971, 1, 1, tzinfo=UTC)
+LONG_AGO = datetime(1971, 1, 1, tzinfo=UTC)
 
 
 class _Tally(msgspec.Struct, gc=False):
@@ -79,7 +79,7 @@ class Alerter:
         self._job, self._run, self._question = record.label, record.options.run or "", question
         self._rule = question.header.alert
         assert self._rule  # noqa: S101 - a question without an alert has no alerter
-        contract, since = record.contract, record.submitted_at or _LONG_AGO
+        contract, since = record.contract, record.submitted_at or LONG_AGO
         self._topic, self._tallies, self._alerts = (
             question.topic(contract),
             question.tally_topic(contract),

@@ -1,4 +1,4 @@
-"""Which jobs' alerts are still to be computed. Those of an ended job that are done are noted, ``HOME/alerts/…``."""
+"""Which jobs' alerts and scores are still to be computed. Done ones are noted, ``HOME/alerts/…``."""
 
 from pathlib import Path
 
@@ -8,17 +8,17 @@ from streamproof.core.settings import HomeSettings
 
 
 def open_jobs() -> list[tuple[JobRecord, Question]]:
-    """Return the jobs and their questions whose alerts are not all written, or may become more.
+    """Return the jobs and their questions whose alerts or scores are not all written, or may become more.
 
     Raises:
         StreamproofError: a job's record is damaged.
 
     """
-    return [(record, each) for record in load_records() for each in record.with_alerts if not _is_done(record, each)]
+    return [(record, each) for record in load_records() for each in record.followed if not _is_done(record, each)]
 
 
 def note_done(record: JobRecord, question: Question) -> None:
-    """Note that all alerts of a job that has ended are written; one that is submitted again is open again."""
+    """Note that all is written that follows from a job that has ended; one that is submitted again is open again."""
     place = _note(record, question)
     place.parent.mkdir(parents=True, exist_ok=True)
     place.touch()

@@ -45,9 +45,9 @@ def read_by_flink(run: Run, job: str | None) -> ReadByJob | None:
 def asked_of(run: Run) -> list[AskedBy]:
     """Return which questions were asked of a run, or of its stream live, by the jobs that are remembered here."""
     return [
-        AskedBy(record.label, asked.question, of_run=record.options.run is not None)
+        AskedBy(record.label, question, of_run=record.options.run is not None)
         for record in asked_by(run.run, run.contract.name)
-        for asked in record.asked
+        for question in record.questions
     ]
 
 

@@ -1,7 +1,7 @@
 """A reader of Kafka's topics: only what is committed, without a consumer group, so reading leaves no trace there."""
 
 import time
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from datetime import datetime, timedelta
 from typing import cast
 
@@ -57,12 +57,15 @@ class TopicReader:
         topic: its name; every partition is read.
         since: where to begin; None is the present end.
         kafka: where it is.
+        at: the offset to begin at, by partition, where that is known.
 
     Only committed records are read. Raises ``StreamproofError`` where Kafka or the topic cannot be read.
 
     """
 
-    def __init__(self, topic: str, since: datetime | None, kafka: KafkaSettings) -> None:
+    def __init__(
+        self, topic: str, since: datetime | None, kafka: KafkaSettings, at: Mapping[int, int] | None = None
+    ) -> None:
         self.topic, self._kafka = topic, kafka
         self._consumer = new_consumer(
             kafka,
@@ -74,7 +77,7 @@ class TopicReader:
         # Ends are asked for by another one: on the connection of one that reads, the answer waits for the next records.
         self._asking = new_consumer(kafka)
         try:
-            self._start(since)
+            self._start(since, at or {})
         except KafkaException as error:
             self.close()
             raise self._failure(error.args[0]) from error
@@ -84,7 +87,12 @@ class TopicReader:
         """How many partitions the topic has."""
         return len(self._positions)
 
-    def _start(self, since: datetime | None) -> None:
+    @property
+    def positions(self) -> dict[int, int]:
+        """The offset up to before which each partition was read."""
+        return dict(self._positions)
+
+    def _start(self, since: datetime | None, at: Mapping[int, int]) -> None:
         about = self._consumer.list_topics(self.topic, timeout=15).topics[self.topic]
         if about.error:
             raise KafkaException(about.error)
@@ -97,7 +105,7 @@ class TopicReader:
         else:
             starts = self._consumer.offsets_for_times(starts, timeout=15)
         for start in starts:
-            start.offset = start.offset if start.offset >= 0 else ends[start.partition]
+            start.offset = at.get(start.partition, start.offset if start.offset >= 0 else ends[start.partition])
         self._unread = {s.partition: ends[s.partition] for s in starts if s.offset < ends[s.partition]}
         self._positions = {start.partition: start.offset for start in starts}
         self._consumer.assign(starts)

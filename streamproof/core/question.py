@@ -17,6 +17,7 @@ from pydantic import BaseModel, BeforeValidator, Field, model_validator
 from streamproof.core.alert_rule import ALERTS, AlertRule, short_form
 from streamproof.core.contract import STREAMS, Contract
 from streamproof.core.errors import UsageError
+from streamproof.core.model_rule import SCORE, STATE, ModelRule
 from streamproof.core.toml_file import StrictModel, check_content, written
 from streamproof.core.window import Window, parse_window
 
@@ -101,6 +102,7 @@ class Header(StrictModel):
         again: a second windowed relation.
         page: what is drawn of it.
         run: who answers: Flink and the batch, or the batch alone.
+        models: what scores its answers, by name.
 
     """
 
@@ -112,6 +114,7 @@ class Header(StrictModel):
     again: Again | None = None
     page: Page = Page()
     run: Literal["stream", "batch"] = "stream"
+    models: dict[Annotated[str, Field(pattern=f"^{NAME}$")], ModelRule] = Field(default={})
 
 
 @dataclass(frozen=True)
@@ -132,6 +135,8 @@ class Question:
         title: the first comment line.
         header: the others.
         window: the header's, or another that was chosen.
+        model: what adds a score to the answers of ``scored``, which are then the answers of this one.
+        scored: the question in whose header the model stands.
 
     """
 
@@ -140,6 +145,28 @@ class Question:
     title: str
     header: Header
     window: Window
+    model: ModelRule | None = None
+    scored: "Question | None" = None
+
+    @property
+    def models(self) -> "list[Question]":
+        """Its models, each as a question: its answers are those of this one with a score, in a topic of their own."""
+        return [
+            replace(
+                self,
+                name=name,
+                title=f"{self.title.rstrip('?')}? With a score: {model.kind.replace('-', ' ')}",
+                header=self.header.model_copy(update={"alert": model.alert, "topic": None, "models": {}}),
+                model=model,
+                scored=self,
+            )
+            for name, model in self.header.models.items()
+        ]
+
+    @property
+    def is_tallied(self) -> bool:
+        """Whether it is told of each window how many answers it has."""
+        return bool(self.header.alert or self.header.models or self.model)
 
     @property
     def digest(self) -> str:
@@ -171,17 +198,30 @@ class Question:
         return f"{contract.name}.{self.header.topic or self.name}"
 
     def tally_topic(self, contract: Contract) -> str:
-        """Return the Kafka topic that says how many results each window has; a question with an alert has one."""
+        """Return the Kafka topic that says how many results each window has; see ``is_tallied``."""
         return f"{self.topic(contract)}.{TALLY}"
+
+    def state_topic(self, contract: Contract) -> str:
+        """Return the Kafka topic of its model's state."""
+        return f"{self.topic(contract)}.{STATE}"
 
     def views(self, engine: Engine) -> list[View]:
         """Return its views, in the order in which they are made."""
         *views, _ = _statements(self.text, engine)
         return [View(match[1], match[2]) for view in views if (match := _VIEW.fullmatch(view))]
 
+    def select(self, engine: Engine) -> str:
+        """Return its SELECT as the file has it."""
+        return _statements(self.text, engine)[-1]
+
     def body(self, engine: Engine) -> str:
-        """Return its SELECT, with the conditions of its alert, where it has one, as last columns."""
-        *_, select = _statements(self.text, engine)
+        """Return its SELECT, with the conditions of its alert, where it has one, as last columns.
+
+        The score of a model is NULL in it: no SQL computes it.
+        """
+        select = self.select(engine)
+        if self.model:
+            select = f"SELECT q.*, CAST(NULL AS DOUBLE) AS {SCORE} FROM (\n{select}\n) AS q"
         if self.header.alert is None:
             return select
         conditions = "".join(f", ({text}) IS TRUE AS {name}" for name, text in self.header.alert.columns.items())
@@ -189,7 +229,7 @@ class Question:
 
     def with_window(self, window: Window) -> "Question":
         """Return the question with another window."""
-        return replace(self, window=window)
+        return replace(self, window=window, scored=self.scored and self.scored.with_window(window))
 
 
 class Asked(BaseModel):
@@ -213,7 +253,7 @@ class Asked(BaseModel):
 
 
 def load_question(name_or_path: str) -> Question:
-    """Read a question: the name of one that comes with the project, or the path of a file (.sql).
+    """Read a question: the name of one that comes with the project or of one of its models, or a file's path (.sql).
 
     Raises:
         UsageError: there is no such question, several streams have one of that name, or it is wrong.
@@ -222,6 +262,9 @@ def load_question(name_or_path: str) -> Question:
     path = Path(name_or_path)
     if path.suffix != ".sql":
         found = [p for p in question_files() if p.stem == name_or_path]
+        models = [each for p in question_files() if not found for each in load_question(str(p)).models]
+        if named := [each for each in models if each.name == name_or_path]:
+            return named[0]
         if len(found) != 1:
             what = "several questions are called" if found else "there is no question"
             known = ", ".join(sorted({p.stem for p in question_files()}))
@@ -241,9 +284,10 @@ def question_files() -> list[Path]:
 
 
 def stream_questions(stream: str, run: Literal["stream", "batch"]) -> list[Question]:
-    """Return the questions about a stream that come with the project: those of a stream, or of a batch alone."""
+    """Return the questions about a stream that come with the project: those of it, or of a batch alone; and models."""
     known = [load_question(str(path)) for path in question_files()]
-    return [each for each in known if (each.header.stream, each.header.run) == (stream, run)]
+    with_models = [each for question in known for each in (question, *question.models)]
+    return [each for each in with_models if (each.header.stream, each.header.run) == (stream, run)]
 
 
 def parse_question(name: str, text: str, source: str) -> Question:
@@ -277,15 +321,23 @@ def parse_question(name: str, text: str, source: str) -> Question:
         raise UsageError(f"{source}: key: {min(reserved)!r} is written with each result: leave it out")
     if header.window.kind == "whole" and header.run != "batch":
         raise UsageError(f'{source}: window: only a batch knows the whole run: add run = "batch"')
-    topic = header.topic or name
-    if topic in {ALERTS, "dead-letter"} or topic.endswith(f".{TALLY}"):
-        raise UsageError(
-            f"{source}: a topic of results cannot end in {topic!r}, which the stream has for something else"
-        )
+    if header.models and header.run == "batch":
+        raise UsageError(f'{source}: models: they score what a stream answers: leave run = "batch" out')
+    for topic in (header.topic or name, *header.models):
+        _check_topic(topic, source)
+    if name in header.models:
+        raise UsageError(f"{source}: models: {name} is the question's own name: choose another one")
     if header.alert and (taken := [each for each in header.key if each.startswith("alert")]):
         raise UsageError(f"{source}: key: {taken[0]!r}: names that begin with alert are the alert's own")
     _check_statements(text, source, header)
     return Question(name, text, title.strip(), header, header.window)
+
+
+def _check_topic(topic: str, source: str) -> None:
+    if topic in {ALERTS, "dead-letter"} or topic.endswith((f".{TALLY}", f".{STATE}")):
+        raise UsageError(
+            f"{source}: a topic of results cannot end in {topic!r}, which the stream has for something else"
+        )
 
 
 def _check_statements(text: str, source: str, header: Header) -> None:

@@ -1,6 +1,6 @@
 """Kafka topics: made where they are missing, left alone where they exist."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from confluent_kafka import KafkaError, KafkaException
 from confluent_kafka.admin import AdminClient, NewTopic
@@ -32,14 +32,21 @@ def partitions_of(topic: str, kafka: KafkaSettings) -> list[int]:
     return list(about.partitions)
 
 
-def ensure_topics(names: Iterable[str], kafka: KafkaSettings) -> list[str]:
+def ensure_topics(names: Iterable[str], kafka: KafkaSettings, config: Mapping[str, str] | None = None) -> list[str]:
     """Create topics where they are missing; return the names of those made, all ready for use.
+
+    Args:
+        names: of the topics.
+        kafka: where they are, and how many partitions each gets.
+        config: Kafka's settings of new ones.
 
     Raises:
         StreamproofError: Kafka cannot be reached or refuses.
 
     """
-    wanted = [NewTopic(name, kafka.partitions, kafka.replication, config=_CONFIG) for name in names]
+    wanted = [
+        NewTopic(name, kafka.partitions, kafka.replication, config={**_CONFIG, **(config or {})}) for name in names
+    ]
     admin = AdminClient({"bootstrap.servers": kafka.servers})  # kept: it takes its pending answers with it
     made = []
     for name, result in admin.create_topics(wanted, request_timeout=_TIMEOUT_S).items():

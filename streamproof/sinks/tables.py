@@ -276,7 +276,7 @@ class Catalogue:
         """Know what a job writes; return its topics."""
         self._submitted[record.label] = record.submitted_at
         contract, found = record.contract, set()
-        for question in (each.question for each in record.asked):
+        for question in record.questions:
             found.add(topic := question.topic(contract))
             self._learn(topic, question.label, partial(answers_table, question, contract))
             if question.header.alert:

@@ -16,7 +16,8 @@ class StuckAlerter:
         threading.Event().wait()
 
 record = SimpleNamespace(label="j", contract=None, flink_ids=["f"], state="running")
-question = SimpleNamespace(name="q", tally_topic=lambda _: "t")
+header = SimpleNamespace(alert="a")
+question = SimpleNamespace(name="q", tally_topic=lambda _: "t", scored=None, model=None, header=header)
 alerts.Alerter, alerts._STUCK_S = StuckAlerter, 0.5
 alerts.open_jobs = lambda: [(record, question)]
 alerts.topics_of = lambda _: {"t"}

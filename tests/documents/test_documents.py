@@ -11,7 +11,7 @@ PAGES = {
 }
 COMMANDS = dict(part.split("\n", 1) for part in PAGES["docs/commands.md"].split("\n## streamproof ")[1:])
 README = PAGES["README.md"]
-GROUPS = "flow|question|contract|alert|sink|lake"
+GROUPS = "flow|question|contract|alert|sink|lake|model"
 FOLDERS = "edge_replayer|nifi_templates|flink_jobs|validation|streams|streamproof|notebooks|grafana|tests|docs"
 FOR_TESTS = "".join(path.read_text() for path in CHECKOUT.glob("tests/**/*.py"))
 
@@ -27,9 +27,7 @@ def code(page):
 def commands_in(page):
     """Yield (command, options) for each command line on a page."""
     for line in code(page):
-        for name, rest in re.findall(
-            r"\bstreamproof ((?:(?:flow|question|contract|alert|sink|lake) )?[a-z]+)\b([^|;#`]*)", line
-        ):
+        for name, rest in re.findall(rf"\bstreamproof ((?:(?:{GROUPS}) )?[a-z]+)\b([^|;#`]*)", line):
             yield name, re.findall(r"(?<![\w-])--[a-z][a-z-]*", rest)
 
 

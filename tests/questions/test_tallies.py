@@ -1,4 +1,4 @@
-"""How many results each window has, which a job writes beside those of a question with an alert."""
+"""How many results each window has, which a job writes beside those of a question with an alert or a model."""
 
 import json
 from collections import Counter
@@ -9,10 +9,18 @@ from shop_questions import MINUTE, QUESTIONS, SHOP, question, rows_of_a_shop
 
 from flink_jobs.client import Session
 from flink_jobs.local import _LOCAL, _lines, plan_question
-from flink_jobs.planner import plan_job
+from flink_jobs.planner import check_question, plan_job
 from streamproof.core.errors import UsageError
 
-WITH_ALERTS = [q for q in QUESTIONS if q.header.alert]
+MODEL = "[models.odd]\nkind = 'seasonal-z-score'\nvalue = '{}'\n"
+EACH_ROW = question(
+    "each_row",
+    MINUTE,
+    ["event_time", "category", "seq"],
+    "SELECT window_start, window_end, event_time, category, seq, price FROM windowed",
+    more=MODEL.format("price"),
+)
+WITH_ALERTS = [*(q for q in QUESTIONS if q.header.alert), EACH_ROW]
 
 
 @pytest.fixture(scope="module")
@@ -63,6 +71,27 @@ def test_names_of_the_alerts_own_columns_and_a_repeat_within_a_window_are_refuse
     rule = "[alert]\nwhen = 'n > 1'\nrepeat = '10s'\n"
     with pytest.raises(UsageError, match="shorter than from one window to the next, 1min"):
         plan_question(question("often", MINUTE, [], body.format("n"), more=rule), SHOP)
+
+
+@pytest.mark.parametrize(
+    ("value", "reason"),
+    [
+        ("m", "q: models.odd: m is DOUBLE: take a whole number or a decimal"),
+        ("sum", "q: models.odd: the answer has no column sum: it has window_start, window_end, n, m"),
+    ],
+)
+def test_a_model_of_what_the_answer_does_not_have_or_of_a_double_is_refused(value, reason):
+    body = "SELECT window_start, window_end, COUNT(*) AS n, AVG(CAST(price AS DOUBLE)) AS m FROM windowed "
+    asked = question("q", MINUTE, [], body + "GROUP BY window_start, window_end", more=MODEL.format(value))
+    with pytest.raises(UsageError, match=reason):
+        check_question(asked, SHOP)
+
+
+def test_a_model_s_alert_is_read_when_the_question_is_checked():
+    body = "SELECT window_start, window_end, COUNT(*) AS n FROM windowed GROUP BY window_start, window_end"
+    asked = question("q", MINUTE, [], body, more=MODEL.format("n") + "alert = 'scores > 3'\n")
+    with pytest.raises(UsageError, match="there is no column scores"):
+        check_question(asked, SHOP)
 
 
 def test_a_job_that_follows_no_run_is_told_that_it_has_no_alerts():

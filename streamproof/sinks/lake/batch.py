@@ -57,7 +57,7 @@ def answers_table(question: Question) -> str:
 def answer_from_lake(db: duckdb.DuckDBPyConnection, catalogue: Catalog, run: Run, question: Question) -> Kept:
     """Compute what has closed since the last time, keep it, and create the table ``answers`` of all there is.
 
-    Of a question that looks across windows nothing is computed before its run has ended.
+    Of a question that looks across windows, and of a model, nothing is computed before its run has ended.
 
     Raises:
         UsageError: the lake has nothing of the stream, or DuckDB refuses the question.
@@ -80,7 +80,7 @@ def answer_from_lake(db: duckdb.DuckDBPyConnection, catalogue: Catalog, run: Run
             f"CREATE OR REPLACE TABLE sent AS SELECT DISTINCT ON (category, seq) category, seq, event_time{fields} "
             f"FROM main.lake_rows WHERE run = {literal(run.run)} AND event_time >= make_timestamp_ms({since})"
         )
-        compute_truth(db, run, question, "closed", None if looks_across_windows(question) else (first, min(end, LAST)))
+        compute_truth(db, run, question, "closed", None if _needs_all(question) else (first, min(end, LAST)))
         own = "".join(f", {quoted(name)}" for name in db.table("closed").columns if name != "run")
         computed = db.sql(f"SELECT {literal(run.run)} AS run{own} FROM closed")
         answers = _fit_for_iceberg(computed.to_arrow_table())
@@ -96,7 +96,12 @@ def _closed(complete: int | None, question: Question) -> int:
         return 0
     if complete == OVER:
         return OVER
-    return 0 if looks_across_windows(question) else (complete + 1) // _HOUR * _HOUR
+    return 0 if _needs_all(question) else (complete + 1) // _HOUR * _HOUR
+
+
+def _needs_all(question: Question) -> bool:
+    """Whether an answer can depend on windows that lie before it, so that all are computed at once."""
+    return looks_across_windows(question) or question.model is not None
 
 
 def _find_answers(catalogue: Catalog, stream: str, question: Question) -> Table | None:
