@@ -194,7 +194,6 @@ class Scorer:
         try:
             head = self._head.decode(value)
             answer = self._raw.decode(value)
-            # Windows end in the order of their tallies, and the texts of their ends are written alike.
             if not self._is_mine(head) or _moment(head.window_end) <= _moment(self._used.window_end):
                 return
             key = tuple(
