@@ -10,10 +10,10 @@ demo: setup
 
 # Three processes at once where cores and memory allow it; what is marked as long is left to test-all.
 test: test-setup check
-	$(VENV)/bin/pytest -n auto --dist loadgroup -m "not long"
+	$(VENV)/bin/pytest -n auto --dist loadgroup --no-loadscope-reorder -m "not long"
 
 test-all: test-setup check
-	$(VENV)/bin/pytest -n auto --dist loadgroup
+	$(VENV)/bin/pytest -n auto --dist loadgroup --no-loadscope-reorder
 
 test-setup: setup
 	@./set-up browser $(VENV)
