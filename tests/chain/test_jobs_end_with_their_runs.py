@@ -84,6 +84,7 @@ def test_a_supervisor_without_servers_of_its_own_ends_with_the_last_job_that_fol
     monkeypatch.setattr(supervise, "_LOOK", 0.01)
     looks, stop = iter([["job"], ["job"], []]), threading.Event()
     monkeypatch.setattr(supervise, "followers", lambda: next(looks))
-    supervise.look_after_jobs(Stack.from_environment(), supervise.AlerterProcess(), stop)
+    alerter, sinks = supervise.AlerterProcess(), supervise.SinkProcesses()
+    supervise.look_after_jobs(Stack.from_environment(), alerter, sinks, stop)
     assert stop.is_set()
     assert not list(looks)
