@@ -25,12 +25,11 @@ from streamproof.alerts.states import AlertStates, Answer, Event, Key
 from streamproof.core.alert_rule import BREACH_COLUMN, CLEAR_COLUMN, GROUP, alerts_topic
 from streamproof.core.batch import columns_of
 from streamproof.core.errors import StreamproofError
-from streamproof.core.kafka import TopicReader, new_consumer
+from streamproof.core.kafka import TopicReader, new_consumer, produce
 from streamproof.core.question import RESULT_COLUMNS, Question
 from streamproof.core.settings import KafkaSettings
 
 _TIMEOUT_S = 15
-_LOOK_S = 0.2
 _TRANSACTION_TIMEOUT_MS = 60_000
 LONG_AGO = datetime(1971, 1, 1, tzinfo=UTC)
 
@@ -229,7 +228,7 @@ class Alerter:
         try:
             self._producer.begin_transaction()
             for name, record in records:
-                self._produce(name, record)
+                produce(self._producer, self._alerts, record, name)
             self._producer.send_offsets_to_transaction(
                 [TopicPartition(self._tallies, 0, written)], self._consumer.consumer_group_metadata(), _TIMEOUT_S
             )
@@ -237,15 +236,6 @@ class Alerter:
         except KafkaException as error:
             raise self._failure(error) from error
         self._written = written
-
-    def _produce(self, name: str, record: bytes) -> None:
-        while True:
-            try:
-                self._producer.produce(self._alerts, record, key=name)
-            except BufferError:  # its queue is full
-                self._producer.poll(_LOOK_S)
-            else:
-                return
 
     def _failure(self, error: KafkaException) -> StreamproofError:
         return StreamproofError(f"the alerts of {self._question.name}, job {self._job}: {error.args[0].str()}")

@@ -2,7 +2,6 @@
 
 import json
 import signal
-import threading
 from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
@@ -13,7 +12,7 @@ from rich.box import SIMPLE
 from rich.console import Console
 from rich.table import Column, Table
 
-from streamproof.core.command import console
+from streamproof.core.command import console, set_by
 from streamproof.core.contract import load_contract
 from streamproof.core.errors import UsageError
 from streamproof.core.question import load_question
@@ -116,9 +115,7 @@ def deliver(
     from streamproof.core.alone import alone
 
     receivers = {receiver.name: receiver for receiver in map(receiver_at, to)}
-    stop = threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stop.set())
+    stop = set_by(signal.SIGTERM, signal.SIGINT)
     with alone(_folder() / "deliver.lock", before_waiting=_refuse):
         console.print(f"telling {', '.join(receivers)}; Ctrl-C ends it", markup=False, soft_wrap=True)
         Delivery(list(receivers.values()), Outbox(_outbox()), KafkaSettings(), run).run(stop)

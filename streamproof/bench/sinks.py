@@ -14,6 +14,7 @@ from pydantic import SecretStr
 from flink_jobs.records import JobOptions, JobRecord
 from streamproof.bench.measure import Benchmark, NotProvenError, Once
 from streamproof.core.contract import load_contract
+from streamproof.core.kafka import produce
 from streamproof.core.question import Asked, load_question
 from streamproof.core.settings import (
     FlinkSettings,
@@ -119,12 +120,7 @@ def _fill(topic: str, label: str, rows: int, kafka: KafkaSettings) -> None:
             f'"product_id":"B{product:09}","rating_count":{number},"rating_sum":{number % 97}.5,'
             f'"rating_avg":{number % 97 / 7!r},"rating_min":1.0,"rating_max":5.0}}'
         )
-        while True:
-            try:
-                producer.produce(topic, value)
-                break
-            except BufferError:
-                producer.poll(0.1)
+        produce(producer, topic, value)
     producer.flush()
 
 

@@ -5,6 +5,7 @@ Sinks that are wanted beside the servers are kept running, too.
 it ends with the last job that follows a run, once its alerts are written.
 """
 
+import signal
 import subprocess
 import sys
 import threading
@@ -13,9 +14,10 @@ from flink_jobs.records import followers
 from streamproof.alerts.open_jobs import open_jobs
 from streamproof.chain.ended_runs import EndedRuns
 from streamproof.chain.failing_jobs import give_up_failing_jobs
+from streamproof.core.command import set_by
 from streamproof.stack.live_sinks import live_sinks
 from streamproof.stack.servers import ALL_PARTS, Stack
-from streamproof.stack.supervisor import Supervisor, say, set_by_sigterm
+from streamproof.stack.supervisor import Supervisor, say
 
 _LOOK = 3.0  # seconds
 _RESUBMIT = (sys.executable, "-m", "streamproof", "resubmit")
@@ -92,7 +94,7 @@ def look_after_jobs(stack: Stack, alerter: AlerterProcess, sinks: SinkProcesses,
 
 
 if __name__ == "__main__":
-    ended, servers, alerts, kept = set_by_sigterm(), Stack.from_environment(), AlerterProcess(), SinkProcesses()
+    ended, servers, alerts, kept = set_by(signal.SIGTERM), Stack.from_environment(), AlerterProcess(), SinkProcesses()
     threading.Thread(target=look_after_jobs, args=(servers, alerts, kept, ended), daemon=True).start()
     Supervisor(servers, {"jobmanager": _RESUBMIT}).run(ended)
     alerts.end()

@@ -1,7 +1,9 @@
 """How every command of the project starts and ends: exit codes, messages on standard error, Ctrl-C."""
 
 import os
+import signal
 import sys
+import threading
 
 import typer
 from rich.console import Console
@@ -43,6 +45,14 @@ def run_app(app: typer.Typer) -> None:
     except KeyboardInterrupt:
         console.print("stopped")
         sys.exit(INTERRUPTED)
+
+
+def set_by(*signals: signal.Signals) -> threading.Event:
+    """Return an event that any of these signals sets, in place of what it does otherwise."""
+    stop = threading.Event()
+    for number in signals:
+        signal.signal(number, lambda *_: stop.set())
+    return stop
 
 
 def _tell(text: str) -> None:

@@ -1,11 +1,14 @@
-"""A reader of Kafka's topics: only what is committed, without a consumer group, so reading leaves no trace there."""
+"""A reader of Kafka's topics: only what is committed, without a consumer group, so reading leaves no trace there.
+
+And a producer's records, which wait while its queue is full.
+"""
 
 import time
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from datetime import datetime, timedelta
 from typing import cast
 
-from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
+from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient
 
 from streamproof.core.errors import StreamproofError
@@ -16,6 +19,7 @@ SLACK = timedelta(minutes=10)
 
 _BATCH = 20_000
 _STALLED_SECONDS = 60
+_QUEUE_SECONDS = 0.2
 
 
 def new_consumer(kafka: KafkaSettings, group: str = "streamproof", **more: str | int) -> Consumer:
@@ -30,6 +34,17 @@ def new_consumer(kafka: KafkaSettings, group: str = "streamproof", **more: str |
         }
         | {name.replace("_", "."): value for name, value in more.items()}
     )
+
+
+def produce(producer: Producer, topic: str, value: bytes | str, key: bytes | str | None = None) -> None:
+    """Put a record into a producer's queue; while that is full, wait."""
+    while True:
+        try:
+            producer.produce(topic, value, key=key)
+        except BufferError:
+            producer.poll(_QUEUE_SECONDS)
+        else:
+            return
 
 
 def ends_of(consumer: Consumer, places: list[TopicPartition], timeout: float = 15) -> dict[int, int]:

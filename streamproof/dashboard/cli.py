@@ -9,7 +9,7 @@ import typer
 from streamproof.chain.ask_servers import questions
 from streamproof.chain.ask_stages import STAGES
 from streamproof.chain.health import Watch
-from streamproof.core.command import console
+from streamproof.core.command import console, set_by
 from streamproof.core.errors import UsageError
 from streamproof.core.run import load_run
 from streamproof.core.settings import HomeSettings, KafkaSettings
@@ -44,9 +44,7 @@ def dashboard(
     except (OSError, SystemExit) as error:
         raise UsageError(f"port {port} of {HOST} cannot be used: choose another with --port") from error
     # An exception in the thread that serves would close the connection of a request that is being answered.
-    stop = threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stop.set())
+    stop = set_by(signal.SIGTERM, signal.SIGINT)
     reader.start()
     watch.start()
     serving = threading.Thread(target=server.serve_forever, daemon=True)

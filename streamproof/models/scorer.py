@@ -13,6 +13,7 @@ whose transaction is then aborted.
 from collections import deque
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import lru_cache
 from typing import Any, NamedTuple, cast
 
 import msgspec
@@ -21,7 +22,7 @@ from confluent_kafka import KafkaException, Message, Producer
 from streamproof.core.batch import columns_of
 from streamproof.core.contract import Contract
 from streamproof.core.errors import StreamproofError
-from streamproof.core.kafka import TopicReader
+from streamproof.core.kafka import TopicReader, produce
 from streamproof.core.model_rule import SCORE, ModelRule
 from streamproof.core.question import RESULT_COLUMNS, Question
 from streamproof.core.settings import KafkaSettings
@@ -30,7 +31,6 @@ from streamproof.models.conditions import Conditions
 from streamproof.models.scoring import Digest, Scoring, as_value, place_in_order
 
 _TIMEOUT_S = 15
-_LOOK_S = 0.2
 _TRANSACTION_TIMEOUT_MS = 60_000
 _MOST = 5_000
 """Answers that one transaction scores, about: it ends with a window."""
@@ -237,11 +237,16 @@ class Scorer:
         try:
             self._producer.begin_transaction()
             for value in scored:
-                self._produce(self._scores, value)
+                produce(self._producer, self._scores, value)
             for value in tallies:
-                self._produce(self._tallies, value)
+                produce(self._producer, self._tallies, value)
             for (what, name), entry in entries.items():
-                self._produce(self._state, msgspec.json.encode(entry), msgspec.json.encode([self._job, what, name]))
+                produce(
+                    self._producer,
+                    self._state,
+                    msgspec.json.encode(entry),
+                    msgspec.json.encode([self._job, what, name]),
+                )
             self._producer.commit_transaction(_TIMEOUT_S)
         except KafkaException as error:
             raise self._failure(error) from error
@@ -259,15 +264,6 @@ class Scorer:
             record = answer.value | _raw({name: msgspec.json.encode(value) for name, value in own.items()})
             found.append({name: value for name, value in record.items() if name in self._added | {*RESULT_COLUMNS}})
         return [msgspec.json.encode(record) for record in self._conditions.add(found)]
-
-    def _produce(self, topic: str, value: bytes, key: bytes | None = None) -> None:
-        while True:
-            try:
-                self._producer.produce(topic, value, key=key)
-            except BufferError:  # its queue is full
-                self._producer.poll(_LOOK_S)
-            else:
-                return
 
     def _failure(self, error: KafkaException) -> StreamproofError:
         return StreamproofError(f"the scores of {self._question.name}, job {self._job}: {error.args[0].str()}")
@@ -310,5 +306,6 @@ def _raw(values: dict[str, bytes]) -> dict[str, msgspec.Raw]:
     return {name: msgspec.Raw(value) for name, value in values.items()}
 
 
+@lru_cache(maxsize=4096)
 def _moment(text: str) -> int:
     return round(datetime.fromisoformat(text).timestamp() * 1000) if text else 0

@@ -1,7 +1,6 @@
 """The commands ``sink postgres`` and ``sink sqlite``."""
 
 import signal
-import threading
 from pathlib import Path
 from typing import Annotated
 
@@ -9,7 +8,7 @@ import typer
 
 from flink_jobs.records import asked_by
 from streamproof.alerts.open_jobs import open_jobs
-from streamproof.core.command import console
+from streamproof.core.command import console, set_by
 from streamproof.core.errors import UsageError
 from streamproof.core.run import load_run
 from streamproof.core.settings import HomeSettings
@@ -41,9 +40,7 @@ def sqlite(
 
 
 def _sink(kept: Kept, run: str | None) -> None:
-    stop = threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stop.set())
+    stop = set_by(signal.SIGTERM, signal.SIGINT)
     manifest = load_run(run, HomeSettings()) if run else None
     if manifest and not asked_by(manifest.run, manifest.contract.name):
         raise UsageError(f"no job was asked anything of run {run}: `streamproof submit QUESTION --run {run}` asks")

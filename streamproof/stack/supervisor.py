@@ -1,6 +1,5 @@
 """The supervisor: starts again what has ended by itself, and gives up what keeps ending."""
 
-import signal
 import subprocess
 import threading
 import time
@@ -89,13 +88,6 @@ class Supervisor:
             if stop.wait(pause) or self._stack.processes.has_ended(name):
                 return
             pause = min(2 * pause, _LONGEST_PAUSE)
-
-
-def set_by_sigterm() -> threading.Event:
-    """Return an event that SIGTERM sets."""
-    stop = threading.Event()
-    signal.signal(signal.SIGTERM, lambda *_: stop.set())
-    return stop
 
 
 def say(text: str) -> None:

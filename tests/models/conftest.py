@@ -2,7 +2,6 @@
 
 import json
 import random
-import tempfile
 from datetime import UTC, datetime
 from hashlib import sha256
 from uuid import uuid4
@@ -10,17 +9,17 @@ from uuid import uuid4
 import duckdb
 import pytest
 from confluent_kafka import Producer
-from free_ports import free_ports
+from own_servers import own_servers
 from waiting import PATIENCE
 
 from flink_jobs.records import JobOptions, JobRecord
 from streamproof.core.alert_rule import alerts_topic
 from streamproof.core.contract import parse_contract
+from streamproof.core.kafka import produce
 from streamproof.core.question import Asked, parse_question
 from streamproof.core.run import RowCounts, Run, Source
 from streamproof.core.settings import HomeSettings, KafkaSettings
 from streamproof.core.topics import ensure_topics
-from streamproof.stack.servers import Stack
 from validation.csv_rows import read_rows
 from validation.truth import compute_truth, number_rows
 
@@ -48,21 +47,8 @@ FROM windowed GROUP BY window_start, window_end, item
 
 @pytest.fixture(scope="module")
 def own_kafka():
-    kafka, controller = free_ports(2)
-    with tempfile.TemporaryDirectory() as home, pytest.MonkeyPatch.context() as environment:
-        for name, value in {
-            "STREAMPROOF_HOME": home,
-            "STREAMPROOF_KAFKA_SERVERS": f"127.0.0.1:{kafka}",
-            "STREAMPROOF_STACK_KAFKA_CONTROLLER_PORT": controller,
-            "STREAMPROOF_STACK_JAVA_OPTIONS": "-XX:TieredStopAtLevel=1",
-        }.items():
-            environment.setenv(name, str(value))
-        stack = Stack.from_environment()
-        try:
-            stack.up(parts=("kafka",))
-            yield stack
-        finally:
-            stack.down()
+    with own_servers() as stack:
+        yield stack
 
 
 class ScoredRun:
@@ -148,13 +134,7 @@ class ScoredRun:
         self._producer.commit_transaction(PATIENCE)
 
     def _produce(self, topic, record):
-        while True:
-            try:
-                self._producer.produce(topic, json.dumps(record, ensure_ascii=False).encode())
-            except BufferError:
-                self._producer.poll(0.1)
-            else:
-                return
+        produce(self._producer, topic, json.dumps(record, ensure_ascii=False).encode())
 
     @staticmethod
     def iso(milliseconds):

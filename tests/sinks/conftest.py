@@ -1,7 +1,6 @@
 """A Kafka and a PostgreSQL of their own, and results as a job commits them."""
 
 import json
-import tempfile
 import threading
 from datetime import UTC, datetime
 from hashlib import sha256
@@ -10,6 +9,7 @@ import psycopg
 import pytest
 from confluent_kafka import Producer
 from free_ports import free_ports
+from own_servers import own_servers
 from waiting import PATIENCE
 
 from flink_jobs.records import JobOptions, JobRecord
@@ -20,7 +20,6 @@ from streamproof.core.topics import ensure_topics
 from streamproof.sinks.postgres import Postgres
 from streamproof.sinks.sink import Limits, Sink
 from streamproof.sinks.tables import Catalogue
-from streamproof.stack.servers import Stack
 
 QUESTION = """-- How much is sold of what?
 -- stream = "{stream}"
@@ -39,30 +38,20 @@ def pytest_itemcollected(item):
         item.add_marker(pytest.mark.xdist_group("sinks"))
 
 
-@pytest.fixture(scope="package")
-def own_servers():
-    """Start a Kafka and a PostgreSQL."""
-    kafka, controller, postgres, mqtt, nifi, flink, rpc = free_ports(7)
-    with tempfile.TemporaryDirectory() as home, pytest.MonkeyPatch.context() as environment:
-        for name, value in {
-            "STREAMPROOF_HOME": home,
-            "STREAMPROOF_KAFKA_SERVERS": f"127.0.0.1:{kafka}",
-            "STREAMPROOF_STACK_KAFKA_CONTROLLER_PORT": controller,
-            "STREAMPROOF_STACK_JAVA_OPTIONS": "-XX:TieredStopAtLevel=1",
-            "STREAMPROOF_POSTGRES_PORT": postgres,
-            "STREAMPROOF_POSTGRES_DSN": "",
-            "STREAMPROOF_MQTT_PORT": mqtt,
-            "NIFI_API_ENDPOINT": f"http://127.0.0.1:{nifi}/nifi-api",
-            "STREAMPROOF_FLINK_JOBMANAGER": f"127.0.0.1:{flink}",
-            "STREAMPROOF_STACK_FLINK_RPC_PORT": rpc,
-        }.items():
-            environment.setenv(name, str(value))
-        stack = Stack.from_environment()
-        try:
-            stack.up(parts=("kafka", "postgres"))
-            yield stack
-        finally:
-            stack.down()
+@pytest.fixture(scope="package", name="own_servers")
+def _own_servers():
+    """Start a Kafka and a PostgreSQL; nobody listens where the other servers would."""
+    postgres, mqtt, nifi, flink, rpc = free_ports(5)
+    with own_servers(
+        "postgres",
+        STREAMPROOF_POSTGRES_PORT=postgres,
+        STREAMPROOF_POSTGRES_DSN="",
+        STREAMPROOF_MQTT_PORT=mqtt,
+        NIFI_API_ENDPOINT=f"http://127.0.0.1:{nifi}/nifi-api",
+        STREAMPROOF_FLINK_JOBMANAGER=f"127.0.0.1:{flink}",
+        STREAMPROOF_STACK_FLINK_RPC_PORT=rpc,
+    ) as stack:
+        yield stack
 
 
 _names = iter(range(1000))

@@ -3,7 +3,6 @@
 import json
 import signal
 import sys
-import threading
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -13,7 +12,7 @@ from rich.box import SIMPLE
 from rich.console import Console
 from rich.table import Column, Table
 
-from streamproof.core.command import console
+from streamproof.core.command import console, set_by
 from streamproof.core.contract import DEFAULT_STREAM, load_contract
 from streamproof.core.duration import parse_duration
 from streamproof.core.errors import UsageError
@@ -53,9 +52,7 @@ def sink_lake(
     home = HomeSettings()
     contract = load_run(run, home).contract if run else load_contract(stream)
     limits = Limits(rows, float(parse_duration(every)) / 1000)
-    stop = threading.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: stop.set())
+    stop = set_by(signal.SIGTERM, signal.SIGINT)
 
     def is_over() -> bool:
         return run is not None and load_run(run, home).state != "running"

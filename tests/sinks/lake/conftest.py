@@ -1,13 +1,12 @@
 """A Kafka of its own, runs that lie in it as the chain leaves them, and a lake that nobody else writes to."""
 
 import itertools
-import tempfile
 import threading
 
 import pytest
 from confluent_kafka import Producer
 from dying_in_the_lake import run_dying
-from free_ports import free_ports
+from own_servers import own_servers
 
 from streamproof.bench.full_topic import fill_topic, new_run
 from streamproof.core.settings import HomeSettings, KafkaSettings
@@ -17,7 +16,6 @@ from streamproof.sinks.lake.copies import Copy
 from streamproof.sinks.lake.tables import TABLES, find_table
 from streamproof.sinks.lake.target import LakeTarget
 from streamproof.sinks.sink import Limits, Sink
-from streamproof.stack.servers import Stack
 
 _numbers = itertools.count(1)
 
@@ -25,21 +23,8 @@ _numbers = itertools.count(1)
 @pytest.fixture(scope="module")
 def own_kafka():
     """Start a Kafka; the environment says where it is, and where the home is."""
-    kafka, controller = free_ports(2)
-    with tempfile.TemporaryDirectory() as home, pytest.MonkeyPatch.context() as environment:
-        for name, value in {
-            "STREAMPROOF_HOME": home,
-            "STREAMPROOF_KAFKA_SERVERS": f"127.0.0.1:{kafka}",
-            "STREAMPROOF_STACK_KAFKA_CONTROLLER_PORT": controller,
-            "STREAMPROOF_STACK_JAVA_OPTIONS": "-XX:TieredStopAtLevel=1",
-        }.items():
-            environment.setenv(name, str(value))
-        stack = Stack.from_environment()
-        try:
-            stack.up(parts=("kafka",))
-            yield
-        finally:
-            stack.down()
+    with own_servers() as stack:
+        yield stack
 
 
 class LakeRun:
