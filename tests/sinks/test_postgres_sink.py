@@ -1,5 +1,6 @@
 """What Kafka holds of a question stands in PostgreSQL, each result once, whatever becomes of sink and server."""
 
+import itertools
 import random
 import subprocess
 import sys
@@ -51,17 +52,18 @@ def test_a_sink_that_is_killed_at_any_moment_stores_each_result_once(new_job, qu
     query(f'DROP INDEX "{view}_v1_key"')  # offsets alone are to tell what is stored
     job.write(job.result(n) for n in range(1, count))
     stored = [1]
-    for _ in range(kills):
+    # Later and later, and as often as it takes: a machine may be too slow to commit anything between the first kills.
+    for number in itertools.takewhile(lambda n: n < kills or len(set(stored)) == 1, itertools.count()):
         sink = Killed()
         until(lambda: is_writing(query, "COPY%") or rows_in(query, view) == count, look=0.002)
-        moment = time.monotonic() + chance.random() / 3
+        moment = time.monotonic() + chance.random() / 3 * max(1, number / kills)
         until(lambda moment=moment: time.monotonic() >= moment, look=0.001)
         sink.kill()
         until(lambda: not is_writing(query, "%"), look=0.01)
         stored.append(rows_in(query, view))
     job.store(rows=20_000)
     assert query(f"SELECT count(*), count(DISTINCT (window_start, item)) FROM {view}") == [(count, count)]
-    assert kills < 40 or len(set(stored)) > 1, stored  # five kills may all come before the first commit
+    assert len(set(stored)) > 1, stored
     print(stored)
 
 
