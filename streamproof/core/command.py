@@ -55,6 +55,16 @@ def set_by(*signals: signal.Signals) -> threading.Event:
     return stop
 
 
+def wait_for(stop: threading.Event) -> None:
+    """Wait until a signal has set the event.
+
+    Python handles a signal in the main thread, and the kernel may give it to another. The main thread then sleeps on,
+    so it wakes by itself once a second.
+    """
+    while not stop.wait(1):
+        pass
+
+
 def _tell(text: str) -> None:
     console.print("[red]error:[/]", end=" ")
     console.print(text, markup=False, soft_wrap=True)

@@ -9,7 +9,7 @@ import typer
 from streamproof.chain.ask_servers import questions
 from streamproof.chain.ask_stages import STAGES
 from streamproof.chain.health import Watch
-from streamproof.core.command import console, set_by
+from streamproof.core.command import console, set_by, wait_for
 from streamproof.core.errors import UsageError
 from streamproof.core.run import load_run
 from streamproof.core.settings import HomeSettings, KafkaSettings
@@ -50,7 +50,7 @@ def dashboard(
     serving = threading.Thread(target=server.serve_forever, daemon=True)
     serving.start()
     console.print(f"the page: http://{HOST}:{port}/   (Ctrl-C ends it)", soft_wrap=True)
-    stop.wait()
+    wait_for(stop)
     server.shutdown()
     serving.join()
     watch.stop()

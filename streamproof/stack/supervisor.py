@@ -6,7 +6,7 @@ import time
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 
-from streamproof.core.command import console
+from streamproof.core.command import console, wait_for
 from streamproof.core.errors import StreamproofError
 from streamproof.stack.servers import ALL_PARTS, Stack
 
@@ -39,7 +39,7 @@ class Supervisor:
         """Look after the parts until ``stop`` is set."""
         for name in ALL_PARTS:
             threading.Thread(target=self._look_after, args=(name, stop), name=name, daemon=True).start()
-        stop.wait()
+        wait_for(stop)
 
     def _look_after(self, name: str, stop: threading.Event) -> None:
         ends, works_since = 0, 0.0

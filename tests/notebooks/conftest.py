@@ -60,7 +60,7 @@ def execute(servers, execute_alone) -> Iterator[Callable[..., Executed]]:  # noq
     yield execute_alone
     # A notebook that fails in the middle leaves its job.
     for job in Cluster().list():
-        if job.id not in before and job.state == "RUNNING" and re.search(r" run (notebook|lateness)-", job.name):
+        if job.id not in before and job.state == "RUNNING" and re.search(r" run (notebook|lateness|kept)-", job.name):
             Cluster().cancel(job.id)
 
 
@@ -102,6 +102,11 @@ def purchases(execute_alone) -> Executed:
 @pytest.fixture(scope="session")
 def by_place(execute_alone) -> Executed:
     return execute_alone("08_sales_by_place", ROWS=30_000)
+
+
+@pytest.fixture(scope="session")
+def kept(execute) -> Executed:
+    return execute("09_lake_and_database", ROWS=6_000)
 
 
 @pytest.fixture

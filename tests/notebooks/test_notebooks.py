@@ -183,3 +183,13 @@ def test_rows_out_of_order_are_late_by_a_guess_and_never_by_the_low_watermark(la
     # The file's own time is computed by the formula of another pace.
     checked = execute("02_validate_windows", RUN=lateness.run)
     assert number(rf"run {lateness.run}: ([\d,]+) of", checked.printed) == right
+
+
+@pytest.mark.long
+def test_what_is_kept_is_proven_drawn_and_the_same_in_both_branches(kept):
+    assert kept.run
+    answers = number(r"the database has ([\d,]+) answers to sales", kept.printed)
+    assert answers > 500
+    assert number(r"sales: ([\d,]+) answers are equal in the stream and in the batch", kept.printed) == answers
+    assert "the lake has 6,000 rows" in kept.printed
+    assert "2 answers were damaged, and exactly those 2 were found" in kept.printed

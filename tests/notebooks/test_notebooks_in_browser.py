@@ -20,6 +20,7 @@ PICTURES = CHECKOUT / "docs" / "pictures"
         ("checked", "notebook-02", 2, 1),
         pytest.param("explored", "notebook-03", 5, 3, marks=pytest.mark.long),
         pytest.param("lateness", "notebook-04", 4, 1, marks=pytest.mark.long),
+        pytest.param("kept", "notebook-09", 2, 0, marks=pytest.mark.long),
     ],
 )
 def test_every_chart_is_drawn_without_a_network(request, browser, tmp_path, executed, name, charts, shown, theme):
