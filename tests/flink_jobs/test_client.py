@@ -40,11 +40,11 @@ session = Session({})
 client = java_gateway.get_gateway()._gateway_client
 ended = threading.Event()
 def collect():
-    while not ended.is_set():
+    while not ended.wait(0.001):
         client.garbage_collect_object("o999999")
 threading.Thread(target=collect, daemon=True).start()
 session.execute("CREATE TEMPORARY TABLE t (a BIGINT) WITH ('connector' = 'datagen')")
-for _ in range(20):
+for _ in range(5):
     session.explain("SELECT a, COUNT(*) FROM t GROUP BY a")
 ended.set()
 """
