@@ -13,7 +13,7 @@ test: test-setup check
 	$(VENV)/bin/pytest -n auto --dist loadgroup --no-loadscope-reorder -m "not long"
 
 test-all: test-setup check
-	$(VENV)/bin/pytest -n auto --dist loadgroup --no-loadscope-reorder
+	STREAMPROOF_HUNT=4 $(VENV)/bin/pytest -n auto --dist loadgroup --no-loadscope-reorder
 
 test-setup: setup
 	@./set-up browser $(VENV)

@@ -5,6 +5,7 @@ from uuid import uuid4
 
 import pytest
 from generated_csv import files, stream_of
+from hunting import cases
 from hypothesis import HealthCheck, Phase, given, seed, settings
 
 from nifi_templates.deployment import deploy, remove
@@ -12,7 +13,7 @@ from streamproof.core.duration import parse_duration
 from streamproof.core.question import parse_question
 
 CATEGORIES = 4
-FILES = 120
+FILES = cases(40)
 START = 1_704_067_200_000
 AMOUNTS = parse_question(
     "amounts",

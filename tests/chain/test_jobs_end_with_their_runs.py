@@ -22,7 +22,7 @@ def state_of(job):
     return find_record(job).state
 
 
-@pytest.mark.parametrize(("runs", "parallelism"), [(3, 4), pytest.param(20, 2, marks=pytest.mark.long)])  # of 8 slots
+@pytest.mark.parametrize(("runs", "parallelism"), [(2, 4), pytest.param(20, 2, marks=pytest.mark.long)])  # of 8 slots
 def test_runs_in_a_row_each_with_a_job_of_its_own_need_no_cancelling(chain, runs, parallelism):
     files, jobs = {"Books": chain.sample("row", 120)}, {}
     for number in range(runs):

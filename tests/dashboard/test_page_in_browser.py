@@ -89,6 +89,7 @@ def test_a_key_is_searched_and_shown_with_the_keyboard(tab, address):
     expect(page.locator("#chosen-list")).to_contain_text("Until you choose")
 
 
+@pytest.mark.long
 def test_a_category_is_chosen(tab, address):
     page = tab.open(address)
     page.get_by_role("button", name="Music", exact=True).press("Enter")
@@ -96,6 +97,7 @@ def test_a_category_is_chosen(tab, address):
     expect(page.locator("#newest-window")).not_to_contain_text("Books")
 
 
+@pytest.mark.long
 def test_each_question_has_a_card_and_an_address(tab, address):
     page = tab.open(f"{address}#question=rating_spread")
     expect(page.locator("#question-title")).to_have_text(load_question("rating_spread").title)
@@ -145,6 +147,7 @@ def test_the_page_is_accessible_and_fits_the_screen(tab, address, width, scheme)
         picture(page, "dashboard-phone")
 
 
+@pytest.mark.long
 @pytest.mark.usefixtures("flow")
 def test_a_wrong_window_opens_with_both_values_and_its_rows(tab, servers, tmp_path):
     run, file = f"wrong-{os.getpid()}-{time.time_ns()}", tmp_path / "Books.csv"

@@ -88,6 +88,7 @@ def lagos_in_the_files(run):
     return sum(line.startswith("Lagos,") for line in lines)
 
 
+@pytest.mark.long
 def test_an_answer_that_arrives_is_followed_and_judged_later(tab, made_up):
     run, address = made_up
     page = tab.open(address, width=360, height=800, scheme="dark", motion="reduce")

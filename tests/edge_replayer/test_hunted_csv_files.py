@@ -2,7 +2,6 @@
 
 import gzip
 import json
-import os
 from datetime import UTC, datetime
 from decimal import Decimal
 from hashlib import sha256
@@ -10,6 +9,7 @@ from hashlib import sha256
 import duckdb
 import pytest
 from generated_csv import LONGEST, File, files, stream_of
+from hunting import cases
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
@@ -19,8 +19,6 @@ from edge_replayer.csv_rows import CsvRows
 from streamproof.core.errors import UsageError
 from streamproof.core.run import RowCounts, Run, Source
 from validation.csv_rows import read_rows
-
-EXAMPLES = int(os.environ.get("STREAMPROOF_HUNTED_FILES", "400"))  # more, to hunt longer
 
 
 def read_by_the_replayer(stream, path):
@@ -52,7 +50,7 @@ def read_by_the_validation(stream, path):
         return db.execute("SELECT id, amount, _time FROM accepted ORDER BY _line").fetchall(), counts
 
 
-@settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=cases(100), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(file=files(), block=st.integers(4, 300))
 @example(file=File(",", header=False, unit="s", packed=False, content=b"\n\r\r\n"), block=4)
 @example(

@@ -215,8 +215,10 @@ def run_job(servers):
     ("run", "size", "slide", "parallelism"),
     [
         pytest.param("A", 30_000, 5_000, 2, id="30s/5s"),
-        pytest.param("B", 30_000, 5_000, 1, id="30s/5s, the other run, one slot for all partitions"),
-        pytest.param("A", 600_000, 60_000, 2, id="10min/1min"),
+        pytest.param(
+            "B", 30_000, 5_000, 1, id="30s/5s, the other run, one slot for all partitions", marks=pytest.mark.long
+        ),
+        pytest.param("A", 600_000, 60_000, 2, id="10min/1min", marks=pytest.mark.long),
         pytest.param("A", 5_000, 5_000, PARTITIONS + 1, id="tumbling, more slots than partitions"),
     ],
 )

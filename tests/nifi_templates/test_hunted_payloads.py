@@ -11,12 +11,13 @@ from dataclasses import dataclass, field
 
 import pytest
 from flow_stream import Stream
+from hunting import cases
 from hypothesis import HealthCheck, Phase, assume, given, seed, settings
 from hypothesis import strategies as st
 from tenacity import retry, retry_if_exception_type, stop_after_delay, wait_fixed
 
-# To hunt longer, or again from a seed that a failure has told: these two variables of the environment.
-PAYLOADS = int(os.environ.get("STREAMPROOF_HUNTED_PAYLOADS", "1000"))
+PAYLOADS = cases(300)
+# Again from a seed that a failure has told: this variable of the environment.
 SEED = os.environ.get("STREAMPROOF_HUNT_SEED")
 KEPT = 128 * 1024
 DEEPEST = 100

@@ -95,6 +95,7 @@ def test_every_surge_that_was_put_in_is_found_and_pandas_finds_the_same(surges):
     assert number(r"([\d,]+) answers are equal in pandas and in the batch", surges.printed) >= 2 * put_in
 
 
+@pytest.mark.long
 def test_bots_floods_carts_and_unsold_brands_are_found_and_pandas_finds_the_same(bots):
     for kind in ("bot", "flood"):
         found, put_in = re.search(rf"{kind}: ([\d,]+) of ([\d,]+) found", bots.printed).groups()

@@ -216,6 +216,7 @@ def start(stack):
     return True
 
 
+@pytest.mark.long
 def test_a_kafka_that_is_killed_is_waited_for(new_job, query, own_servers):
     job = new_job()
     job.write([job.result(n) for n in range(1000)])
