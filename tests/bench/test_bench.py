@@ -7,10 +7,20 @@ import pytest
 from typer.testing import CliRunner
 
 from streamproof.bench import cli
+from streamproof.bench.fixed_work import cost_of_fixed_work
 from streamproof.bench.ground import percentiles
 from streamproof.bench.measure import Benchmark, NotProvenError, Once, repeat
 from streamproof.cli import app
 from streamproof.core.errors import UsageError
+
+
+@pytest.fixture(autouse=True)
+def fixed_work(monkeypatch):
+    monkeypatch.setattr("streamproof.bench.measure.cost_of_fixed_work", lambda: 4.0)
+
+
+def test_the_fixed_work_costs_something_each_time():
+    assert 0 < cost_of_fixed_work() < 1000
 
 
 def benchmark(figures):
@@ -30,6 +40,7 @@ def test_the_median_of_the_runs_is_given_with_every_run_and_the_median_of_each_p
     result = repeat("chain", benchmark([30.0, 10.0, 20.0]), 1000, 3)
     assert (result.median, result.runs, result.proven) == (20.0, [30.0, 10.0, 20.0], True)
     assert result.parts == {"nifi, µs/row": 2.0}
+    assert result.multiples == {"nifi, µs/row": 0.5}
 
 
 def test_one_run_that_is_not_proven_leaves_no_figure():
