@@ -6,7 +6,7 @@ from uuid import uuid4
 import pytest
 from generated_csv import files, stream_of
 from hunting import cases
-from hypothesis import HealthCheck, Phase, given, seed, settings
+from hypothesis import Phase, given, seed, settings
 
 from nifi_templates.deployment import deploy, remove
 from streamproof.core.duration import parse_duration
@@ -34,7 +34,7 @@ def generate(hunt_seed):
     made = []
 
     @seed(hunt_seed)
-    @settings(max_examples=FILES, phases=[Phase.generate], database=None, suppress_health_check=list(HealthCheck))
+    @settings(max_examples=FILES, phases=[Phase.generate], database=None)
     @given(files(headers=[False], delimiters=[","]))
     def generate_one(file):
         made.append(file)

@@ -10,7 +10,7 @@ import duckdb
 import pytest
 from generated_csv import LONGEST, File, files, stream_of
 from hunting import cases
-from hypothesis import HealthCheck, example, given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 import edge_replayer.csv_rows
@@ -50,7 +50,7 @@ def read_by_the_validation(stream, path):
         return db.execute("SELECT id, amount, _time FROM accepted ORDER BY _line").fetchall(), counts
 
 
-@settings(max_examples=cases(100), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=cases(100))
 @given(file=files(), block=st.integers(4, 300))
 @example(file=File(",", header=False, unit="s", packed=False, content=b"\n\r\r\n"), block=4)
 @example(

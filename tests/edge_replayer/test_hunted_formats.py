@@ -4,14 +4,14 @@ import pytest
 from both_readers import read_by_the_replayer, read_by_the_validation
 from generated_formats import formatted_files
 from hunting import cases
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import validation.csv_rows
 from streamproof.core.errors import UsageError
 
 
-@settings(max_examples=cases(40), deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=cases(40))
 @given(file=formatted_files(), block=st.integers(4, 300))
 def test_replayer_and_validation_read_every_cell_alike(tmp_path, file, block):
     path = tmp_path / "a.csv"

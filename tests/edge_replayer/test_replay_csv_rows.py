@@ -8,7 +8,7 @@ import re
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from edge_replayer import csv_rows
@@ -158,7 +158,6 @@ cell = st.text(st.characters(codec="utf-8", exclude_characters="\0"), min_size=1
 row = st.tuples(cell, cell, st.integers(-50, 50).map(lambda n: f"{n / 10:.1f}"), st.integers(0, 10**11 - 1).map(str))
 
 
-@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(rows=st.lists(row, min_size=1, max_size=8), quoting=st.sampled_from([csv.QUOTE_MINIMAL, csv.QUOTE_ALL]))
 def test_whatever_a_csv_writer_writes_is_read_back(ratings, tmp_path, rows, quoting):
     text = io.StringIO(newline="")
@@ -171,7 +170,6 @@ def test_whatever_a_csv_writer_writes_is_read_back(ratings, tmp_path, rows, quot
     assert [tuple(fields.values()) for _, _, fields in got] == expected
 
 
-@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.binary(max_size=200))
 def test_no_bytes_stop_the_reader_and_every_row_that_fits_alone_is_found(ratings, tmp_path, junk):
     junk = junk.replace(b'"', b"")

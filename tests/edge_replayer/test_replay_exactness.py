@@ -10,7 +10,7 @@ import random
 from collections import Counter, defaultdict
 
 import pytest
-from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 from true_windows import true_windows
 
@@ -189,14 +189,14 @@ def run(edge: type[InFlight], found: list[tuple[str, int]], moves: list[tuple[st
     assert world.flink.windows() == windows(world.rows)
 
 
-@settings(max_examples=400, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=400)
 @given(rows, steps, seeds)
 def test_windows_are_exact_whatever_is_lost_doubled_delayed_or_reordered(found, moves, seed):
     run(InFlight, found, moves, seed)
 
 
 def test_with_the_low_watermark_one_row_too_high_the_adversary_finds_a_wrong_window():
-    @settings(max_examples=5000, deadline=None, database=None, derandomize=True, phases=[Phase.generate])
+    @settings(max_examples=5000, database=None, derandomize=True, phases=[Phase.generate])
     @given(rows, steps, seeds)
     def attack(found, moves, seed):
         run(TooHigh, found, moves, seed)

@@ -65,7 +65,7 @@ def test_the_forest_s_score_is_that_of_river():
 
 @pytest.mark.parametrize("rule", [SEASONAL, FOREST], ids=lambda rule: rule.kind)
 @given(breaks=st.lists(st.integers(0, 400), max_size=6).map(sorted))
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_a_model_that_is_restored_from_what_had_changed_goes_on_to_the_same_bytes(rule, breaks):
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(scoring_module, "DIGEST_ROWS", 50)

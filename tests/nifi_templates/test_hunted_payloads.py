@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 import pytest
 from flow_stream import Stream
 from hunting import cases
-from hypothesis import HealthCheck, Phase, assume, given, seed, settings
+from hypothesis import Phase, assume, given, seed, settings
 from hypothesis import strategies as st
 from tenacity import retry, retry_if_exception_type, stop_after_delay, wait_fixed
 
@@ -205,8 +205,6 @@ def generate(count, hunt_seed):
         max_examples=count,
         phases=[Phase.generate],
         database=None,
-        deadline=None,
-        suppress_health_check=list(HealthCheck),
     )
     @given(payloads())
     def generate_one(payload):

@@ -1,7 +1,7 @@
 """Random questions of a small grammar over random rows: both engines agree, or the question was refused."""
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from judged_locally import judge
 from played_messages import played
@@ -94,17 +94,16 @@ def check(asked, rows, seed):
 
 several = st.tuples(*map(questions, range(3)))
 some_rows = st.lists(row, min_size=1, max_size=40)
-slow = [HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.large_base_example]
 
 
-@settings(max_examples=1, deadline=None, derandomize=True, database=None, suppress_health_check=slow)
+@settings(max_examples=1, derandomize=True, database=None)
 @given(asked=several, rows=some_rows, seed=st.integers(0, 99))
 def test_both_engines_agree_or_the_question_was_refused(asked, rows, seed):
     check(asked, rows, seed)
 
 
 @pytest.mark.long
-@settings(max_examples=20, deadline=None, suppress_health_check=slow)
+@settings(max_examples=20)
 @given(asked=several, rows=some_rows, seed=st.integers(0, 99))
 def test_both_engines_agree_on_many_more(asked, rows, seed):
     check(asked, rows, seed)

@@ -10,7 +10,7 @@ import duckdb
 import pytest
 from files_of_a_run import RATINGS, manifest, written
 from hunting import cases
-from hypothesis import HealthCheck, example, given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 import validation.csv_rows
@@ -61,7 +61,7 @@ lines = st.tuples(st.lists(cells, max_size=6) | valid, st.sampled_from([b"\n", b
 )
 
 
-thorough = settings(max_examples=cases(20), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+thorough = settings(max_examples=cases(20))
 
 
 @thorough

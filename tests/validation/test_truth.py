@@ -14,7 +14,7 @@ import duckdb
 import pytest
 from files_of_a_run import manifest, written
 from hunting import cases
-from hypothesis import HealthCheck, example, given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from true_windows import true_windows
 
@@ -59,7 +59,7 @@ def csv_of(rows: list[tuple[str, Decimal, int]], folder: Path, name: str = "A") 
     return written(folder / f"{name}.csv", text.getvalue())
 
 
-thorough = settings(max_examples=cases(20), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+thorough = settings(max_examples=cases(20))
 
 
 @thorough
