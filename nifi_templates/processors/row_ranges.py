@@ -6,6 +6,7 @@ The Kafka sinks tell the edge by them what Kafka has, the MQTT source keeps a le
 import json
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from operator import sub
 
 Ranges = list[list[int]]
 """[first, last] of each range."""
@@ -40,6 +41,20 @@ class RowRanges:
         else:
             for line in lines:
                 self.add_row(line)
+
+    def add_rows(self, lines: Sequence[bytes], seqs: Sequence[int]) -> None:
+        """Take rows that were published, with the number of each; quick where they follow on each other."""
+        begin = 0
+        for end in [*(at for at, step in enumerate(map(sub, seqs[1:], seqs), 1) if step != 1), len(seqs)]:
+            if not lines[begin].startswith(self._head):
+                self._change_head(lines[begin])
+            head = self._head
+            if all([line.startswith(head) for line in lines[begin:end]]):  # noqa: C419 - a list is faster
+                self._add(seqs[begin], seqs[end - 1])
+            else:
+                for line in lines[begin:end]:
+                    self.add_row(line)
+            begin = end
 
     def add_row(self, line: bytes) -> None:
         """Take a row or a mark, as the line of JSON that came or was published."""
