@@ -26,20 +26,18 @@ class RowRanges:
         self._of_head: Ranges = []
         self._last = [-9, -9]
 
-    def add_message(self, lines: Sequence[bytes]) -> None:
+    def add_message(self, lines: bytes) -> None:
         """Take the lines of an MQTT message.
 
         One whose first and last numbers lie as far apart as it has lines holds those between: so the edge sends them.
         """
-        if not lines:
-            return
-        if not lines[0].startswith(self._head):
-            self._change_head(lines[0])
-        first, last = self._seq(lines[0]), self._seq(lines[-1])
-        if first and last and last - first + 1 == len(lines):
+        if not lines.startswith(self._head):
+            self._change_head(lines)
+        first, last = self._seq(lines), self._seq(lines[lines.rfind(b"\n") + 1 :])
+        if first and last and last - first == lines.count(b"\n"):
             self._add(first, last)
         else:
-            for line in lines:
+            for line in lines.split(b"\n"):
                 self.add_row(line)
 
     def add_rows(self, lines: Sequence[bytes], seqs: Sequence[int]) -> None:

@@ -67,8 +67,8 @@ def test_fields_of_another_kind_or_order_confirm_nothing_wrong():
 
 def received(*messages: list[bytes]) -> RowRanges:
     ranges = RowRanges()
-    for lines in messages:
-        ranges.add_message(lines)
+    for lines in filter(None, messages):
+        ranges.add_message(b"\n".join(lines))
     return ranges
 
 
@@ -77,7 +77,7 @@ def test_messages_of_neighbouring_rows_are_counted_as_row_by_row(found):
     whole, row_by_row = RowRanges(), RowRanges()
     for run, category, first, count in found:
         lines = [line(run, category, seq) for seq in range(first, first + count)]
-        whole.add_message(lines)
+        whole.add_message(b"\n".join(lines))
         for text in lines:
             row_by_row.add_row(text)
     assert (whole.rows(), whole.merged()) == (row_by_row.rows(), row_by_row.merged())
