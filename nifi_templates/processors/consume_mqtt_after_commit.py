@@ -13,6 +13,7 @@ import time
 from collections import deque
 from typing import Any, NamedTuple
 
+import py4j.protocol
 from dead_letters import dead_letter
 from nifiapi.componentstate import Scope, StateException
 from nifiapi.flowfilesource import FlowFileSource, FlowFileSourceResult
@@ -23,7 +24,7 @@ from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
-from python_process import end_with_parent
+from python_process import carry_bytes_fast, end_with_parent
 from received_lines import check_message, fitting_rows
 from row_ranges import Ledger, RowRanges
 
@@ -71,7 +72,7 @@ class ConsumeMqttAfterCommit(FlowFileSource):
             "Consumes MQTT 5 messages of JSON lines and acknowledges each only after the FlowFile is committed."
         )
         tags = ["mqtt", "subscribe", "at-least-once", "json"]
-        dependencies = ["paho-mqtt==2.2.0", "msgspec==0.22.0"]
+        dependencies = ["paho-mqtt==2.2.0", "msgspec==0.22.0", "pybase64==1.5.1"]
 
     BROKER = PropertyDescriptor(
         name="Broker",
@@ -146,6 +147,7 @@ class ConsumeMqttAfterCommit(FlowFileSource):
 
     def __init__(self, **_: object) -> None:
         end_with_parent()
+        carry_bytes_fast(py4j.protocol)
         self.client: Client | None = None
         self.arrival = threading.Condition()
         self.buffer: deque[Received] = deque()

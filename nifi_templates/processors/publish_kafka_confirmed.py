@@ -18,7 +18,7 @@ from dead_letters import dead_letter, topic_of
 from kafka_rows import is_mark, key_reader, row_numbers
 from nifiapi.flowfiletransform import FlowFileTransform, FlowFileTransformResult
 from nifiapi.properties import PropertyDescriptor, StandardValidators
-from python_process import acknowledge_at_once, end_with_parent, read_bytes_fast
+from python_process import acknowledge_at_once, carry_bytes_fast, end_with_parent
 from row_ranges import RowRanges
 
 ROWS, REJECTED_ROWS = "rows", "rejected rows"
@@ -45,7 +45,7 @@ class PublishKafkaConfirmed(FlowFileTransform):
             "the content is then which rows those are."
         )
         tags = ["kafka", "publish", "at-least-once", "json"]
-        dependencies = ["confluent-kafka==2.16.1"]
+        dependencies = ["confluent-kafka==2.16.1", "pybase64==1.5.1"]
 
     SERVERS = PropertyDescriptor(
         name="Bootstrap Servers",
@@ -82,7 +82,7 @@ class PublishKafkaConfirmed(FlowFileTransform):
 
     def __init__(self, **_: object) -> None:
         end_with_parent()
-        read_bytes_fast(py4j.protocol)
+        carry_bytes_fast(py4j.protocol)
         acknowledge_at_once(py4j.java_gateway.GatewayConnection)
         self.producer: Producer | None = None
 
