@@ -1,12 +1,12 @@
 """Runs a case against the deployed flow: sends its messages, and reads all that came of them.
 
 Each case has a run and a category that nothing else has, so it finds what is its own among any other traffic. That
-nothing more comes is known, not guessed: behind its messages go three lines that take the flow's ways. Each way is
+nothing more comes is known, not guessed: behind its messages go lines that take the flow's ways. Each way is
 first-in first-out, so when these lines are confirmed, everything before them is in Kafka.
 
-1. A row that breaks the schema, and a line that is no JSON object. When these are confirmed, the dead letters of the
-   case are in Kafka, and its rows wait for the sink of the rows at most.
-2. Then the run's end mark, which takes that sink.
+1. A row that breaks the schema, a line that is no JSON object, and a good row that is checked with the broken one. When
+   these are confirmed, the dead letters of the case are in Kafka, and its rows wait for the sink of the rows at most.
+2. Then a good row that is checked with no broken one, and the run's end mark, which is not checked.
 """
 
 import json
@@ -26,11 +26,11 @@ from nifi_templates.case_file import CATEGORY, EVERY_PARTITION, KAFKA_KEY, PARTI
 from nifi_templates.case_outcome import Fields, differences
 from streamproof.core.contract import Contract
 from streamproof.core.kafka import TopicReader
-from streamproof.core.message import CONFIRMATION_TOPIC, END_SEQ, ENVELOPE, FILLERS
+from streamproof.core.message import CONFIRMATION_TOPIC, END_SEQ, ENVELOPE
 from streamproof.core.mqtt import connected, new_client
 from streamproof.core.settings import KafkaSettings, MqttSettings
 
-BROKEN_ROW, BROKEN_LINE = 1, 2
+BROKEN_ROW, BROKEN_LINE, SPLIT_ROW, CHECKED_ROW = 1, 2, 3, 4
 
 
 @dataclass(frozen=True)
@@ -148,7 +148,7 @@ class _Edge:
 
     def __init__(self, contract: Contract, names: dict[str, str], mqtt: MqttSettings) -> None:
         self._names, self._mqtt = names, mqtt
-        self._fillers = {name: FILLERS[field.type] for name, field in contract.fields.items()}
+        self._fillers = {name: field.filler for name, field in contract.fields.items()}
         self._topic = f"{contract.name}/{names[CATEGORY]}"
         self._confirmations = CONFIRMATION_TOPIC.format(stream=contract.name, category="+", run=names[RUN])
         self._heard = threading.Condition()
@@ -174,15 +174,19 @@ class _Edge:
     def drain(self, deadline: float) -> bool:
         """Return whether everything that was published is in Kafka before a moment of the monotonic clock."""
         # To the case's own MQTT topic: another one could overtake.
-        self.publish(b"\n".join([self._broken_row(), self._broken_line()]))
-        if not self._wait_for({BROKEN_ROW, BROKEN_LINE}, deadline):
+        self.publish(b"\n".join([self._unusual_row(SPLIT_ROW), self._broken_row(), self._broken_line()]))
+        if not self._wait_for({SPLIT_ROW, BROKEN_ROW, BROKEN_LINE}, deadline):
             return False
-        self.publish(self._line(END_SEQ))
-        return self._wait_for({BROKEN_ROW, BROKEN_LINE, END_SEQ}, deadline)
+        self.publish(b"\n".join([self._unusual_row(CHECKED_ROW), self._line(END_SEQ)]))
+        return self._wait_for({CHECKED_ROW, END_SEQ}, deadline)
 
     def _line(self, seq: int) -> bytes:
         envelope = dict(zip(ENVELOPE, (RUN, _end(CATEGORY), seq, 0, 0), strict=True))
         return json.dumps(envelope | self._fillers, separators=(",", ":")).encode()
+
+    def _unusual_row(self, seq: int) -> bytes:
+        """Return a row that fits the schema, but not in the form that needs no check."""
+        return self._line(seq).replace(b"{", b"{ ", 1)
 
     def _broken_row(self) -> bytes:
         """Return a row that breaks the schema in every way: a flow under test may let one of them pass."""

@@ -1,16 +1,18 @@
 """The NiFi flow as a definition: what is in ``flow.json``, and how a stream's own values get into it.
 
-                                          valid
-    consume MQTT ──success──▶ check rows ────────▶ publish rows ──▶ topic of rows
-         │                        │ invalid, failure      ▲ valid
-         │ dead_letter            ▼                       │
-         │                    split rows ──▶ check each row ──invalid, failure──▶ publish rejected rows
-         ▼                                                                             ▼
-    publish dead letters ─────────────────────────────────────────────▶ topic of dead letters
+    consume MQTT ─────────────success──────────────▶ publish rows ──▶ topic of rows
+      │       │ unchecked                                ▲ valid
+      │       └─────────▶ check rows ────────────────────┤
+      │                       │ invalid, failure         │ valid
+      │ dead_letter           ▼                          │
+      │                   split rows ──▶ check each row ─┴──invalid, failure──▶ publish rejected rows
+      ▼                                                                              ▼
+    publish dead letters ──────────────────────────────────────────────▶ topic of dead letters
 
     publish … ──success (which rows Kafka has)──▶ tell the edge ──▶ MQTT
 
-The first check is quick: a FlowFile holds thousands of rows. Only what fails is split, for a reason for each row.
+The source knows at a look which rows fit the schema: those that the edge makes. What looks otherwise is checked, and is
+split when it fails, for a reason for each row.
 """
 
 import copy
@@ -120,19 +122,21 @@ def build_definition() -> dict[str, Any]:
     publish = {"Bootstrap Servers": "#{kafka.servers}", "Topic": "#{kafka.topic.dead.letters}"}
     broker = {"Broker": "#{mqtt.broker}", "Username": "#{mqtt.username}", "Password": f"#{{{PASSWORD}}}"}
     consume = broker | {"Topic Filter": "#{mqtt.topic.filter}", "Client ID": "#{mqtt.client.id}"}
+    consume |= {"Record Schema": "#{record.schema}"}
     rows = {"Topic": "#{kafka.topic.rows}", "Content": "rows", "Key Field": "#{record.key}"}
     processors = [
         _processor(SOURCE, CONSUME, (0, 0), consume),
-        _processor("check rows", "ValidateRecord", (500, 0), check),
-        _processor("split rows", "SplitText", (500, 250), {"Line Split Count": "1"}, ends=["original"]),
-        _processor("check each row", "ValidateRecord", (500, 500), check),
+        _processor("check rows", "ValidateRecord", (500, 250), check),
+        _processor("split rows", "SplitText", (500, 500), {"Line Split Count": "1"}, ends=["original"]),
+        _processor("check each row", "ValidateRecord", (500, 750), check),
         _processor("publish rows", PUBLISH, (1000, 0), publish | rows),
-        _processor("publish rejected rows", PUBLISH, (1000, 500), publish | {"Content": "rejected rows"}),
-        _processor("publish dead letters", PUBLISH, (0, 500), publish | {"Content": "dead letters"}),
-        _processor(TELL_EDGE, CONFIRM, (1500, 250), broker | {"Topic": "#{mqtt.topic.confirmations}"}),
+        _processor("publish rejected rows", PUBLISH, (1000, 750), publish | {"Content": "rejected rows"}),
+        _processor("publish dead letters", PUBLISH, (0, 1000), publish | {"Content": "dead letters"}),
+        _processor(TELL_EDGE, CONFIRM, (1500, 500), broker | {"Topic": "#{mqtt.topic.confirmations}"}),
     ]
     connections = [
-        _connection(SOURCE, ["success"], "check rows"),
+        _connection(SOURCE, ["success"], "publish rows"),
+        _connection(SOURCE, ["unchecked"], "check rows"),
         _connection(SOURCE, ["dead_letter"], "publish dead letters"),
         _connection("check rows", ["valid"], "publish rows"),
         _connection("check rows", ["invalid", "failure"], "split rows"),

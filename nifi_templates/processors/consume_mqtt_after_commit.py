@@ -13,6 +13,7 @@ import time
 from collections import deque
 from typing import Any, NamedTuple
 
+import py4j.protocol
 from dead_letters import dead_letter
 from nifiapi.componentstate import Scope, StateException
 from nifiapi.flowfilesource import FlowFileSource, FlowFileSourceResult
@@ -23,8 +24,8 @@ from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
-from python_process import end_with_parent
-from received_lines import check_message
+from python_process import carry_bytes_fast, end_with_parent
+from received_lines import check_message, fitting_rows
 from row_ranges import Ledger, RowRanges
 
 FOR_EVER = 0xFFFFFFFF
@@ -71,7 +72,7 @@ class ConsumeMqttAfterCommit(FlowFileSource):
             "Consumes MQTT 5 messages of JSON lines and acknowledges each only after the FlowFile is committed."
         )
         tags = ["mqtt", "subscribe", "at-least-once", "json"]
-        dependencies = ["paho-mqtt==2.2.0", "msgspec==0.22.0"]
+        dependencies = ["paho-mqtt==2.2.0", "msgspec==0.22.0", "pybase64==1.5.1"]
 
     BROKER = PropertyDescriptor(
         name="Broker",
@@ -123,6 +124,11 @@ class ConsumeMqttAfterCommit(FlowFileSource):
         default_value="40",
         validators=[StandardValidators.NON_NEGATIVE_INTEGER_VALIDATOR],
     )
+    RECORD_SCHEMA = PropertyDescriptor(
+        name="Record Schema",
+        description="Avro schema of the rows, as JSON: what plainly fits it need not be checked. Without it, all must.",
+        required=False,
+    )
     descriptors = (
         BROKER,
         TOPIC_FILTER,
@@ -133,19 +139,22 @@ class ConsumeMqttAfterCommit(FlowFileSource):
         BATCH_MESSAGES,
         BATCH_BYTES,
         LINGER,
+        RECORD_SCHEMA,
     )
-    SUCCESS = Relationship(name="success", description="JSON objects, one a line, in the order of their arrival")
+    SUCCESS = Relationship(name="success", description="Rows that fit the schema, one a line, in the order they came")
+    UNCHECKED = Relationship(name="unchecked", description="JSON objects, one a line, that are to be checked")
     DEAD_LETTER = Relationship(name="dead_letter", description="Dead letters, one a line, for what is no JSON object")
 
     def __init__(self, **_: object) -> None:
         end_with_parent()
+        carry_bytes_fast(py4j.protocol)
         self.client: Client | None = None
         self.arrival = threading.Condition()
         self.buffer: deque[Received] = deque()
         self.committed: list[Batch] = []  # all of their FlowFiles are committed at the next call
-        self.parts: list[Batch] = []  # some of their FlowFiles are still to be made
+        self.batch = Batch([], RowRanges())
+        self.to_make: list[tuple[str, list[bytes]]] = []  # FlowFiles of the batch: relationship and lines
         self.settle_at = 0.0
-        self.letters: list[bytes] = []
         self.topics: list[str] = []
         self.connection, self.priority, self.first_received_at = 0, 0, 0
 
@@ -155,7 +164,7 @@ class ConsumeMqttAfterCommit(FlowFileSource):
 
     def getRelationships(self) -> list[object]:
         """Return the ways out; NiFi calls this."""
-        return [self.SUCCESS, self.DEAD_LETTER]
+        return [self.SUCCESS, self.UNCHECKED, self.DEAD_LETTER]
 
     def onScheduled(self, context: Any) -> None:
         """Begin anew; NiFi calls this at each start, but not for a process that it had to start again."""
@@ -172,30 +181,40 @@ class ConsumeMqttAfterCommit(FlowFileSource):
             self._connect(context)
         if time.monotonic() >= self.settle_at or sum(len(b.messages) for b in self.committed) >= self.unsettled:
             self._settle(context)
-        if self.letters:
-            letters, self.letters = self.letters, []
-            self.committed, self.parts = self.committed + self.parts, []
-            return FlowFileSourceResult("dead_letter", self._attributes(), b"\n".join(letters) + b"\n")
-        batch = self._take()
-        if not batch:
-            return None
+        if not self.to_make:
+            messages = self._take()
+            if not messages:
+                return None
+            self._sort(messages)
+        relationship, lines = self.to_make.pop(0)
+        if not self.to_make:  # the batch is whole with this FlowFile
+            self.committed.append(self.batch)
+        return FlowFileSourceResult(relationship, self._attributes(), b"\n".join(lines) + b"\n")
+
+    def _sort(self, messages: list[Received]) -> None:
+        """Sort the lines of messages by what is to become of them, a FlowFile for each kind."""
         rows: list[bytes] = []
+        unchecked: list[bytes] = []
+        letters: list[bytes] = []
         received = RowRanges()
-        for message in batch:
+        for message in messages:
+            if self.fit(message.payload):
+                rows.append(message.payload)
+                received.add_message(message.payload)
+                continue
             good, bad = check_message(message.payload)
-            rows += good
-            received.add_message(good)
+            for line in good:
+                (rows if self.fit(line) else unchecked).append(line)
+            if good:
+                received.add_message(b"\n".join(good))
             for line, reason in bad:
-                self.letters.append(dead_letter(line, reason, "message", message.topic, message.received_at))
-                received.add_dead_letter(self.letters[-1])
-        self.topics = sorted({message.topic for message in batch})
-        self.first_received_at = batch[0].received_at
-        self.parts = [Batch(batch, received)]
-        if not rows:
-            return self.create(context)
-        if not self.letters:  # else the batch is whole only with its dead letters, the next FlowFile
-            self.committed, self.parts = self.committed + self.parts, []
-        return FlowFileSourceResult("success", self._attributes(), b"\n".join(rows) + b"\n")
+                letters.append(dead_letter(line, reason, "message", message.topic, message.received_at))
+                received.add_dead_letter(letters[-1])
+        self.topics = sorted({message.topic for message in messages})
+        self.first_received_at = messages[0].received_at
+        self.batch = Batch(messages, received)
+        made = (("success", rows), ("unchecked", unchecked), ("dead_letter", letters))
+        self.to_make = [(relationship, lines) for relationship, lines in made if lines]
 
     def _attributes(self) -> dict[str, str]:
         self.priority = max(self.priority + 1, time.time_ns())
@@ -254,6 +273,7 @@ class ConsumeMqttAfterCommit(FlowFileSource):
         self.topic_filter = value(self.TOPIC_FILTER)
         self.linger = int(value(self.LINGER)) / 1000
         self.batch_messages, self.batch_bytes = int(value(self.BATCH_MESSAGES)), int(value(self.BATCH_BYTES))
+        self.fit = fitting_rows(value(self.RECORD_SCHEMA))
         client = Client(
             CallbackAPIVersion.VERSION2, value(self.CLIENT_ID), protocol=MQTTProtocolVersion.MQTTv5, manual_ack=True
         )
@@ -282,7 +302,7 @@ class ConsumeMqttAfterCommit(FlowFileSource):
 
     def _forget(self) -> None:
         """Drop what is not acknowledged: the broker has it and sends it again."""
-        self.buffer, self.committed, self.parts, self.letters = deque(), [], [], []
+        self.buffer, self.committed, self.to_make = deque(), [], []
 
     def _on_connect(
         self, client: Client, _data: object, _flags: ConnectFlags, reason: ReasonCode, _properties: Properties | None

@@ -7,25 +7,25 @@ FlowFile's first line, so a partition may hold a line twice, but never a later l
 """
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from itertools import groupby
 from typing import Any
 
 import py4j.java_gateway
 import py4j.protocol
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 from dead_letters import dead_letter, topic_of
-from kafka_rows import is_mark, key_reader
+from kafka_rows import is_mark, key_reader, row_numbers
 from nifiapi.flowfiletransform import FlowFileTransform, FlowFileTransformResult
 from nifiapi.properties import PropertyDescriptor, StandardValidators
-from python_process import acknowledge_at_once, end_with_parent, read_bytes_fast
+from python_process import acknowledge_at_once, carry_bytes_fast, end_with_parent
 from row_ranges import RowRanges
 
-ROWS, DEAD_LETTERS, REJECTED_ROWS = "rows", "dead letters", "rejected rows"
+ROWS, REJECTED_ROWS = "rows", "rejected rows"
 DETAILS_BEGIN = "Records in this FlowFile were invalid for the following reasons:"
 METADATA_SECONDS = 30.0
-POLL_EVERY = 10_000
 
-Record = tuple[bytes, bytes | None, bool]
+Pairs = Iterable[tuple[bytes, bytes | None]]
 
 
 class PublishKafkaConfirmed(FlowFileTransform):
@@ -45,7 +45,7 @@ class PublishKafkaConfirmed(FlowFileTransform):
             "the content is then which rows those are."
         )
         tags = ["kafka", "publish", "at-least-once", "json"]
-        dependencies = ["confluent-kafka==2.16.1"]
+        dependencies = ["confluent-kafka==2.16.1", "pybase64==1.5.1"]
 
     SERVERS = PropertyDescriptor(
         name="Bootstrap Servers",
@@ -82,7 +82,7 @@ class PublishKafkaConfirmed(FlowFileTransform):
 
     def __init__(self, **_: object) -> None:
         end_with_parent()
-        read_bytes_fast(py4j.protocol)
+        carry_bytes_fast(py4j.protocol)
         acknowledge_at_once(py4j.java_gateway.GatewayConnection)
         self.producer: Producer | None = None
 
@@ -119,7 +119,7 @@ class PublishKafkaConfirmed(FlowFileTransform):
             return context.getProperty(descriptor).getValue() or ""
 
         self.topic, self.content = value(self.TOPIC), value(self.CONTENT)
-        self.key_of = key_reader(value(self.KEY_FIELD))
+        self.keys_of = key_reader(value(self.KEY_FIELD))
         self.patience = int(value(self.PATIENCE))
         self.partitions: tuple[float, int] = (0.0, 0)
         self.producer = Producer(
@@ -133,8 +133,8 @@ class PublishKafkaConfirmed(FlowFileTransform):
                 "compression.type": "lz4",
                 "linger.ms": 5,
                 "delivery.report.only.error": True,
-                "queue.buffering.max.messages": 1_000_000,
-                "queue.buffering.max.kbytes": 1_048_576,
+                "queue.buffering.max.messages": 0,  # no bound but that of their size: a mark is as many as partitions
+                "queue.buffering.max.kbytes": 2_097_151,
             },
         )
         self._partition_count(self.producer)
@@ -155,22 +155,12 @@ class PublishKafkaConfirmed(FlowFileTransform):
 
         deadline = time.monotonic() + self.patience
         published = RowRanges()
-        note_row = published.add_row if self.content == ROWS else published.add_dead_letter
         count = 0
-        for value, key, everywhere in self._records(flowfile):
-            for target in range(self._partition_count(producer)) if everywhere else (-1,):
-                while True:
-                    try:
-                        producer.produce(self.topic, value, key, target, on_delivery=note)
-                        break
-                    except BufferError:
-                        if time.monotonic() > deadline:
-                            raise
-                        producer.poll(0.1)
-                count += 1
-                if count % POLL_EVERY == 0:
-                    producer.poll(0)
-            note_row(value)
+        for pairs, partition in self._records(producer, flowfile, published):
+            records = [{"value": value, "key": key} for value, key in pairs]
+            if producer.produce_batch(self.topic, records, partition, on_delivery=note) < len(records):
+                raise KafkaException(next(record["_error"] for record in records if "_error" in record))
+            count += len(records)
         waiting = producer.flush(max(1.0, deadline - time.monotonic()))
         if errors:
             raise KafkaException(errors[0])
@@ -178,24 +168,34 @@ class PublishKafkaConfirmed(FlowFileTransform):
             raise KafkaException(f"{waiting} of {count} records were not confirmed in {self.patience} s")
         return count, published.confirmations()
 
-    def _records(self, flowfile: Any) -> Iterator[Record]:
-        """Yield each record's value, its key, and whether it belongs into every partition."""
-        lines = [line for line in bytes(flowfile.getContentsAsBytes()).split(b"\n") if line]
+    def _records(self, producer: Producer, flowfile: Any, published: RowRanges) -> Iterator[tuple[Pairs, int]]:
+        """Yield the records, value and key of each, by the partition that they go to: -1 is that of the key."""
+        content = bytes(flowfile.getContentsAsBytes())
+        lines = [line for line in content.split(b"\n") if line]
         if self.content == ROWS:
-            key_of = self.key_of
+            pairs = zip(lines, self.keys_of(content, lines), strict=True)
+            numbers = row_numbers(content, lines)
+            if numbers:
+                published.add_rows(lines, numbers)
+                yield pairs, -1
+                return
             for line in lines:
-                yield line, key_of(line), is_mark(line)
-        elif self.content == DEAD_LETTERS:
-            for line in lines:
-                yield line, None, False
-        else:
+                published.add_row(line)
+            for everywhere, group in groupby(pairs, lambda pair: is_mark(pair[0])):
+                same = list(group)
+                for partition in range(self._partition_count(producer)) if everywhere else (-1,):
+                    yield same, partition
+            return
+        if self.content == REJECTED_ROWS:
             attributes = flowfile.getAttributes()
             topics = (attributes.get("mqtt.topics") or "").split("\n")
             received_at = int(attributes.get("mqtt.received_at") or 0)
             details = attributes.get("validation.details") or "ValidateRecord cannot read it"
             reason = details.removeprefix(DETAILS_BEGIN).lstrip("; ")
-            for line in lines:
-                yield dead_letter(line, reason, "schema", topic_of(line, topics), received_at), None, False
+            lines = [dead_letter(line, reason, "schema", topic_of(line, topics), received_at) for line in lines]
+        for line in lines:
+            published.add_dead_letter(line)
+        yield [(line, None) for line in lines], -1
 
     def _partition_count(self, producer: Producer) -> int:
         """Return the topic's number of partitions, asked for anew from time to time: it can grow."""

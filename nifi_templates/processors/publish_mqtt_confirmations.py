@@ -33,7 +33,7 @@ class PublishMqttConfirmations(FlowFileTransform):
         version = "0.1.0"
         description = "Publishes each line over MQTT 5, to a topic made of the run and the category that it names."
         tags = ["mqtt", "publish", "confirmation", "json"]
-        dependencies = ["paho-mqtt==2.2.0"]
+        dependencies = ["paho-mqtt==2.2.0", "pybase64==1.5.1"]
 
     BROKER = PropertyDescriptor(
         name="Broker",

@@ -1,14 +1,15 @@
 """The Python process that NiFi runs a processor in: end it with NiFi, and let its bytes come fast and cheap."""
 
-import base64
 import os
 import socket
 import threading
 import time
-from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from types import ModuleType
 from typing import Any
+
+import pybase64
 
 _LOOK_SECONDS = 0.2
 _watching = threading.Lock()
@@ -26,24 +27,26 @@ def _watch(parent: int) -> None:
     os._exit(1)
 
 
-def read_bytes_fast(protocol: ModuleType) -> bool:
-    """Replace py4j's decoding of bytes, a Python loop over each byte, by base64's; return whether it is in place.
+def carry_bytes_fast(protocol: ModuleType) -> bool:
+    """Let py4j, for which bytes are text, code them by pybase64; its own decoding is a Python loop over each byte.
 
     Args:
-        protocol: the module ``py4j.protocol``. It stays as it is when its own decoding gives something else.
+        protocol: the module ``py4j.protocol``. It stays as it is when its own coding gives something else.
+
+    Returns:
+        Whether it is in place.
 
     """
-    own: Callable[[str], object] | None = getattr(protocol, "decode_bytearray", None)
-    if own is None:
-        return False
+    decode, encode = partial(pybase64.b64decode, validate=True), pybase64.b64encode_as_string
     sample = bytes(range(256)) * 3 + b"\n"
-    encoded = base64.standard_b64encode(sample).decode()
+    encoded = encode(sample)
     try:
-        same = own(encoded) == base64.standard_b64decode(encoded) == sample and type(own(encoded)) is bytes
-    except (TypeError, ValueError):
+        decoded = protocol.decode_bytearray(encoded)
+        same = protocol.encode_bytearray(sample) == encoded and type(decoded) is bytes and decoded == decode(encoded)
+    except (AttributeError, TypeError, ValueError):
         return False
     if same:
-        protocol.decode_bytearray = base64.standard_b64decode  # type: ignore[attr-defined]
+        protocol.decode_bytearray, protocol.encode_bytearray = decode, encode  # type: ignore[attr-defined]
     return same
 
 

@@ -1,7 +1,11 @@
-"""Which lines of an MQTT message may go on: each must be one JSON object that every later reader reads alike."""
+"""Which lines of an MQTT message may go on: each must be one JSON object that every later reader reads alike.
+
+And which of them are rows that plainly fit the record schema, so that nothing further has to look at them.
+"""
 
 import json
 import re
+from collections.abc import Callable
 
 import msgspec
 
@@ -13,6 +17,42 @@ _DEEPEST = 100
 _LONG_NUMBER = re.compile(rb"[0-9]{%d}" % _LONGEST_NUMBER)
 
 _decode = msgspec.json.Decoder().decode
+
+_PLAIN = {
+    "string": rb'"[^"\\\x00-\x1f]*+"',
+    "long": rb"(?:0|-?+[1-9][0-9]{0,17}+)",
+    # With 15 digits at most, the text and the double nearest to it are the same number.
+    "double": rb"(?!-0[^.])-?+(?![0-9.]{17})(?:0|[1-9][0-9]{0,14}+)(?:\.[0-9]++)?+",
+    "boolean": rb"(?:true|false)",
+    "null": rb"null",
+}
+"""How values of Avro's types plainly look. No quantifier gives back what it took, so the time grows with the length."""
+
+
+def fitting_rows(schema: str) -> Callable[[bytes], bool]:
+    """Return a function that tells whether each line is plainly a row that fits: it looks at all of them at once.
+
+    So look the rows that the edge and NiFi's record writer make: the schema's fields, each once, in its order, with no
+    space between. This is stricter than ValidateRecord; what does not look so must be checked there.
+
+    Args:
+        schema: an Avro record of strings, longs, doubles, booleans and unions of them, as JSON. Of another one, or
+            without any, no row is known to fit.
+
+    """
+    try:
+        fields = json.loads(schema)["fields"]
+        row = rb"\{%s\}" % b",".join(rb'"%s":(?:%s)' % (field["name"].encode(), _plain(field)) for field in fields)
+    except (ValueError, LookupError, TypeError):
+        return lambda _: False
+    matches = re.compile(rb"%s(?:\n%s)*+" % (row, row)).fullmatch
+
+    def fit(lines: bytes) -> bool:
+        if len(lines) > LONGEST_LINE and max(map(len, lines.split(b"\n"))) > LONGEST_LINE:
+            return False
+        return matches(lines) is not None and (lines.isascii() or _is_utf8(lines))
+
+    return fit
 
 
 def check_message(payload: bytes) -> tuple[list[bytes], list[tuple[bytes, str]]]:
@@ -57,6 +97,19 @@ def why_bad(line: bytes) -> str | None:  # noqa: PLR0911 - one for each reason
     if brackets > _DEEPEST and _depth(value) > _DEEPEST:
         return f"nested deeper than {_DEEPEST} levels"
     return None
+
+
+def _plain(field: dict[str, str | list[str]]) -> bytes:
+    kinds = [field["type"]] if isinstance(field["type"], str) else field["type"]
+    return b"|".join(_PLAIN[kind] for kind in kinds)
+
+
+def _is_utf8(text: bytes) -> bool:
+    try:
+        text.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 def _kind(value: object) -> str:

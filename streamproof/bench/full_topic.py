@@ -138,7 +138,7 @@ class _ToKafka:
     """What the flow does with the edge's messages: each line a record, a mark one in each partition, confirmed."""
 
     def __init__(self, contract: Contract, kafka: KafkaSettings, in_flight: InFlight) -> None:
-        self._topic, self._in_flight, self._key_of = (
+        self._topic, self._in_flight, self._keys_of = (
             contract.topics.rows,
             in_flight,
             key_reader(contract.partition_by or ""),
@@ -172,12 +172,13 @@ class _ToKafka:
         """Nothing is left to do."""
 
     def _write(self, payload: bytes) -> None:
-        for line in payload.split(b"\n"):
+        lines = payload.split(b"\n")
+        for line, key in zip(lines, self._keys_of(payload, lines), strict=True):
             if is_mark(line):
                 for partition in self._partitions:
                     self._producer.produce(self._topic, line, None, partition, on_delivery=_must_arrive)
             else:
-                self._producer.produce(self._topic, line, self._key_of(line), on_delivery=_must_arrive)
+                self._producer.produce(self._topic, line, key, on_delivery=_must_arrive)
 
 
 def _must_arrive(error: object, _: object) -> None:

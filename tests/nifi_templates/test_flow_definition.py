@@ -1,6 +1,7 @@
 """The flow's definition file, the processors' folder, and what makes a deployment differ from another."""
 
 import ast
+import base64
 import json
 import re
 import socket
@@ -11,7 +12,7 @@ from checkout import CHECKOUT
 
 from nifi_templates.definition import FLOW_FILE, PARAMETERS, build_definition, stream_definition, stream_parameters
 from nifi_templates.extensions import PROCESSORS, REQUIREMENTS, install_extensions
-from nifi_templates.processors.python_process import acknowledge_at_once, read_bytes_fast
+from nifi_templates.processors.python_process import acknowledge_at_once, carry_bytes_fast
 from streamproof.core.contract import load_contract
 from streamproof.core.settings import KafkaSettings, MqttSettings
 
@@ -50,7 +51,7 @@ def test_the_processors_packages_are_those_of_the_whole_lock():
 
     text = "\n".join(named(CHECKOUT / "requirements.lock"))
     packages = re.split(r"\n(?=\S)", "\n".join(named(REQUIREMENTS)))
-    assert len(packages) == 3
+    assert len(packages) == 4
     assert all(package in text for package in packages)
 
 
@@ -65,17 +66,23 @@ def test_the_processors_name_the_same_versions_as_their_lock():
     assert named == set(re.findall(r"^\S+==\S+", REQUIREMENTS.read_text(encoding="utf-8"), re.MULTILINE))
 
 
-def test_py4js_decoding_is_replaced_only_where_it_gives_the_same():
-    import base64
+def test_py4js_coding_of_bytes_is_replaced_only_where_it_gives_the_same():
+    def encode(data):
+        return base64.b64encode(data).decode()
 
-    same = types.SimpleNamespace(decode_bytearray=lambda text: bytes(list(base64.b64decode(text))))
-    other = types.SimpleNamespace(decode_bytearray=lambda text: bytearray(base64.b64decode(text)))
+    same = types.SimpleNamespace(encode_bytearray=encode, decode_bytearray=lambda text: bytes(base64.b64decode(text)))
+    other = types.SimpleNamespace(
+        encode_bytearray=encode, decode_bytearray=lambda text: bytearray(base64.b64decode(text))
+    )
     kept = other.decode_bytearray
-    assert read_bytes_fast(same)
-    assert same.decode_bytearray is base64.standard_b64decode
-    assert not read_bytes_fast(other)
+    assert carry_bytes_fast(same)
+    assert same.encode_bytearray is not encode
+    for data in (b"", b"\n", bytes(range(256)) * 1000):
+        assert same.encode_bytearray(data) == same.encode_bytearray(bytearray(data)) == encode(data)
+        assert same.decode_bytearray(encode(data)) == data
+    assert not carry_bytes_fast(other)
     assert other.decode_bytearray is kept
-    assert not read_bytes_fast(types.SimpleNamespace())
+    assert not carry_bytes_fast(types.SimpleNamespace())
 
 
 @pytest.mark.skipif(not hasattr(socket, "TCP_QUICKACK"), reason="acknowledging at once is Linux's alone")

@@ -16,6 +16,11 @@ from hypothesis import Phase, assume, given, seed, settings
 from hypothesis import strategies as st
 from tenacity import retry, retry_if_exception_type, stop_after_delay, wait_fixed
 
+from nifi_templates import deployment
+from nifi_templates.definition import SOURCE, build_definition
+from nifi_templates.processors.received_lines import fitting_rows
+from streamproof.core.contract import load_contract
+
 PAYLOADS = cases(300)
 # Again from a seed that a failure has told: this variable of the environment.
 SEED = os.environ.get("STREAMPROOF_HUNT_SEED")
@@ -118,6 +123,23 @@ def payloads(draw):
     return payload
 
 
+bits = st.sampled_from(
+    ["", *'0123456789-+.eE"\\/{}[]:, \t\r\n\x00\x1f\x7fé\u2028nutfx', "null", "true", '","seq":1,"', "\udcff"]
+)
+
+
+@st.composite
+def near_rows(draw):
+    """Make rows with little that is wrong: a bit put into a value, in place of something or not, or another value."""
+    rows = [Row(number) for number in range(1, draw(st.integers(2, 3)))]
+    for name in draw(st.lists(st.sampled_from(FIELDS), max_size=2)):
+        value = dict(rows[0].members)[name]
+        at, taken = draw(st.integers(0, len(value))), draw(st.integers(0, 1))
+        rows[0].put(name, draw(raw) if at == len(value) else value[:at] + draw(bits) + value[at + taken :])
+    text = draw(st.sampled_from(["\n", "\n", "", "\n\n", "\r\n", "\n "])).join(row.text() for row in rows)
+    return text.encode("utf-8", "surrogateescape" if draw(st.booleans()) else "surrogatepass")
+
+
 # What must become of it: the contract, once more and in few words.
 
 
@@ -188,6 +210,19 @@ def outcome_of_letter(letter):
     return letter["stage"], payload
 
 
+fit = fitting_rows(json.dumps(load_contract("ratings").avro_schema()))
+
+
+@settings(max_examples=cases(1000), deadline=None, suppress_health_check=list(HealthCheck))
+@given(near_rows())
+def test_what_passes_unchecked_is_rows_each_on_a_line_of_its_own(payload):
+    if fit(payload):
+        lines = payload.split(b"\n")
+        assert [kind for kind, _ in map(outcome, lines)] == ["row"] * len(lines)
+        assert all(list(json.loads(line)) == list(FIELDS) for line in lines)
+        assert all(list(map(fit, lines)))
+
+
 @pytest.fixture
 def hunted(servers):
     it = Stream(servers)
@@ -196,7 +231,7 @@ def hunted(servers):
     it.close()
 
 
-def generate(count, hunt_seed):
+def generate(count, hunt_seed, payloads=payloads):
     """Return ``count`` payloads, each with the MQTT topic's last level that is its own."""
     made = []
 
@@ -219,6 +254,25 @@ def generate(count, hunt_seed):
 def test_hunted_payloads_end_in_kafka_or_in_the_dead_letters_and_none_stops_the_flow(hunted):
     hunt_seed = int(SEED or random.SystemRandom().randrange(2**32))
     check(hunted, generate(PAYLOADS, hunt_seed), f"STREAMPROOF_HUNT_SEED={hunt_seed}")
+
+
+def test_validaterecord_takes_all_that_passes_unchecked(servers, monkeypatch, tmp_path):
+    hunt_seed = int(SEED or random.SystemRandom().randrange(2**32))
+    passing = [(category, payload) for category, payload in generate(PAYLOADS, hunt_seed, near_rows) if fit(payload)]
+    assert len(passing) > PAYLOADS / 20
+    definition = build_definition()
+    for processor in definition["flowContents"]["processors"]:
+        if processor["name"] == SOURCE:
+            del processor["properties"]["Record Schema"]
+    (tmp_path / "flow.json").write_text(json.dumps(definition), encoding="utf-8")
+    monkeypatch.setattr(deployment, "FLOW_FILE", tmp_path / "flow.json")
+    it = Stream(servers)
+    it.deploy()
+    try:
+        check(it, passing, f"STREAMPROOF_HUNT_SEED={hunt_seed}")
+        assert [letter["payload"] for letter in it.letters()] == ["last"]
+    finally:
+        it.close()
 
 
 @pytest.mark.long

@@ -67,8 +67,8 @@ def test_fields_of_another_kind_or_order_confirm_nothing_wrong():
 
 def received(*messages: list[bytes]) -> RowRanges:
     ranges = RowRanges()
-    for lines in messages:
-        ranges.add_message(lines)
+    for lines in filter(None, messages):
+        ranges.add_message(b"\n".join(lines))
     return ranges
 
 
@@ -77,10 +77,22 @@ def test_messages_of_neighbouring_rows_are_counted_as_row_by_row(found):
     whole, row_by_row = RowRanges(), RowRanges()
     for run, category, first, count in found:
         lines = [line(run, category, seq) for seq in range(first, first + count)]
-        whole.add_message(lines)
+        whole.add_message(b"\n".join(lines))
         for text in lines:
             row_by_row.add_row(text)
     assert (whole.rows(), whole.merged()) == (row_by_row.rows(), row_by_row.merged())
+
+
+@given(st.lists(st.tuples(texts, texts, st.integers(1, 30), st.integers(1, 9)), min_size=1, max_size=20), st.booleans())
+def test_published_rows_are_confirmed_as_row_by_row(found, spaces):
+    lines = [line(run, category, seq) for run, category, first, count in found for seq in range(first, first + count)]
+    if spaces:
+        lines = [json.dumps(json.loads(text)).encode() if at % 3 else text for at, text in enumerate(lines)]
+    at_once, row_by_row = RowRanges(), RowRanges()
+    at_once.add_rows(lines, [json.loads(text)["seq"] for text in lines])
+    for text in lines:
+        row_by_row.add_row(text)
+    assert at_once.confirmations() == row_by_row.confirmations()
 
 
 def test_the_ledger_counts_each_copy_knows_which_rows_came_and_leaves_out_marks():
