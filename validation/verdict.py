@@ -415,7 +415,7 @@ def open_database(near: Path, memory: str = _MEMORY) -> Iterator[duckdb.DuckDBPy
 
 
 def _fields_of(questions: Iterable[Question], run: Run) -> set[str]:
-    return {name for question in questions for name in used_fields(question, run.contract)}
+    return {name for question in questions for name in used_fields(question, run.contract.fields)}
 
 
 def _read_files(db: duckdb.DuckDBPyConnection, run: Run, fields: Collection[str]) -> dict[str, FileCounts]:

@@ -16,7 +16,7 @@ from streamproof.core.contract import load_contract
 from streamproof.core.errors import StreamproofError, UsageError
 from streamproof.core.question import Question, load_question
 from streamproof.core.question_text import used_fields
-from streamproof.core.run import Run, category_files, load_run
+from streamproof.core.run import Run, category_files, load_run, some_of
 from streamproof.core.settings import HomeSettings, KafkaSettings
 from streamproof.core.sql_quoting import literal, quoted
 from streamproof.sinks.lake.catalogue import LakeSettings, open_catalogue
@@ -39,7 +39,7 @@ def rows_from_files(run: Run, questions: Iterable[Question], home: HomeSettings)
         StreamproofError: a file is missing or is not the one that was replayed.
 
     """
-    fields = {field for question in questions for field in used_fields(question, run.contract)}
+    fields = {field for question in questions for field in used_fields(question, run.contract.fields)}
     with open_database(home.runs / run.run) as db:
         number_rows(db, run, read_rows(db, run, fields))
         yield db
@@ -58,7 +58,7 @@ def batch(
     source: Annotated[
         Literal["files", "lake", "both"],
         typer.Option(
-            "--from", help="The files; with --run also the lake, or both: the lake, and the stream for what is newer."
+            "--from", help="The files; the lake; or, with --run, both: the lake, and the stream for what is newer."
         ),
     ] = "files",
 ) -> None:
@@ -69,17 +69,33 @@ def batch(
     answer from then on.
 
     From the lake, what hours that have closed can answer is computed once and kept there. Where Kafka has the stream's
-    answers, they are compared with it; exit code 1 if they differ.
+    answers, they are compared with it; exit code 1 if they differ. Without `--run` the answers are over all runs of the
+    question's stream that the lake has.
     """
-    asked, named = load_question(question), category_files(files) if files else {}
-    if source != "files":
-        if not run or files:
-            raise UsageError(f"--from {source} needs --run RUN, and no files")
+    asked, named, lake_too = load_question(question), category_files(files) if files else {}, source != "files"
+    if lake_too and (files or (source == "both" and not run)):
+        raise UsageError(f"--from {source} reads no files" if files else "--from both needs --run RUN")
+    if lake_too and run:
         if _from_lake(load_run(run, HomeSettings()), asked, form, and_stream=source == "both"):
             raise typer.Exit(1)
         return
-    with _answers(asked, run, named) as db, tempfile.TemporaryDirectory() as folder:
+    answered = _from_all_runs(asked) if lake_too else _answers(asked, run, named)
+    with answered as db, tempfile.TemporaryDirectory() as folder:
         write_answers(db, "SELECT * FROM answers", asked, form, None, Path(folder), _iso)
+
+
+@contextmanager
+def _from_all_runs(question: Question) -> Iterator[duckdb.DuckDBPyConnection]:
+    home = HomeSettings()
+    catalogue = open_catalogue(LakeSettings(), home)
+    from streamproof.sinks.lake.batch import answer_all_runs
+
+    with open_database(home.home) as db:
+        found = answer_all_runs(db, catalogue, question)
+        _say(f"{found.rows:,} rows of {len(found.runs):,} runs: {some_of(found.runs)}")
+        if found.open:
+            _say(f"of these runs more rows may come, so their last windows may change: {some_of(found.open)}")
+        yield db
 
 
 def _from_lake(run: Run, question: Question, form: Literal["csv", "json"], *, and_stream: bool) -> int:
@@ -129,6 +145,10 @@ def _stream_answers(db: duckdb.DuckDBPyConnection, run: Run, question: Question)
     if not found:
         console.print(f"the stream has no answers to {question.name} of run {run.run}", markup=False, soft_wrap=True)
     return found[0] if found else None
+
+
+def _say(text: str) -> None:
+    console.print(text, markup=False, highlight=False, soft_wrap=True)
 
 
 def _iso(column: str) -> str:

@@ -17,10 +17,10 @@ from pyiceberg.schema import assign_fresh_schema_ids
 from pyiceberg.transforms import IdentityTransform
 
 from streamproof.core.batch import columns_of
-from streamproof.core.errors import StreamproofError
+from streamproof.core.errors import StreamproofError, UsageError
 from streamproof.core.question_text import looks_across_windows, used_fields
 from streamproof.core.sql_quoting import literal, quoted
-from streamproof.sinks.lake.copies import complete_to, low_watermarks_of, partitions_in, write_rows
+from streamproof.sinks.lake.copies import complete_to, is_finished, low_watermarks_of, partitions_in, write_rows
 from streamproof.sinks.lake.query import create_view
 from streamproof.sinks.lake.records import OVER
 from streamproof.sinks.lake.tables import PROPERTIES, find_table
@@ -38,6 +38,7 @@ DONE = "streamproof.batch-done"
 """Property of a snapshot of answers, in JSON: of each run, up to which window end they are there, milliseconds."""
 
 _HOUR = 3_600_000
+_ENVELOPE = ("run", "category", "seq", "event_time")
 LAST = 253_402_300_799_999
 """The end of the year 9999: no event time lies behind it."""
 
@@ -47,6 +48,14 @@ class Kept(NamedTuple):
 
     new: int
     done_to: int
+
+
+class AllRuns(NamedTuple):
+    """What the lake has of a stream: its runs, those of them of which more rows may come, and how many rows."""
+
+    runs: list[str]
+    open: list[str]
+    rows: int
 
 
 def answers_table(question: Question) -> str:
@@ -74,10 +83,10 @@ def answer_from_lake(db: duckdb.DuckDBPyConnection, catalogue: Catalog, run: Run
     new = 0
     if end > first:
         create_view(db, "main.lake_rows", rows, newest)
-        fields = "".join(f", {quoted(name)}" for name in sorted(used_fields(question, run.contract)))
+        fields = ", ".join(map(quoted, (*_ENVELOPE[1:], *used_fields(question, run.contract.fields))))
         since = max(0, first - question.window.size)
         db.execute(
-            f"CREATE OR REPLACE TABLE sent AS SELECT DISTINCT ON (category, seq) category, seq, event_time{fields} "
+            f"CREATE OR REPLACE TABLE sent AS SELECT DISTINCT ON (category, seq) {fields} "
             f"FROM main.lake_rows WHERE run = {literal(run.run)} AND event_time >= make_timestamp_ms({since})"
         )
         compute_truth(db, run, question, "closed", None if _needs_all(question) else (first, min(end, LAST)))
@@ -89,6 +98,30 @@ def answer_from_lake(db: duckdb.DuckDBPyConnection, catalogue: Catalog, run: Run
         new = len(answers)
     _create_table_of_answers(db, table, run, question)
     return Kept(new, max(first, end))
+
+
+def answer_all_runs(db: duckdb.DuckDBPyConnection, catalogue: Catalog, question: Question) -> AllRuns:
+    """Create the table ``answers`` from all runs of the question's stream, of which each row counts once.
+
+    Raises:
+        UsageError: the lake has no row of the stream.
+        StreamproofError: the question fails on these rows.
+
+    """
+    stream = question.header.stream
+    rows = find_table(catalogue, stream, "processed")
+    newest = rows.current_snapshot()
+    create_view(db, "main.lake_rows", rows, newest)
+    known = [field.name for field in rows.schema().fields if field.name not in _ENVELOPE]
+    fields = ", ".join(map(quoted, (*_ENVELOPE, *used_fields(question, known))))
+    db.execute(f"CREATE TABLE sent AS SELECT DISTINCT ON (run, category, seq) {fields} FROM main.lake_rows")
+    counts = dict(db.execute("SELECT run, count(*) FROM sent GROUP BY run ORDER BY run").fetchall())
+    if newest is None or not counts:
+        raise UsageError(f"the lake has no row of the stream {stream}: `streamproof sink lake --stream {stream}`")
+    compute_truth(db, None, question, "answers")
+    low_watermarks = low_watermarks_of(newest)
+    open_ = [run for run in counts if not is_finished(low_watermarks, run)]
+    return AllRuns(list(counts), open_, sum(counts.values()))
 
 
 def _closed(complete: int | None, question: Question) -> int:

@@ -1,5 +1,7 @@
 """The batch branch: answers from the lake, hour by hour, against the files' and the stream's."""
 
+import csv
+import io
 import json
 from datetime import datetime, timedelta
 from fractions import Fraction
@@ -9,8 +11,10 @@ import pytest
 from typer.testing import CliRunner
 from written_results import as_written
 
+from streamproof.bench.full_topic import fill_topic, new_run
 from streamproof.chain.batch_answers import rows_from_files
 from streamproof.cli import app
+from streamproof.core.errors import UsageError
 from streamproof.core.kafka import TopicReader
 from streamproof.core.question import load_question
 from streamproof.core.settings import HomeSettings, KafkaSettings
@@ -70,6 +74,10 @@ def test_hours_are_answered_as_they_close_and_kept_and_are_what_the_files_say(ne
     assert table.scan().to_arrow().num_rows == len(truth)
 
 
+def command(*arguments):
+    return CliRunner().invoke(app, ["batch", *arguments], catch_exceptions=False)
+
+
 def test_the_streams_answers_are_compared_and_stand_behind_the_lakes(new_lake_run):
     lake = new_lake_run(4000, interval=Fraction(10_000))
     store_half(lake)
@@ -84,12 +92,55 @@ def test_the_streams_answers_are_compared_and_stand_behind_the_lakes(new_lake_ru
     written.remove(of_lake[1])
     lake.write(*(as_kafka_has_it(lake, each, ends[id(each)]) for each in written), topic=topic)
 
-    done = CliRunner().invoke(app, ["batch", "rating_averages", "--run", lake.id, "--from", "both"])
+    done = command("rating_averages", "--run", lake.id, "--from", "both")
     assert done.exit_code == 1
     expected = f"{len(of_lake) - 2:,} right, 1 wrong, 1 missing, 0 extra"
     assert expected in " ".join(done.stderr.split())
     assert len(done.stdout.splitlines()) == len(truth) + 1
     assert len(early) == len(of_lake)
+
+
+ALL_DAYS = """-- How many rows came on each day, of how many runs?
+-- stream = "{stream}"
+-- run = "batch"
+-- window = "tumbling 1d"
+-- key = []
+SELECT window_start, window_end, COUNT(*) AS n, COUNT(DISTINCT run) AS runs, COUNT(DISTINCT user_id) AS users
+FROM windowed GROUP BY window_start, window_end
+"""
+
+
+def test_a_question_over_all_runs_counts_each_row_of_each_run_once(new_lake_run, tmp_path):
+    lake = new_lake_run(2000)
+    other = fill_topic(new_run(f"{lake.id}-b", 1000).model_copy(update={"contract": lake.contract}))
+    topic, reader = lake.contract.topics.rows, TopicReader(lake.contract.topics.rows, lake.run.created, KafkaSettings())
+    twice = [message.value() for messages in reader.read() for message in messages][:500]
+    reader.close()
+    lake.write(*twice, topic=topic)
+    lake.store()
+    file = tmp_path / "all_days.sql"
+    file.write_text(ALL_DAYS.replace("{stream}", lake.stream))
+    done = command(str(file), "--from", "lake")
+    assert done.exit_code == 0, done.stderr
+    assert f"3,000 rows of 2 runs: {lake.id}, {other.run}" in done.stderr
+    assert "more rows may come" not in done.stderr
+    (day,) = csv.DictReader(io.StringIO(done.stdout))
+    assert (day["n"], day["runs"]) == ("3000", "2")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["--from", "both"], "--from both needs --run"),
+        (["A=a.csv", "--from", "lake"], "--from lake reads no files"),
+        (["--from", "lake"], "the lake has no table nowhere.processed"),
+    ],
+)
+def test_what_the_lake_cannot_be_asked_is_said(own_kafka, tmp_path, arguments, says):  # noqa: ARG001
+    file = tmp_path / "all_days.sql"
+    file.write_text(ALL_DAYS.replace("{stream}", "nowhere"))
+    with pytest.raises(UsageError, match=says):
+        command(str(file), *arguments)
 
 
 def as_kafka_has_it(lake, answer, end):
