@@ -214,14 +214,15 @@ class Database(ABC, Generic[Filled]):
             self.execute(f"CREATE VIEW alerts AS {' UNION ALL '.join(of_all)}")
         return name
 
-    def read(self, table: Table, columns: Sequence[str], run: str) -> Iterator[list[tuple[str | None, ...]]]:
-        """Yield the results of a run that a table has, as texts: job, window's size, slide and kind, then columns."""
+    def read(self, table: Table, columns: Sequence[str], run: str, job: str) -> Iterator[list[tuple[str | None, ...]]]:
+        """Yield a job's results of a run that a table has, as texts: job, window's size, slide, kind, then columns."""
         if name := self.table_name(table):
             own = ", ".join(self.as_text(column, table.columns[column]) for column in columns)
             yield from self.fetch(
                 f"SELECT jobs.label, {self.as_text('window_size', 'integer')}, "
                 f"{self.as_text('window_slide', 'integer')}, window_kind, {own} FROM {quoted(name)} "
-                f"JOIN streamproof_jobs AS jobs USING (job) WHERE jobs.run = {literal(run)}"
+                f"JOIN streamproof_jobs AS jobs USING (job) "
+                f"WHERE jobs.run = {literal(run)} AND jobs.label = {literal(job)}"
             )
 
     @abstractmethod

@@ -12,6 +12,7 @@ from typer.testing import CliRunner
 from written_results import as_written
 
 from streamproof.bench.full_topic import fill_topic, new_run
+from streamproof.chain.ask_stages import kept_in
 from streamproof.chain.batch_answers import rows_from_files
 from streamproof.cli import app
 from streamproof.core.errors import UsageError
@@ -19,9 +20,12 @@ from streamproof.core.kafka import TopicReader
 from streamproof.core.question import load_question
 from streamproof.core.settings import HomeSettings, KafkaSettings
 from streamproof.core.topics import ensure_topics
-from streamproof.sinks.lake.batch import answer_from_lake, answers_table
-from streamproof.sinks.lake.records import OVER
+from streamproof.sinks.kept import Kept
+from streamproof.sinks.lake.batch import DONE, answer_from_lake, answers_table
+from validation.answers import Wanted
+from validation.stages import LAST, Stages
 from validation.truth import compute_truth
+from validation.verdict import validate
 
 pytestmark = pytest.mark.xdist_group("lake")
 
@@ -65,7 +69,7 @@ def test_hours_are_answered_as_they_close_and_kept_and_are_what_the_files_say(ne
     assert answer(lake) == ((0, first.done_to), early)
     lake.store()
     last, answers = answer(lake)
-    assert last.done_to == OVER
+    assert last.done_to == LAST
     assert last.new == len(answers) - len(early)
     truth, _ = true_answers(lake)
     assert early < answers
@@ -98,6 +102,32 @@ def test_the_streams_answers_are_compared_and_stand_behind_the_lakes(new_lake_ru
     assert expected in " ".join(done.stderr.split())
     assert len(done.stdout.splitlines()) == len(truth) + 1
     assert len(early) == len(of_lake)
+
+
+def test_the_verdict_judges_what_the_batch_has_kept_up_to_where_it_goes(new_lake_run):
+    lake = new_lake_run(4000, interval=Fraction(10_000))
+    store_half(lake)
+    Kept(kind="lake").note(lake.id)
+
+    def judge():
+        wanted, stages = Wanted(question="rating_averages"), Stages(targets=kept_in)
+        return validate(lake.id, HomeSettings(), KafkaSettings(), wanted=wanted, stages=stages)
+
+    assert judge().targets == {}
+    _, early = answer(lake)
+    ((name, target),) = judge().targets.items()
+    assert name.endswith("/lake: batch")
+    counts = target.questions["rating_averages"]
+    assert (counts.right, counts.wrong, counts.missing, counts.extra) == (len(early), 0, 0, 0)
+
+    table = lake.catalogue.load_table((lake.stream, answers_table(QUESTION)))
+    done = table.current_snapshot().summary.additional_properties[DONE]
+    table.overwrite(table.scan().to_arrow().slice(1), snapshot_properties={DONE: done})
+    verdict = judge()
+    (counts,) = verdict.targets[name].questions.values()
+    assert (counts.right, counts.missing) == (len(early) - 1, 1)
+    assert counts.not_right[0].rows
+    assert f"{name}: rating_averages: 1 answers are missing" in verdict.reasons
 
 
 ALL_DAYS = """-- How many rows came on each day, of how many runs?
