@@ -3,6 +3,8 @@
 import csv
 import io
 import json
+import sqlite3
+from contextlib import closing
 from datetime import datetime, timedelta
 from fractions import Fraction
 
@@ -23,6 +25,7 @@ from streamproof.core.topics import ensure_topics
 from streamproof.sinks.kept import Kept
 from streamproof.sinks.lake.batch import DONE, answer_from_lake, answers_table
 from validation.answers import Wanted
+from validation.live.lake_batch import lake_batches
 from validation.stages import LAST, Stages
 from validation.truth import compute_truth
 from validation.verdict import validate
@@ -82,9 +85,11 @@ def command(*arguments):
     return CliRunner().invoke(app, ["batch", *arguments], catch_exceptions=False)
 
 
-def test_the_streams_answers_are_compared_and_stand_behind_the_lakes(new_lake_run):
+def test_the_streams_answers_are_compared_and_stand_behind_the_lakes(new_lake_run, tmp_path):
     lake = new_lake_run(4000, interval=Fraction(10_000))
     store_half(lake)
+    file = tmp_path / "kept.sqlite"
+    Kept(kind="sqlite", file=file).note(lake.id)
     truth, names = true_answers(lake)
     kept, early = answer(lake)
     topic = QUESTION.topic(lake.contract)
@@ -97,11 +102,17 @@ def test_the_streams_answers_are_compared_and_stand_behind_the_lakes(new_lake_ru
     lake.write(*(as_kafka_has_it(lake, each, ends[id(each)]) for each in written), topic=topic)
 
     done = command("rating_averages", "--run", lake.id, "--from", "both")
-    assert done.exit_code == 1
+    assert done.exit_code == 1, done.stderr
     expected = f"{len(of_lake) - 2:,} right, 1 wrong, 1 missing, 0 extra"
     assert expected in " ".join(done.stderr.split())
     assert len(done.stdout.splitlines()) == len(truth) + 1
     assert len(early) == len(of_lake)
+
+    found = lake_batches(lake.id, [QUESTION], HomeSettings())["rating_averages"]
+    assert (found.done_to, found.answers, found.differing) == (kept.done_to, len(early), 2)
+    assert [each.verdict for each in found.not_right] == ["wrong", "missing"]
+    with closing(sqlite3.connect(file)) as db:
+        assert db.execute(f"SELECT count(*) FROM {lake.stream}_rating_averages_batch").fetchall() == [(len(early),)]
 
 
 def test_the_verdict_judges_what_the_batch_has_kept_up_to_where_it_goes(new_lake_run):
