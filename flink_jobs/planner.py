@@ -148,7 +148,7 @@ def plan_job(
         StreamproofError: Flink refuses a statement.
 
     """
-    used = {name for question in questions for name in used_fields(question, contract)}
+    used = {name for question in questions for name in used_fields(question, contract.fields)}
     fields = [name for name in contract.fields if name in used]
     batch = [check_question(question, contract) for question in questions]
     for statement in shared_statements(questions, fields, contract, source, run):

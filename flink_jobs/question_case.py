@@ -89,7 +89,7 @@ def run_case(path: Path, stream: str | None = None) -> Outcome:
     if case.window:
         question = question.with_window(parse_window(case.window))
     contract = load_contract(stream or question.header.stream)
-    rows = list(_rows(case, contract, used_fields(question, contract), str(path)))
+    rows = list(_rows(case, contract, used_fields(question, contract.fields), str(path)))
     kinds = {name: kind for name, kind in columns_of(question, contract).items() if name not in _LEFT_OUT}
     expected = [_expected(answer, kinds, f"{path}: answer {n}") for n, answer in enumerate(case.answers, 1)]
     key = ("window_start", "window_end", *question.key)

@@ -22,10 +22,11 @@ from streamproof.core.settings import HomeSettings, KafkaSettings
 from streamproof.core.whole_file import write_whole
 from streamproof.dashboard import charts
 from streamproof.dashboard.ranks import Scene, saved_scene
-from streamproof.dashboard.words import moment, name_of_key, say_count, shown
+from streamproof.dashboard.words import moment, name_of_key, say_count, say_lake, shown
 from validation.answers import Answers, Wanted
 from validation.cli import WAIT_SECONDS, JobOption, RunArgument, SizeOption, SlideOption
 from validation.comparison import add_judged, create_judged
+from validation.live.lake_batch import lake_batches
 from validation.live.results import QuestionResults, Table
 from validation.live.whole_run import answer_whole_run, asked_of
 from validation.report import render
@@ -61,6 +62,7 @@ class Drawings:
     """What is drawn of each question that was judged.
 
     Attributes:
+        judged: the answers that were.
         charts: plotly's, by the question's name and each by its caption.
         scenes: ranks window by window, by the question's name, for assets/ranks.js.
         newest: the last whole window, the batch's value beside the stream's, by the question's name, with a caption.
@@ -68,12 +70,14 @@ class Drawings:
     """
 
     def __init__(self) -> None:
+        self.judged: list[Answers] = []
         self.newest: dict[str, tuple[str, Table]] = {}
         self.charts: dict[str, dict[str, go.Figure]] = {}
         self.scenes: dict[str, Scene] = {}
 
     def draw(self, db: duckdb.DuckDBPyConnection, judged: list[Answers]) -> None:
         """Draw what the questions' files ask for, of the answers that were judged."""
+        self.judged = judged
         for answers in judged:
             question, results = answers.question, QuestionResults(db, answers)
             closed_by = _closed_by(db)
@@ -104,6 +108,7 @@ def write_run_report(verdict: Verdict, home: HomeSettings, drawings: Drawings, o
     """
     run = load_run(verdict.run, home)
     asked = asked_of(run, home)
+    of_run = [*(each.question for each in drawings.judged), *asked]
     with rows_from_files(run, asked, home) if asked else nullcontext() as db:
         batch = [answer_whole_run(db, run, question) for question in asked] if db else []
     # The first chart brings plotly's own code along, so that the page needs no network.
@@ -127,6 +132,8 @@ def write_run_report(verdict: Verdict, home: HomeSettings, drawings: Drawings, o
         scenes=drawings.scenes,
         newest=drawings.newest,
         batch=batch,
+        lake=lake_batches(run.run, of_run, home),
+        say_lake=say_lake,
         shown=shown,
         say_count=say_count,
         style=_assets("colours.css", "charts.css", *(["ranks.css"] if drawings.scenes else [])),

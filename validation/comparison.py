@@ -165,8 +165,13 @@ def keys_that_are_none(db: duckdb.DuckDBPyConnection, answers: Answers) -> int:
     return found[0] if found else 0
 
 
-def first_not_right(db: duckdb.DuckDBPyConnection, compared: str = "compared") -> list[Difference]:
-    """Return the earliest answers of a table of ``compare`` that are not right, up to ``SHOWN`` of each kind."""
+def first_not_right(
+    db: duckdb.DuckDBPyConnection, compared: str = "compared", run: Run | None = None
+) -> list[Difference]:
+    """Return the earliest answers of a table of ``compare`` that are not right, up to ``SHOWN`` of each kind.
+
+    Where the run is named, the first ``SHOWN`` have the rows behind them.
+    """
     rows = db.execute(
         f"""
         SELECT verdict, window_start, window_end, key, expected, found
@@ -175,7 +180,7 @@ def first_not_right(db: duckdb.DuckDBPyConnection, compared: str = "compared") -
         ORDER BY verdict <> 'wrong', verdict, window_start, window_end, key
         """
     ).fetchall()
-    return [
+    first = [
         Difference(
             verdict=verdict,
             window_start=iso_time(start),
@@ -186,6 +191,10 @@ def first_not_right(db: duckdb.DuckDBPyConnection, compared: str = "compared") -
         )
         for verdict, start, end, key, expected, found in rows
     ]
+    if run:
+        for difference in first[:SHOWN]:
+            difference.rows = rows_behind(db, run, difference)
+    return first
 
 
 def rows_behind(

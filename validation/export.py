@@ -60,7 +60,7 @@ def export_results(
         if len(found) > 1:
             names = ", ".join(sorted(answers.question.name for answers in found))
             raise UsageError(f"run {run} was asked several questions: name one of {names}")
-        as_text = None if form in FOR_PROGRAMS else _iso
+        as_text = None if form in FOR_PROGRAMS else in_iso
         write_answers(db, found[0].select, found[0].question, form, output, home.runs / run, as_text, last="_arrival")
 
 
@@ -102,7 +102,8 @@ def write_answers(  # noqa: PLR0917 - all that there is of a table and its file
     write_exported(db, form, output, folder)
 
 
-def _iso(column: str) -> str:
+def in_iso(column: str) -> str:
+    """Write a column of times as SQL, in ISO 8601, UTC; milliseconds only where there are any."""
     name = quoted(column)
     whole, part = (f"strftime({name}, '%Y-%m-%dT%H:%M:%S{digits}Z')" for digits in ("", ".%g"))
     return f"CASE WHEN epoch_ms({name}) % 1000 = 0 THEN {whole} ELSE {part} END"

@@ -46,7 +46,7 @@ def read_files(
         state="finished",
         created=datetime.now(UTC),
     )
-    counts = read_rows(db, unsent, used_fields(question, contract))
+    counts = read_rows(db, unsent, used_fields(question, contract.fields))
     unsent.rows.update({category: RowCounts(sent=count.accepted) for category, count in counts.items()})
     number_rows(db, unsent, counts)
     return unsent

@@ -168,7 +168,9 @@ def lines_of_targets(verdict: Verdict) -> Iterator[str]:
         for question, answers in target.questions.items():
             alerts = f"; alerts: {_counts(answers.alerts)}" if answers.alerts else ""
             yield f"{name}: {question}: {_counts(answers)}{alerts}"
-            yield from map(describe, answers.not_right)
+            for difference in answers.not_right:
+                yield describe(difference)
+                yield from (f"    {describe_row(row)}" for row in difference.rows)
     if verdict.copies:
         for copy, counts in verdict.copies.copies.items():
             yield f"{verdict.copies.name}: {copy}: rows: {_counts(counts)}"

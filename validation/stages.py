@@ -48,17 +48,31 @@ WhoHides = Callable[[], list[str]]
 """Tells which jobs have committed nothing for a while, in words: their open transactions hide what lies behind."""
 
 
+LAST = 253_402_300_799_999
+"""The end of the year 9999, milliseconds since the epoch: no event time lies behind it."""
+
+
 class Target(Protocol):
-    """Something that a sink has kept results in."""
+    """Something that answers to questions are kept in."""
 
     @property
     def name(self) -> str:
         """What people call it."""
 
+    def done_to(self, run: Run, question: Question, *, are_alerts: bool) -> int | None:
+        """Return up to which window end it has to have answers, or alerts: milliseconds since the epoch.
+
+        ``LAST`` stands for all, None for none.
+
+        Raises:
+            StreamproofError: it cannot be read.
+
+        """
+
     def read(
-        self, run: Run, question: Question, columns: Sequence[str], *, are_alerts: bool
+        self, run: Run, question: Question, job: str, columns: Sequence[str], *, are_alerts: bool
     ) -> Iterator[list[tuple[str | None, ...]]]:
-        """Yield the answers to a question that it has of a run, or their alerts, some at a time.
+        """Yield the answers of a job to a question that it has of a run, or their alerts, some at a time.
 
         Each is a tuple of texts: the job; its windows' size, slide and kind; ``columns``. Times are UTC, without zone.
 

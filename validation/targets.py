@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
+from typing import TypeVar
 
 import duckdb
 import pyarrow as pa
@@ -14,7 +15,9 @@ from streamproof.core.run import Run
 from streamproof.core.sql_quoting import quoted
 from validation.answers import Answers, alerts_of, results_table, truth_table
 from validation.comparison import AnswerCounts, Difference, compare, first_not_right
-from validation.stages import Target
+from validation.stages import LAST, Target
+
+Found = TypeVar("Found")
 
 _OF_TARGETS = 100_000
 _ASK_SECONDS = 1.0
@@ -67,10 +70,11 @@ def judge_targets(
         wait: seconds: while a target lacks more than Kafka does, go on reading until nothing new came for so long.
 
     """
-    return {
-        target.name: _judge(partial(_judge_question, db, run, target, _OF_TARGETS * number), questions, in_kafka, wait)
+    judged = {
+        target.name: wait_for(partial(_judge, db, run, target, _OF_TARGETS * number, questions), in_kafka, wait)
         for number, target in enumerate(targets, 1)
     }
+    return {name: target for name, target in judged.items() if target.questions or target.problem}
 
 
 def doubts_of_targets(targets: Mapping[str, JudgedTarget]) -> list[str]:
@@ -88,19 +92,18 @@ def doubts_of_targets(targets: Mapping[str, JudgedTarget]) -> list[str]:
     return found
 
 
-def _judge(
-    judge: Callable[..., KeptAnswers], questions: Sequence[tuple[Answers, bool]], in_kafka: int, wait: float
-) -> JudgedTarget:
+def wait_for(judge: Callable[[], tuple[Found, int | None]], in_kafka: int, wait: float) -> Found:
+    """Judge what is kept somewhere, again and again while it lacks more than Kafka does and something new comes.
+
+    Args:
+        judge: returns what it finds, and how much is missing; None where that is not known.
+        in_kafka: how much Kafka lacks itself.
+        wait: seconds: it is over when nothing new came for so long.
+
+    """
     least, deadline = None, time.monotonic() + wait
     while True:
-        try:
-            judged = {
-                answers.question.name: judge(answers, with_alerts=with_alerts) for answers, with_alerts in questions
-            }
-            found = JudgedTarget(questions=judged)
-            missing = sum(each.missing + (each.alerts.missing if each.alerts else 0) for each in judged.values())
-        except StreamproofError as error:
-            found, missing = JudgedTarget(problem=str(error)), None
+        found, missing = judge()
         if missing is not None:
             if missing <= in_kafka:
                 return found
@@ -111,19 +114,28 @@ def _judge(
         time.sleep(_ASK_SECONDS)
 
 
-def _judge_question(
-    db: duckdb.DuckDBPyConnection, run: Run, target: Target, first: int, answers: Answers, *, with_alerts: bool
-) -> KeptAnswers:
-    def judge(kept: Answers, *, are_alerts: bool) -> tuple[AnswerCounts, list[Difference]]:
+def _judge(
+    db: duckdb.DuckDBPyConnection, run: Run, target: Target, first: int, questions: Sequence[tuple[Answers, bool]]
+) -> tuple[JudgedTarget, int | None]:
+    def judge(kept: Answers, *, are_alerts: bool) -> tuple[AnswerCounts, list[Difference]] | None:
+        if (done_to := target.done_to(run, kept.question, are_alerts=are_alerts)) is None:
+            return None
         columns = _create_tables(db, kept, first + kept.number)
-        rows = target.read(run, kept.question, columns, are_alerts=are_alerts)
-        return _compare(db, replace(kept, number=first + kept.number), columns, rows)
+        rows = target.read(run, kept.question, kept.job, columns, are_alerts=are_alerts)
+        return _compare(db, run, replace(kept, number=first + kept.number), columns, rows, done_to=done_to)
 
-    counts, not_right = judge(answers, are_alerts=False)
-    if not with_alerts:
-        return KeptAnswers(**counts.model_dump(), not_right=tuple(not_right))
-    alerts, more = judge(alerts_of(answers), are_alerts=True)
-    return KeptAnswers(**counts.model_dump(), alerts=alerts, not_right=(*not_right, *more))
+    found: dict[str, KeptAnswers] = {}
+    try:
+        for answers, with_alerts in questions:
+            if judged := judge(answers, are_alerts=False):
+                alerts, more = (with_alerts and judge(alerts_of(answers), are_alerts=True)) or (None, [])
+                not_right = (*judged[1], *more)
+                kept = KeptAnswers(**judged[0].model_dump(), alerts=alerts, not_right=not_right)
+                found[answers.question.name] = kept
+    except StreamproofError as error:
+        return JudgedTarget(problem=str(error)), None
+    missing = sum(each.missing + (each.alerts.missing if each.alerts else 0) for each in found.values())
+    return JudgedTarget(questions=found), missing
 
 
 def _create_tables(db: duckdb.DuckDBPyConnection, answers: Answers, number: int) -> list[str]:
@@ -136,7 +148,13 @@ def _create_tables(db: duckdb.DuckDBPyConnection, answers: Answers, number: int)
 
 
 def _compare(
-    db: duckdb.DuckDBPyConnection, kept: Answers, columns: Sequence[str], rows: Iterator[list[tuple[str | None, ...]]]
+    db: duckdb.DuckDBPyConnection,
+    run: Run,
+    kept: Answers,
+    columns: Sequence[str],
+    rows: Iterator[list[tuple[str | None, ...]]],
+    *,
+    done_to: int,
 ) -> tuple[AnswerCounts, list[Difference]]:
     table, compared = results_table(kept.number), f"compared_{kept.number}"
     kinds = {name: kind for name, kind, *_ in db.execute(f"DESCRIBE {table}").fetchall()}
@@ -152,5 +170,6 @@ def _compare(
             f"INSERT INTO {table} BY NAME SELECT {', '.join(f'{value} AS {quoted(n)}' for n, value in read.items())}, "
             f"{whole} AS _whole, nextval('arrivals') AS _arrival FROM arrow"
         )
-    counts = compare(db, kept, into=compared)
-    return counts, first_not_right(db, compared)
+    where = "true" if done_to >= LAST else f"window_end <= make_timestamp_ms({done_to})"
+    counts = compare(db, kept, into=compared, where=where)
+    return counts, first_not_right(db, compared, run)

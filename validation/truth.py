@@ -66,7 +66,7 @@ def number_rows(db: duckdb.DuckDBPyConnection, run: Run, files: dict[str, FileCo
 
 
 def compute_truth(
-    db: duckdb.DuckDBPyConnection, run: Run, question: Question, table: str, ends: tuple[int, int] | None = None
+    db: duckdb.DuckDBPyConnection, run: Run | None, question: Question, table: str, ends: tuple[int, int] | None = None
 ) -> list[Digest]:
     """Create the table of a question's answers from ``sent``, with the columns that the question has.
 
@@ -74,7 +74,7 @@ def compute_truth(
 
     Args:
         db: has the rows.
-        run: whose rows they are.
+        run: whose rows they are; None where ``sent`` has rows of several runs, and a column ``run``.
         question: what is asked; where it looks across windows, or is a model, all are computed.
         table: the name of the table.
         ends: only windows that end behind the first and not behind the second, milliseconds since the epoch.
@@ -86,22 +86,24 @@ def compute_truth(
         StreamproofError: the question fails on these rows, such as by a division by zero.
 
     """
+    of_run = run.run if run else None
     try:
         if not question.model:
-            _answer(db, run, question, question.body("batch"), table, ends=ends)
+            _answer(db, of_run, question, question.body("batch"), table, ends=ends)
             return []
         answers = f"{table}_to_score"
-        _answer(db, run, question, question.select("batch"), answers)
+        _answer(db, of_run, question, question.select("batch"), answers)
         digests = add_scores(db, question, answers, table)
         db.execute(f"DROP TABLE {answers}")
     except duckdb.Error as error:
-        raise StreamproofError(f"{question.name}: the batch fails on the rows of run {run.run}: {error}") from error
+        whose = f"run {of_run}" if run else "all runs"
+        raise StreamproofError(f"{question.name}: the batch fails on the rows of {whose}: {error}") from error
     return digests
 
 
 def _answer(
     db: duckdb.DuckDBPyConnection,
-    run: Run,
+    run: str | None,
     question: Question,
     body: str,
     table: str,
@@ -109,7 +111,7 @@ def _answer(
     ends: tuple[int, int] | None = None,
 ) -> None:
     for number, step in enumerate(_steps(db, question, ends)):
-        create_views(db, question, run.run, ends=step)
+        create_views(db, question, run, ends=step)
         make = f"INSERT INTO {table}" if number else f"CREATE OR REPLACE TABLE {table} AS"
         db.execute(f"{make} {body}")
 

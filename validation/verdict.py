@@ -6,6 +6,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Literal, Self
 
@@ -30,7 +31,6 @@ from validation.comparison import (
     compared_columns,
     first_not_right,
     keys_that_are_none,
-    rows_behind,
 )
 from validation.copies import JudgedCopies
 from validation.csv_rows import FileCounts, read_rows
@@ -38,7 +38,7 @@ from validation.delivery import CategoryRows, RowTotals, audit_rows, is_settled
 from validation.kafka_records import RunRecords
 from validation.scores import doubts_of_state
 from validation.stages import AskedBy, Stages
-from validation.targets import JudgedTarget, doubts_of_targets, judge_targets
+from validation.targets import JudgedTarget, doubts_of_targets, judge_targets, wait_for
 from validation.truth import compute_truth, number_rows
 
 LateRows = Callable[[str], int | None]
@@ -52,8 +52,6 @@ SETTLED_SECONDS = 5.0
 
 ASK_SECONDS = 0.25
 _MEMORY = "1GB"
-_ROWS_FOR = 10
-"""Differences that are shown with the rows behind them."""
 _MANY_FILES = 100
 
 
@@ -251,7 +249,7 @@ def validate(  # noqa: PLR0915 - what is judged is told one after the other
             in_kafka=missing_answers,
             wait=wait,
         )
-        copies = _judge_copies(db, manifest, stages, missing, wait)
+        copies = wait_for(partial(_judge_copies, db, manifest, stages), missing, wait)
         reasons = [
             *doubts(manifest, rows, judged, records.unreadable),
             *(doubt for name, of_question in alerts.items() for doubt in doubts_of_alerts(name, of_question)),
@@ -283,21 +281,11 @@ def validate(  # noqa: PLR0915 - what is judged is told one after the other
         )
 
 
-def _judge_copies(
-    db: duckdb.DuckDBPyConnection, run: Run, stages: Stages, in_kafka: int, wait: float
-) -> JudgedCopies | None:
-    """Judge what a lake keeps; while it lacks more than Kafka does, look again until nothing new came for so long."""
-    least, deadline = None, time.monotonic() + wait
-    while found := stages.copies(db, run) if stages.copies else None:
-        missing = max((copy.missing for copy in found.copies.values()), default=0)
-        if found.copies and missing <= in_kafka:
-            break
-        if found.copies and (least is None or missing < least):
-            least, deadline = missing, time.monotonic() + wait
-        if time.monotonic() >= deadline:
-            break
-        time.sleep(ASK_SECONDS)
-    return found
+def _judge_copies(db: duckdb.DuckDBPyConnection, run: Run, stages: Stages) -> tuple[JudgedCopies | None, int | None]:
+    """Judge what a lake keeps, where one does; say how many rows it lacks."""
+    if (found := stages.copies(db, run) if stages.copies else None) is None:
+        return None, 0
+    return found, max((copy.missing for copy in found.copies.values()), default=None)
 
 
 def _compute(
@@ -337,9 +325,6 @@ def _question_verdict(
 ) -> QuestionVerdict:
     question, compared = answers.question, f"compared_{answers.number}"
     late_rows = late(answers.job) if callable(late) else late
-    not_right = first_not_right(db, compared)
-    for difference in not_right[:_ROWS_FOR]:
-        difference.rows = rows_behind(db, run, difference)
     return QuestionVerdict(
         **counts.model_dump(),
         late=late_rows if isinstance(late_rows, int) else None,
@@ -350,7 +335,7 @@ def _question_verdict(
         kind=question.window.kind,
         key=question.key,
         columns=tuple(compared_columns(db, answers)),
-        not_right=not_right,
+        not_right=first_not_right(db, compared, run),
     )
 
 
@@ -415,7 +400,7 @@ def open_database(near: Path, memory: str = _MEMORY) -> Iterator[duckdb.DuckDBPy
 
 
 def _fields_of(questions: Iterable[Question], run: Run) -> set[str]:
-    return {name for question in questions for name in used_fields(question, run.contract)}
+    return {name for question in questions for name in used_fields(question, run.contract.fields)}
 
 
 def _read_files(db: duckdb.DuckDBPyConnection, run: Run, fields: Collection[str]) -> dict[str, FileCounts]:

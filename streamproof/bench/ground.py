@@ -46,7 +46,7 @@ CONTRACT = load_contract(DEFAULT_STREAM)
 QUESTION = load_question(load_generator(DEFAULT_STREAM).generator.demo.questions[0])
 WINDOW = QUESTION.window
 KEY = QUESTION.key[-1]
-(MEASURE,) = set(used_fields(QUESTION, CONTRACT)) - set(QUESTION.key)
+(MEASURE,) = set(used_fields(QUESTION, CONTRACT.fields)) - set(QUESTION.key)
 """What is measured: the stream, the question, the field that its windows are told apart by beside the category, and the
 number that it sums up."""
 

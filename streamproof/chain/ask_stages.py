@@ -1,5 +1,6 @@
 """What NiFi and Flink say of a run's rows, for the audit and the verdict."""
 
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
@@ -9,8 +10,8 @@ from flink_jobs.records import asked_by, find_record, reader_of
 from streamproof.core.errors import StreamproofError
 from streamproof.core.run import Run
 from streamproof.core.settings import HomeSettings, KafkaSettings
-from streamproof.sinks.lake.catalogue import LakeSettings, is_kept, name_of, open_catalogue
-from streamproof.stack.live_sinks import LAKE, live_sinks
+from streamproof.sinks.lake.catalogue import LakeSettings, name_of, open_catalogue
+from streamproof.stack.live_sinks import LAKE
 from validation.copies import JudgedCopies
 from validation.stages import AskedBy, ReadByJob, ReceivedRows, Stages, Target
 
@@ -84,17 +85,30 @@ def who_hides() -> list[str]:
 
 
 def kept_in(run: Run) -> list[Target]:
-    """Return where sinks have kept a run's results."""
+    """Return where a run's results are kept: by sinks in databases, and in the lake what the batch was asked for."""
     from streamproof.sinks.kept import read_back  # not all commands ask for it
 
-    return [*read_back(run)]
+    home, settings, targets = HomeSettings(), LakeSettings(), list[Target](read_back(run))
+    if _is_in_lake(run):
+        with suppress(StreamproofError):  # which `copies_in_lake` tells
+            catalogue = open_catalogue(settings, home)
+            from streamproof.sinks.lake.batch import LakeAnswers
+
+            targets.append(LakeAnswers(f"{name_of(settings, home)}: batch", catalogue))
+    return targets
+
+
+def _is_in_lake(run: Run) -> bool:
+    from streamproof.sinks.kept import kept_of
+
+    return any(kept.kind == LAKE for kept in kept_of(run))
 
 
 def copies_in_lake(db: "DuckDBPyConnection", run: Run) -> JudgedCopies | None:
     """Judge what the lake keeps of a run."""
-    home, settings = HomeSettings(), LakeSettings()
-    if not is_kept(run.run, home) and LAKE not in live_sinks():
+    if not _is_in_lake(run):
         return None
+    home, settings = HomeSettings(), LakeSettings()
     name = name_of(settings, home)
     try:
         catalogue = open_catalogue(settings, home)

@@ -26,18 +26,18 @@ NUMBER = re.compile(rf"{WHOLE_NUMBER.pattern}|DECIMAL.*|DOUBLE|FLOAT")
 
 
 def create_views(
-    db: duckdb.DuckDBPyConnection, question: Question, run: str, ends: tuple[int, int] | None = None
+    db: duckdb.DuckDBPyConnection, question: Question, run: str | None, ends: tuple[int, int] | None = None
 ) -> None:
     """Create the view ``windowed`` and the question's own views.
 
     Args:
         db: has the table ``sent``.
         question: what is asked.
-        run: the run's id.
+        run: the run's id; None where ``sent`` has rows of several runs, and a column ``run``.
         ends: only windows that end behind the first and not behind the second, milliseconds since the epoch.
 
     """
-    source = f"(SELECT {literal(run)} AS run, * FROM sent)"
+    source = "sent" if run is None else f"(SELECT {literal(run)} AS run, * FROM sent)"
     if ends:
         first, last = ends
         low, high = first - question.window.size, last

@@ -1,7 +1,7 @@
 """What a question's text may hold: read by DuckDB's own parser, before anything runs."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any, cast
 
 import duckdb
@@ -31,14 +31,14 @@ _OF_WINDOWS = ("window_start", "window_end", "window_time")
 Node = dict[str, Any]
 
 
-def used_fields(question: Question, contract: Contract) -> list[str]:
-    """Return the contract's fields that a question may read, in the contract's order; all, where it says ``*``."""
+def used_fields(question: Question, fields: Iterable[str]) -> list[str]:
+    """Return those of a contract's fields that a question may read, in their order; all, where it says ``*``."""
     trees = _trees(question, "flink", strict=False)
     nodes = [node for tree in trees.values() for node in _nodes(tree)]
     names = {name.lower() for node in nodes if node.get("type") == "COLUMN_REF" for name in node["column_names"]}
     if "" not in trees or any(_reads_all(node) for node in nodes):
-        return list(contract.fields)
-    return [name for name in contract.fields if name in names]
+        return list(fields)
+    return [name for name in fields if name in names]
 
 
 def check_text(question: Question, contract: Contract) -> None:
@@ -48,7 +48,7 @@ def check_text(question: Question, contract: Contract) -> None:
         UsageError: with a line for each rule that is broken.
 
     """
-    if contract.name != question.header.stream and not set(used_fields(question, contract)):
+    if contract.name != question.header.stream and not set(used_fields(question, contract.fields)):
         raise UsageError(f"{question.name}: none of its columns is a field of the stream {contract.name}")
     known = {"windowed", *(view.name for view in question.views("batch"))} | (
         {"again"} if question.header.again else set()

@@ -6,7 +6,7 @@ from dash import Dash, Input, Output, State, html, no_update
 
 from streamproof.dashboard.attributes import attributes
 from streamproof.dashboard.tables import answers_table
-from streamproof.dashboard.words import say_count
+from streamproof.dashboard.words import say_count, say_lake
 from validation.live.reader import Picture, Reader
 from validation.live.whole_run import BatchAnswers
 
@@ -25,7 +25,9 @@ def renew_batch(app: Dash, reader: Reader) -> None:
     )
     def batch(_ticks: int | None, known: list[Any] | None) -> tuple[Any, Any, Any]:
         picture = reader.picture
-        to_show = [picture.run and picture.run.run, [[each.question.label, each.total] for each in picture.batch]]
+        lake = {name: found.made_at.isoformat() for name, found in picture.lake.items()}
+        of_batch = [[each.question.label, each.total, lake.get(each.question.name)] for each in picture.batch]
+        to_show = [picture.run and picture.run.run, of_batch]
         if to_show == known:
             return (no_update,) * 3
         return [_card(picture, each) for each in picture.batch], {} if picture.batch else _HIDDEN, to_show
@@ -40,4 +42,6 @@ def _card(picture: Picture, answers: BatchAnswers) -> html.Div:
         command = html.Code(f"streamproof batch {question.name} --run {run}")
         table = html.Div(answers_table(answers.first, question.key), className="scroll", tabIndex=0)
         content = [table, html.P([says, command], className="quiet")]
+    if found := picture.lake.get(question.name):
+        content.append(html.P(say_lake(found), className="quiet"))
     return html.Div([html.H3(question.title), *content], **attributes(data_question=question.name))

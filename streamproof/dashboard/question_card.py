@@ -13,8 +13,9 @@ from streamproof.dashboard.attributes import attributes, link_to
 from streamproof.dashboard.parts import figure, section
 from streamproof.dashboard.ranks import Ranks, behind
 from streamproof.dashboard.tables import answers_table, table
-from streamproof.dashboard.verdict_card import judge_question
-from streamproof.dashboard.words import moment, name_of_key, shown
+from streamproof.dashboard.verdict_card import difference_detail, judge_question, name_of
+from streamproof.dashboard.words import moment, name_of_key, say_lake, shown
+from validation.live.lake_batch import LakeBatch
 from validation.live.live_verdict import SoFar
 from validation.live.reader import Picture, Reader
 from validation.live.results import Mover, QuestionResults
@@ -27,6 +28,8 @@ _NEWEST_WINDOWS = 60
 _HIDDEN = {"display": "none"}
 _DRAWINGS = {"table": {"table"}, "line": {"line"}, "ranks": {"bars", "map"}}
 _ALERT_SIGNS = {"firing": "●", "pending": "◐", "resolved": "✓", "withdrawn": "○"}
+_DIFFERENCES = 3
+"""So many differences between the lake's answers and the stream's are opened."""
 _MOST_RANKS = 8
 """Of so many choices of question, column and category it is remembered what was drawn."""
 
@@ -56,6 +59,7 @@ def question_sections() -> list[html.Section]:
             "",
             html.P(id="question-says", className="quiet"),
             html.Div(id="question-verdict"),
+            html.Div(id="question-lake"),
             html.Div(id="alerts"),
             html.Div(
                 [
@@ -98,7 +102,7 @@ def question_stores() -> list[dcc.Store]:
         dcc.Store(id="column", data={}),
         dcc.Store(id="chosen", data={}),
         # What a list shows: it is drawn anew only when that changes, or a click could fall between two drawings.
-        *(dcc.Store(id=f"{shown}-shown") for shown in ("questions", "choices", "found", "chosen", "ranks")),
+        *(dcc.Store(id=f"{shown}-shown") for shown in ("questions", "choices", "found", "chosen", "ranks", "lake")),
         *(dcc.Store(id=f"{drawn}-{what}") for drawn in ("ranks", "rows") for what in ("scene", "drawn")),
         dcc.Store(id="rows-opened"),
     ]
@@ -201,6 +205,21 @@ def _renew_list(app: Dash, reader: Reader) -> None:
             f"; job {answers.job}",
         ]
         return answers.question.title, says, _verdict(*judge_question(asked.picture, asked.so_far))
+
+    @app.callback(
+        Output("question-lake", "children"),
+        Output("lake-shown", "data"),
+        Input("slow-tick", "n_intervals"),
+        Input("question", "data"),
+        State("lake-shown", "data"),
+    )
+    def of_lake(_ticks: int | None, question: str, known: Any) -> tuple[Any, Any]:
+        asked = _asked(reader, question)
+        found = asked and asked.picture.lake.get(asked.name)
+        to_show = [question, found and found.made_at.isoformat()]
+        if to_show == known:
+            return no_update, no_update
+        return (_lake(reader, asked.name, found) if asked and found else None), to_show
 
 
 def _renew_choices(app: Dash, reader: Reader) -> None:
@@ -494,6 +513,14 @@ def _link(question: Question, judged: tuple[str, str, str, str], *, is_chosen: b
 def _verdict(state: str, symbol: str, word: str, why: str) -> html.P:
     sign = html.Span(symbol, className="symbol", **attributes(aria_hidden="true"))
     return html.P([html.Strong([sign, word], className="word"), f" {why}"], className=f"question-verdict {state}")
+
+
+def _lake(reader: Reader, name: str, found: LakeBatch) -> list[Any]:
+    first, at = found.not_right[:_DIFFERENCES], moment(round(found.made_at.timestamp() * 1000))
+    of_all = f" The first {len(first)} are these." if len(first) < found.differing else ""
+    by = "by the lake's batch"
+    details = [difference_detail(name_of(name, each), each, reader.rows_of(each), must_be=by) for each in first]
+    return [html.P(f"{say_lake(found)}{of_all} It was asked at {at}.", className="quiet"), *details]
 
 
 def _alerts(results: QuestionResults) -> Any:

@@ -155,12 +155,14 @@ def differences(picture: Picture) -> list[tuple[str, Difference]]:
     return [(name, each) for _, name, each in sorted(named, key=lambda found: found[0])]
 
 
-def difference_detail(name: str, difference: Difference, rows: list[InputRow]) -> html.Div:
+def difference_detail(
+    name: str, difference: Difference, rows: list[InputRow], must_be: str = "by the CSV files"
+) -> html.Div:
     """Return what an answer must be, what Flink wrote, and the rows of the CSV files that it should be made of."""
     names = [*(difference.expected or difference.found or {})]
     body = [
         html.Tr([html.Th(what, scope="row"), *(html.Td(_value(values, name)) for name in names)])
-        for what, values in (("by the CSV files", difference.expected), ("written by Flink", difference.found))
+        for what, values in ((must_be, difference.expected), ("written by Flink", difference.found))
     ]
     fields = [*rows[0].fields] if rows else []
     lines = [

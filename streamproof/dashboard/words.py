@@ -3,6 +3,7 @@
 from datetime import UTC, datetime
 from decimal import Decimal
 
+from validation.live.lake_batch import LakeBatch
 from validation.live.results import Key
 
 _DIGITS = 6
@@ -27,6 +28,19 @@ def shown(value: object) -> str:
     if isinstance(value, datetime):
         return value.isoformat(" ", timespec="milliseconds" if value.microsecond else "seconds")
     return str(value)
+
+
+def say_lake(found: LakeBatch) -> str:
+    """Say up to where the lake's answers go, and how the stream's compare with them."""
+    until = f"up to {moment(found.done_to)}" if found.done_to else "of the whole run"
+    said = f"The lake's batch has {found.answers:,} answers, {until}."
+    if found.counts is None:
+        return f"{said} They were not compared with the stream's."
+    if not found.differing:
+        return f"{said} None of the stream's differs."
+    counts = found.counts
+    what = {"have another value": counts.wrong, "are missing": counts.missing, "should not be there": counts.extra}
+    return f"{said} Of the stream's {', '.join(f'{count:,} {how}' for how, count in what.items() if count)}."
 
 
 def name_of_key(names: tuple[str, ...], key: Key) -> str:

@@ -1,12 +1,13 @@
 """A database as a target: what its tables are called, how versions of them are told apart, and how it is read back.
 
 Beside the tables that people read there are some of its own. ``streamproof_places`` has how far each sink has read,
-``streamproof_tables`` the versions of the tables, ``streamproof_jobs`` what results have in common, and
-``streamproof_refused`` the records that no table has a place for.
+``streamproof_tables`` the versions of the tables, ``streamproof_jobs`` what results have in common,
+``streamproof_batches`` how far the lake's answers go, and ``streamproof_refused`` the records that no table has a place
+for. The lake's answers stand in the table of the stream's, as those of a job of their own.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from typing import Any, ClassVar, Generic, TypeVar
 
@@ -15,8 +16,9 @@ from confluent_kafka import Message
 from streamproof.core.command import console
 from streamproof.core.errors import UsageError
 from streamproof.core.sql_quoting import literal, quoted
-from streamproof.sinks.tables import Catalogue, Kind, Refused, Rows, Table
+from streamproof.sinks.tables import Catalogue, Job, Kind, Refused, Rows, Table
 from streamproof.sinks.target import FencedError, Place, Places
+from streamproof.stack.live_sinks import LAKE
 
 Filled = TypeVar("Filled")
 """How a database takes the rows of a table."""
@@ -33,18 +35,44 @@ CREATE TABLE IF NOT EXISTS streamproof_tables (
 CREATE TABLE IF NOT EXISTS streamproof_jobs (
     job bigint PRIMARY KEY, label text NOT NULL, question text NOT NULL, run text NOT NULL,
     window_size bigint NOT NULL, window_slide bigint NOT NULL, window_kind text NOT NULL, submitted_at {time});
+CREATE TABLE IF NOT EXISTS streamproof_batches (job bigint PRIMARY KEY, done_to {time} NOT NULL);
 CREATE TABLE IF NOT EXISTS streamproof_refused (
     topic text, kafka_partition integer, kafka_offset bigint, reason text NOT NULL, record text NOT NULL,
     PRIMARY KEY (topic, kafka_partition, kafka_offset))
 """
 
 _NEWEST = """
-SELECT job FROM (
-    SELECT job, row_number() OVER (PARTITION BY run ORDER BY submitted_at DESC NULLS LAST, job) AS place
-    FROM streamproof_jobs WHERE question = {label}
+SELECT {what} FROM (
+    SELECT job, run, row_number() OVER (PARTITION BY run ORDER BY submitted_at DESC NULLS LAST, job) AS place
+    FROM streamproof_jobs WHERE question = {label} AND {who}
 ) AS jobs WHERE place = 1
 """
-"""The newest job of each run."""
+"""The newest job of each run, of the stream or of the lake."""
+_STREAM, _LAKE = f"label <> '{LAKE}'", f"label = '{LAKE}'"
+
+_ANSWERED = """
+SELECT j.run, j.label AS job, {own} FROM {table} AS t JOIN streamproof_jobs AS j ON j.job = t.job
+LEFT JOIN (
+    SELECT of_run.run, {done_to} AS done_to FROM streamproof_batches AS b
+    JOIN streamproof_jobs AS of_run ON of_run.job = b.job WHERE b.job IN ({of_lake})
+) AS batch ON batch.run = j.run
+WHERE t.job IN ({of_lake}) OR t.job IN ({of_stream}) AND {end}
+"""
+"""Answers, and which job they are of: those of the lake, and those of the stream whose windows end where asked."""
+
+_DIFFERENCE = """
+SELECT run, job, {own} FROM (
+    SELECT a.*, {differs} AS _differs FROM ({answers}) AS a WHERE run IN ({runs})
+    WINDOW same AS (PARTITION BY {key})
+) AS compared WHERE _differs
+"""
+"""Answers that one of the two has and the other lacks, or of which a value differs."""
+_DIFFERS: dict[Kind, str] = {
+    "boolean": "min(CAST({0} AS integer)) OVER same <> max(CAST({0} AS integer)) OVER same",
+    "double": "max({0}) OVER same - min({0}) OVER same > 1e-12 "
+    "AND max({0}) OVER same - min({0}) OVER same > 1e-15 * abs(max({0}) OVER same)",
+}
+"""By the kind of a column, when two values differ: doubles as the verdict has it, others where they are not equal."""
 
 
 _ALERTS = """
@@ -68,6 +96,8 @@ class Database(ABC, Generic[Filled]):
     name: str
     kinds: ClassVar[dict[Kind, str]]
     """The database's names for the kinds of columns."""
+    moment: ClassVar[str] = "{}"
+    """What makes times of values, which can be compared."""
 
     def __init__(self, sink: str, catalogue: Catalogue, note: Callable[[str], None]) -> None:
         self._sink, self._catalogue, self._note = sink, catalogue, note
@@ -146,6 +176,29 @@ class Database(ABC, Generic[Filled]):
         for line in news:
             console.print(line, markup=False, soft_wrap=True)
 
+    def store_batch(self, table: Table, job: Job, blocks: Iterable[Rows], done_to: str) -> None:
+        """Store the lake's answers in place of those that are there: all of it, or nothing.
+
+        Args:
+            table: of the question.
+            job: what they have in common.
+            blocks: the answers, some at a time.
+            done_to: up to which window end there are all, in ISO 8601.
+
+        Raises:
+            StreamproofError: a value does not fit its column, or the database is away.
+
+        """
+        with self.transaction():
+            self.lock("streamproof_batches")
+            for line in self._open(table):
+                console.print(line, markup=False, soft_wrap=True)
+            self.execute(f"DELETE FROM {quoted(self._names[table.identity])} WHERE job = ?", job.number)
+            self.execute("DELETE FROM streamproof_batches WHERE job = ?", job.number)
+            self.execute("INSERT INTO streamproof_batches VALUES (?, ?)", job.number, done_to)
+            for rows in blocks:
+                list(self._insert(rows, self.fill(rows)))
+
     def _move(self, place: Place, begin: int | None, end: int) -> None:
         if begin is None:
             changed = self.changed(
@@ -191,9 +244,9 @@ class Database(ABC, Generic[Filled]):
         self._names[table.identity] = name
 
     def _create(self, table: Table, version: int) -> str:
-        name = f"{table.view}_v{version}"
-        if len(name) > _LONGEST_NAME:
-            raise UsageError(f"{table.view}: too long for the name of a table: {_LONGEST_NAME - 3} characters at most")
+        name, views = f"{table.view}_v{version}", self._views(f"{table.view}_v{version}", table)
+        if (longer := max(map(len, (name, *views))) - _LONGEST_NAME) > 0:
+            raise UsageError(f"{table.view}: too long for the names of its table and views: {longer} characters less")
         columns = ", ".join(f"{quoted(column)} {self.kinds[kind]}" for column, kind in table.columns.items())
         self.execute(f"CREATE TABLE {quoted(name)} ({columns})")
         self.execute(f"CREATE UNIQUE INDEX {quoted(f'{name}_key')} ON {quoted(name)} {self.unique(table.key)}")
@@ -204,8 +257,9 @@ class Database(ABC, Generic[Filled]):
         are_alerts = "alert_state" in table.columns
         if are_alerts:
             self.execute("DROP VIEW IF EXISTS alerts")
-        self.execute(f"DROP VIEW IF EXISTS {quoted(table.view)}")
-        self.execute(f"CREATE VIEW {quoted(table.view)} AS {_select(name, table)}")
+        for view, select in views.items():
+            self.execute(f"DROP VIEW IF EXISTS {quoted(view)}")
+            self.execute(f"CREATE VIEW {quoted(view)} AS {select}")
         if are_alerts:
             known = self.execute(
                 "SELECT DISTINCT view_name FROM streamproof_tables WHERE columns LIKE ? ORDER BY 1", '%"alert_state"%'
@@ -214,14 +268,50 @@ class Database(ABC, Generic[Filled]):
             self.execute(f"CREATE VIEW alerts AS {' UNION ALL '.join(of_all)}")
         return name
 
-    def read(self, table: Table, columns: Sequence[str], run: str) -> Iterator[list[tuple[str | None, ...]]]:
-        """Yield the results of a run that a table has, as texts: job, window's size, slide and kind, then columns."""
+    def _views(self, name: str, table: Table) -> dict[str, str]:
+        """Return the views of a table, by their names."""
+        views = {table.view: _select(name, table)}
+        if not table.has_jobs or "alert_state" in table.columns:
+            return views
+        columns = {column: kind for column, kind in table.columns.items() if column != "job"}
+        of_stream, of_lake = (_newest(table, who) for who in (_STREAM, _LAKE))
+        end = self.moment.format("t.window_end")
+
+        def answered(where: str) -> str:
+            return _ANSWERED.format(
+                own=", ".join(f"t.{quoted(column)}" for column in columns),
+                table=quoted(name), done_to=self.moment.format("b.done_to"), of_lake=of_lake, of_stream=of_stream,
+                end=where,
+            )  # fmt: skip
+
+        def differs(column: str, kind: Kind) -> str:
+            value = self.moment.format(quoted(column)) if kind == "time" else quoted(column)
+            values = _DIFFERS.get(kind, "min({0}) OVER same <> max({0}) OVER same").format(value)
+            return f"count({value}) OVER same = 1 OR {values}"
+
+        key = [self.moment.format(quoted(c)) if columns[c] == "time" else quoted(c) for c in table.key if c != "job"]
+        values = [differs(column, kind) for column, kind in columns.items() if column not in table.key]
+        return views | {
+            f"{table.view}_batch": _select(name, table, _LAKE),
+            f"{table.view}_both": answered(f"(batch.done_to IS NULL OR {end} > batch.done_to)"),
+            f"{table.view}_difference": _DIFFERENCE.format(
+                own=", ".join(map(quoted, columns)),
+                differs=" OR ".join(["count(*) OVER same < 2", *values]),
+                answers=answered(f"{end} <= batch.done_to"),
+                runs=_newest(table, _STREAM, "run"),
+                key=", ".join(["run", *key]),
+            ),
+        }
+
+    def read(self, table: Table, columns: Sequence[str], run: str, job: str) -> Iterator[list[tuple[str | None, ...]]]:
+        """Yield a job's results of a run that a table has, as texts: job, window's size, slide, kind, then columns."""
         if name := self.table_name(table):
             own = ", ".join(self.as_text(column, table.columns[column]) for column in columns)
             yield from self.fetch(
                 f"SELECT jobs.label, {self.as_text('window_size', 'integer')}, "
                 f"{self.as_text('window_slide', 'integer')}, window_kind, {own} FROM {quoted(name)} "
-                f"JOIN streamproof_jobs AS jobs USING (job) WHERE jobs.run = {literal(run)}"
+                f"JOIN streamproof_jobs AS jobs USING (job) "
+                f"WHERE jobs.run = {literal(run)} AND jobs.label = {literal(job)}"
             )
 
     @abstractmethod
@@ -233,15 +323,18 @@ class Database(ABC, Generic[Filled]):
         """Yield the rows of a query, some at a time."""
 
 
-def _select(name: str, table: Table) -> str:
+def _newest(table: Table, who: str, what: str = "job") -> str:
+    return _NEWEST.format(what=what, label=literal(table.label), who=who)
+
+
+def _select(name: str, table: Table, who: str = _STREAM) -> str:
     own = ", ".join(f"t.{quoted(column)}" for column in table.columns if column != "job")
     if not table.has_jobs:
         return f"SELECT {own} FROM {quoted(name)} AS t"
     if "alert_state" in table.columns:
         texts = (f"coalesce(CAST(t.{quoted(column)} AS text), 'NULL')" for column in table.alert_of)
         own += ", " + (" || ', ' || ".join(texts) or "''") + " AS alert_of"
-    newest = _NEWEST.format(label=literal(table.label))
     return (
         f"SELECT j.run, {own} FROM {quoted(name)} AS t JOIN streamproof_jobs AS j ON j.job = t.job "
-        f"WHERE t.job IN ({newest})"
+        f"WHERE t.job IN ({_newest(table, who)})"
     )

@@ -1,4 +1,4 @@
-"""Which databases hold a run, so that the verdict can read it back from them: noted in the run's folder by the sinks.
+"""Where a run is kept, so that the verdict can read it back from there: noted in the run's folder by the sinks.
 
 The sinks that are kept running beside the servers hold every run.
 """
@@ -19,6 +19,7 @@ from streamproof.core.settings import HomeSettings, PostgresSettings
 from streamproof.core.whole_file import write_whole
 from streamproof.sinks.tables import Catalogue, alerts_table, answers_table
 from streamproof.stack.live_sinks import LAKE, live_sinks
+from validation.stages import LAST
 
 if TYPE_CHECKING:
     from streamproof.sinks.database import Database
@@ -37,7 +38,7 @@ class Kept(BaseModel):
 
     """
 
-    kind: Literal["postgres", "sqlite"]
+    kind: Literal["postgres", "sqlite", "lake"]
     file: Path | None = None
     rows: bool = False
 
@@ -71,7 +72,10 @@ class Kept(BaseModel):
 
     def note(self, run: str) -> None:
         """Note that a run is kept there, where this machine knows the run."""
-        manifest = manifest_path(run, HomeSettings())
+        try:
+            manifest = manifest_path(run, HomeSettings())
+        except UsageError:  # a foreign record's run may be called anything
+            return
         if manifest.is_file():
             name = f"{self.kind}-{sha256(str(self.file).encode()).hexdigest()[:8]}" if self.file else self.kind
             (folder := manifest.parent / "kept").mkdir(exist_ok=True)
@@ -91,18 +95,27 @@ class ReadBack:
     kept: Kept
     name: str
 
+    def done_to(self, run: Run, question: Question, *, are_alerts: bool) -> int | None:  # noqa: ARG002
+        """Return that it has to have all."""
+        return LAST
+
     def read(
-        self, run: Run, question: Question, columns: Sequence[str], *, are_alerts: bool
+        self, run: Run, question: Question, job: str, columns: Sequence[str], *, are_alerts: bool
     ) -> Iterator[list[tuple[str | None, ...]]]:
         """Yield what it has of a run, as the verdict asks for it."""
         table = (alerts_table if are_alerts else answers_table)(question, run.contract)
         with closing(self.kept.open(LIVE, Catalogue(None))) as database:
-            yield from database.read(table, columns, run.run)
+            yield from database.read(table, columns, run.run, job)
 
 
 def read_back(run: Run) -> list[ReadBack]:
     """Return the databases where a run is kept, for the verdict."""
-    return [ReadBack(kept, kept.where) for kept in kept_of(run)]
+    return [ReadBack(kept, kept.where) for kept in databases_of(run)]
+
+
+def databases_of(run: Run) -> list[Kept]:
+    """Return the databases where a run is kept."""
+    return [kept for kept in kept_of(run) if kept.kind != LAKE]
 
 
 def kept_of(run: Run) -> list[Kept]:
@@ -115,7 +128,7 @@ def kept_of(run: Run) -> list[Kept]:
     home = HomeSettings()
     notes = sorted((manifest_path(run.run, home).parent / "kept").glob("*.json"))
     found = {path.stem: _read(path) for path in notes}
-    return [*({name: Kept(kind=name) for name in live_sinks() if name != LAKE} | found).values()]  # type: ignore[arg-type]
+    return [*({name: Kept(kind=name) for name in live_sinks()} | found).values()]  # type: ignore[arg-type]
 
 
 def _read(path: Path) -> Kept:

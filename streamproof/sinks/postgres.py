@@ -199,6 +199,5 @@ def _which(error: psycopg.Error, rows: Rows) -> str:
     found = re.search(r"line (\d+)(?:, column (\S+?):)?", error.diag.context or "")
     if not found:
         return ""
-    message = rows.messages[int(found[1]) - 1]
     column = f", column {found[2]}" if found[2] else ""
-    return f" (record {message.topic()}/{message.partition()}/{message.offset()}{column})"
+    return f" ({rows.origin(int(found[1]) - 1)}{column})"

@@ -42,6 +42,7 @@ class Sqlite(Database[list[tuple[object, ...]]]):
         "boolean": "boolean",
         "time": "text",
     }
+    moment = "julianday({})"
 
     def __init__(self, file: Path, sink: str, catalogue: Catalogue, note: Callable[[str], None]) -> None:
         super().__init__(sink, catalogue, note)
@@ -129,10 +130,9 @@ def _value(kind: Kind, text: str | None, rows: Rows, number: int) -> object:
             return _within_64_bits(int(text))
         value = float(text if kind == "double" else _with_few_digits(text))
     except (ValueError, KeyError):
-        message = rows.messages[number]
         raise UsageError(
-            f"{text!r} does not fit a column of SQLite ({kind}; numbers have up to {_DIGITS} digits): record "
-            f"{message.topic()}/{message.partition()}/{message.offset()}. PostgreSQL keeps any number"
+            f"{text!r} does not fit a column of SQLite ({kind}; numbers have up to {_DIGITS} digits): "
+            f"{rows.origin(number)}. PostgreSQL keeps any number"
         ) from None
     return value if math.isfinite(value) else text
 

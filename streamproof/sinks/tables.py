@@ -53,6 +53,12 @@ class Job(NamedTuple):
     window_kind: str
     submitted_at: str | None
 
+    @classmethod
+    def of(cls, head: tuple[Any, ...], submitted_at: datetime | None) -> "Job":
+        """Return what results have in common; ``head`` is all but the number and the time."""
+        number = int.from_bytes(sha256(repr(head).encode()).digest()[:8]) >> 1
+        return cls._make((number, *head, submitted_at.isoformat() if submitted_at else None))
+
 
 @dataclass(frozen=True)
 class Table:
@@ -94,6 +100,13 @@ class Rows:
     columns: list[Column]
     messages: Sequence[Message]
     jobs: frozenset[Job] = frozenset()
+
+    def origin(self, number: int) -> str:
+        """Say where a row comes from: a record, or the lake, where there are none."""
+        if not self.messages:
+            return "an answer of the lake"
+        message = self.messages[number]
+        return f"record {message.topic()}/{message.partition()}/{message.offset()}"
 
 
 class Refused(NamedTuple):
@@ -350,15 +363,9 @@ class Catalogue:
         if not decoder.table.has_jobs:
             return Rows(decoder.table, columns, messages)
         heads = decoder.heads(records)
-        jobs = {head: self._job(head) for head in set(heads)}
+        jobs = {head: Job.of(head, self._submitted.get(head[0])) for head in set(heads)}
         numbers = {head: str(job.number) for head, job in jobs.items()}
         return Rows(decoder.table, [[numbers[head] for head in heads], *columns], messages, frozenset(jobs.values()))
-
-    def _job(self, head: tuple[Any, ...]) -> Job:
-        number = int.from_bytes(sha256(repr(head).encode()).digest()[:8]) >> 1
-        label, question, run, size, slide, kind = head
-        submitted = self._submitted.get(label)
-        return Job(number, label, question, run, size, slide, kind, submitted.isoformat() if submitted else None)
 
 
 def _refuse(message: Message, reason: str) -> Refused:

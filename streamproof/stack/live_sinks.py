@@ -3,13 +3,14 @@
 import json
 from collections.abc import Collection
 from pathlib import Path
+from typing import Final
 
 from pydantic import TypeAdapter
 
 from streamproof.core.settings import HomeSettings
 from streamproof.core.whole_file import write_whole
 
-LAKE = "lake"
+LAKE: Final = "lake"
 """The sink that keeps rows, and no results."""
 
 

@@ -21,6 +21,7 @@ from validation.answers import Answers
 from validation.comparison import AnswerCounts, Difference, InputRow
 from validation.kafka_records import _TABLES
 from validation.live.dead_letters import DeadLetters, Letter
+from validation.live.lake_batch import LakeBatch
 from validation.live.live_verdict import SoFar
 from validation.live.reader import Picture, Reader
 from validation.live.results import Table
@@ -114,9 +115,27 @@ def test_each_request_of_a_page_that_is_opened_is_answered(browser):
 
 
 def test_a_list_that_has_not_changed_is_not_sent_again(browser):
-    for name in ("wrong", "questions", "choices", "found", "chosen", "letters", "batch"):
+    for name in ("wrong", "questions", "choices", "found", "chosen", "letters", "batch", "lake"):
         shown = browser.ask(f"{name}-shown.data")[f"{name}-shown"]["data"]
         assert browser.ask(f"{name}-shown.data", {f"{name}-shown.data": shown}) == {}
+
+
+def test_the_lakes_answers_are_told_with_what_differs_from_the_streams_and_its_rows(browser):
+    def told():
+        return json.dumps(browser.ask("question-lake.children"))
+
+    assert "None of the stream's" not in told()
+    question = browser.reader.picture.questions["rating_averages"].answers.question
+    found = LakeBatch(
+        question=question.label, window=question.window, made_at=datetime(2024, 1, 2, tzinfo=UTC), done_to=7_200_000,
+        answers=4102, counts=AnswerCounts(right=4102),
+    )  # fmt: skip
+    browser.reader.picture = replace(browser.reader.picture, lake={"rating_averages": found})
+    assert "The lake's batch has 4,102 answers, up to 1970-01-01 02:00:00 UTC. None of the stream's differs." in told()
+    found.counts, found.not_right = AnswerCounts(right=4098, wrong=4), (WRONG,)
+    assert "Of the stream's 4 have another value. The first 1 are these." in told()
+    assert "by the lake's batch" in told()
+    assert ROW.event_time in told()
 
 
 def test_keys_are_added_once_and_taken_away_and_each_question_keeps_its_own(browser):

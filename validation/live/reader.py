@@ -25,6 +25,7 @@ from validation.comparison import AnswerCounts, Difference, InputRow, rows_behin
 from validation.delivery import CategoryRows
 from validation.kafka_records import RunDecoder, RunRecords
 from validation.live.dead_letters import DeadLetters, Letter, LetterBox
+from validation.live.lake_batch import LakeBatch, lake_batches
 from validation.live.live_verdict import LiveVerdict, SoFar
 from validation.live.rows_by_seq import DEAD, IN_KAFKA, RowsBySeq
 from validation.live.whole_run import BatchAnswers, asked_of
@@ -65,6 +66,7 @@ class Picture:
         reasons: what speaks against the run at its end.
         dead_letters: the newest, and how many.
         batch: what the batch says of the whole run; nothing until the run has ended.
+        lake: what the lake's batch was asked for of these questions, and how it compares, by their names.
 
     """
 
@@ -83,6 +85,7 @@ class Picture:
     reasons: list[str] = field(default_factory=list)
     dead_letters: DeadLetters = field(default_factory=DeadLetters)
     batch: tuple[BatchAnswers, ...] = ()
+    lake: dict[str, LakeBatch] = field(default_factory=dict)
 
     @property
     def answers(self) -> AnswerCounts:
@@ -273,6 +276,7 @@ class _Reading:
         elif self._doubts is None or is_time:
             self._doubts = self._doubts_at_end(run)
             self._verdict.answer_whole_run(run, asked_of(run, self._home))
+        shown = [*(each.answers.question for each in questions.values()), *(b.question for b in self._verdict.batch)]
         return Picture(
             run=run,
             problem=None,
@@ -289,6 +293,7 @@ class _Reading:
             reasons=reasons + (self._doubts or []),
             dead_letters=self._letters.content(),
             batch=self._verdict.batch,
+            lake=lake_batches(run.run, shown, self._home),
         )
 
     def _is_being_answered(self) -> bool:

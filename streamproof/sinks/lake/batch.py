@@ -8,8 +8,11 @@ done again, and none is done twice.
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple, cast
 
+import duckdb
 import pyarrow as pa
 from pyiceberg.exceptions import CommitFailedException, NoSuchTableError
 from pyiceberg.partitioning import PartitionField, PartitionSpec
@@ -17,17 +20,17 @@ from pyiceberg.schema import assign_fresh_schema_ids
 from pyiceberg.transforms import IdentityTransform
 
 from streamproof.core.batch import columns_of
-from streamproof.core.errors import StreamproofError
+from streamproof.core.errors import StreamproofError, UsageError
 from streamproof.core.question_text import looks_across_windows, used_fields
 from streamproof.core.sql_quoting import literal, quoted
-from streamproof.sinks.lake.copies import complete_to, low_watermarks_of, partitions_in, write_rows
+from streamproof.sinks.lake.copies import complete_to, is_finished, low_watermarks_of, partitions_in, write_rows
 from streamproof.sinks.lake.query import create_view
 from streamproof.sinks.lake.records import OVER
 from streamproof.sinks.lake.tables import PROPERTIES, find_table
+from validation.stages import LAST
 from validation.truth import compute_truth
 
 if TYPE_CHECKING:
-    import duckdb
     from pyiceberg.catalog import Catalog
     from pyiceberg.table import Table
 
@@ -38,20 +41,30 @@ DONE = "streamproof.batch-done"
 """Property of a snapshot of answers, in JSON: of each run, up to which window end they are there, milliseconds."""
 
 _HOUR = 3_600_000
-LAST = 253_402_300_799_999
-"""The end of the year 9999: no event time lies behind it."""
+_AT_A_TIME = 50_000
+_ENVELOPE = ("run", "category", "seq", "event_time")
 
 
 class Kept(NamedTuple):
-    """Answers that are kept: how many are new, and up to which window end there are all, milliseconds; or ``OVER``."""
+    """Answers that are kept: how many are new, and up to which window end there are all, milliseconds; or ``LAST``."""
 
     new: int
     done_to: int
 
 
+class AllRuns(NamedTuple):
+    """What the lake has of a stream: its runs, those of them of which more rows may come, and how many rows."""
+
+    runs: list[str]
+    open: list[str]
+    rows: int
+
+
 def answers_table(question: Question) -> str:
-    """Return the name of the table that keeps the answers to a question: another text has another one."""
-    return f"batch_{question.name}_{question.digest}"
+    """Return the name of the table that keeps the answers to a question: another text or window has another one."""
+    window = question.window
+    chosen = "" if window == question.header.window else f"_{window.size}_{window.slide}"
+    return f"batch_{question.name}_{question.digest}{chosen}"
 
 
 def answer_from_lake(db: duckdb.DuckDBPyConnection, catalogue: Catalog, run: Run, question: Question) -> Kept:
@@ -74,10 +87,10 @@ def answer_from_lake(db: duckdb.DuckDBPyConnection, catalogue: Catalog, run: Run
     new = 0
     if end > first:
         create_view(db, "main.lake_rows", rows, newest)
-        fields = "".join(f", {quoted(name)}" for name in sorted(used_fields(question, run.contract)))
+        fields = ", ".join(map(quoted, (*_ENVELOPE[1:], *used_fields(question, run.contract.fields))))
         since = max(0, first - question.window.size)
         db.execute(
-            f"CREATE OR REPLACE TABLE sent AS SELECT DISTINCT ON (category, seq) category, seq, event_time{fields} "
+            f"CREATE OR REPLACE TABLE sent AS SELECT DISTINCT ON (category, seq) {fields} "
             f"FROM main.lake_rows WHERE run = {literal(run.run)} AND event_time >= make_timestamp_ms({since})"
         )
         compute_truth(db, run, question, "closed", None if _needs_all(question) else (first, min(end, LAST)))
@@ -87,8 +100,70 @@ def answer_from_lake(db: duckdb.DuckDBPyConnection, catalogue: Catalog, run: Run
         table = table or _create_answers(catalogue, stream, question, answers.schema)
         _append(table, answers, done | {run.run: end})
         new = len(answers)
-    _create_table_of_answers(db, table, run, question)
-    return Kept(new, max(first, end))
+    db.execute(f"CREATE OR REPLACE TABLE answers AS {_kept_answers(db, table, run, question)}")
+    return Kept(new, min(max(first, end), LAST))
+
+
+def answer_all_runs(db: duckdb.DuckDBPyConnection, catalogue: Catalog, question: Question) -> AllRuns:
+    """Create the table ``answers`` from all runs of the question's stream, of which each row counts once.
+
+    Raises:
+        UsageError: the lake has no row of the stream.
+        StreamproofError: the question fails on these rows.
+
+    """
+    stream = question.header.stream
+    rows = find_table(catalogue, stream, "processed")
+    newest = rows.current_snapshot()
+    create_view(db, "main.lake_rows", rows, newest)
+    known = [field.name for field in rows.schema().fields if field.name not in _ENVELOPE]
+    fields = ", ".join(map(quoted, (*_ENVELOPE, *used_fields(question, known))))
+    db.execute(f"CREATE TABLE sent AS SELECT DISTINCT ON (run, category, seq) {fields} FROM main.lake_rows")
+    counts = dict(db.execute("SELECT run, count(*) FROM sent GROUP BY run ORDER BY run").fetchall())
+    if newest is None or not counts:
+        raise UsageError(f"the lake has no row of the stream {stream}: `streamproof sink lake --stream {stream}`")
+    compute_truth(db, None, question, "answers")
+    low_watermarks = low_watermarks_of(newest)
+    open_ = [run for run in counts if not is_finished(low_watermarks, run)]
+    return AllRuns(list(counts), open_, sum(counts.values()))
+
+
+@dataclass(frozen=True)
+class LakeAnswers:
+    """The answers that the batch has kept in the lake, read back for the verdict.
+
+    Attributes:
+        name: what people call them.
+        catalogue: of the lake.
+
+    """
+
+    name: str
+    catalogue: Catalog
+
+    def done_to(self, run: Run, question: Question, *, are_alerts: bool) -> int | None:
+        """Return up to which window end it has all answers: as far as the batch was asked for them."""
+        table = None if are_alerts else _find_answers(self.catalogue, run.contract.name, question)
+        return min(_done(table).get(run.run, 0), LAST) or None
+
+    def read(
+        self,
+        run: Run,
+        question: Question,
+        job: str,
+        columns: Sequence[str],
+        *,
+        are_alerts: bool,  # noqa: ARG002 - it has none
+    ) -> Iterator[list[tuple[str | None, ...]]]:
+        """Yield what it has of a run, as if the job had written it."""
+        window = question.window
+        fixed = ", ".join(map(literal, (job, str(window.size), str(window.slide), window.kind)))
+        own = "".join(f", {quoted(name)}::VARCHAR" for name in columns)
+        with duckdb.connect() as db:
+            table = _find_answers(self.catalogue, run.contract.name, question)
+            answers = db.execute(f"SELECT {fixed}{own} FROM ({_kept_answers(db, table, run, question)})")
+            while some := answers.fetchmany(_AT_A_TIME):
+                yield some
 
 
 def _closed(complete: int | None, question: Question) -> int:
@@ -154,12 +229,11 @@ def _append(table: Table, answers: pa.Table, done: dict[str, int]) -> None:
         ) from None
 
 
-def _create_table_of_answers(db: duckdb.DuckDBPyConnection, table: Table | None, run: Run, question: Question) -> None:
+def _kept_answers(db: duckdb.DuckDBPyConnection, table: Table | None, run: Run, question: Question) -> str:
+    """Return a query for what is kept of a run, in the question's own columns and types."""
     columns = columns_of(question, run.contract)
     if table is None:
-        own = ", ".join(f"{quoted(name)} {kind}" for name, kind in columns.items())
-        db.execute(f"CREATE OR REPLACE TABLE answers ({own})")
-        return
+        return f"SELECT {', '.join(f'NULL::{kind} AS {quoted(name)}' for name, kind in columns.items())} WHERE false"
     create_view(db, "main.lake_answers", table, table.current_snapshot())
     own = ", ".join(f"{quoted(name)}::{kind} AS {quoted(name)}" for name, kind in columns.items())
-    db.execute(f"CREATE OR REPLACE TABLE answers AS SELECT {own} FROM main.lake_answers WHERE run = {literal(run.run)}")
+    return f"SELECT {own} FROM main.lake_answers WHERE run = {literal(run.run)}"

@@ -10,19 +10,13 @@ from pydantic import SecretStr
 from pydantic_settings import SettingsConfigDict
 
 from streamproof.core.errors import StreamproofError, UsageError
-from streamproof.core.run import manifest_path
 from streamproof.core.settings import HomeSettings, Settings
-from streamproof.core.whole_file import write_whole
 
 if TYPE_CHECKING:
     from pyiceberg.catalog import Catalog
 
 CATALOGUE = "streamproof"
 """The catalogue's name: whoever opens an SQL catalogue must give the same one, as it is a column there."""
-
-
-_NOTE = "kept-in-lake"
-"""A file in a run's folder."""
 
 
 class LakeSettings(Settings):
@@ -117,14 +111,3 @@ def first_line(error: BaseException) -> str:
     """Return what an error says, in a line; a password in an address is left out."""
     text = str(error).partition("\n")[0] or type(error).__name__
     return re.sub(r"//[^/@\s]*@", "//…@", text)
-
-
-def note_kept(run: str, home: HomeSettings) -> None:
-    """Note that the lake keeps a run, where this machine knows the run."""
-    if (manifest := manifest_path(run, home)).is_file():
-        write_whole(manifest.with_name(_NOTE), "The lake keeps this run: the verdict reads it back.\n")
-
-
-def is_kept(run: str, home: HomeSettings) -> bool:
-    """Return whether the lake has noted that it keeps a run."""
-    return manifest_path(run, home).with_name(_NOTE).is_file()

@@ -6,11 +6,13 @@ from collections.abc import Callable, Mapping
 
 from streamproof.core.command import console
 from streamproof.core.contract import Contract
-from streamproof.core.errors import StreamproofError, UsageError
+from streamproof.core.errors import StreamproofError
 from streamproof.core.run import MANIFEST, load_run
 from streamproof.core.settings import HomeSettings, KafkaSettings
-from streamproof.sinks.lake.catalogue import LakeSettings, name_of, note_kept, open_catalogue
+from streamproof.sinks.kept import Kept
+from streamproof.sinks.lake.catalogue import LakeSettings, name_of, open_catalogue
 from streamproof.sinks.sink import Limits, Sink
+from streamproof.stack.live_sinks import LAKE
 
 LIMITS = Limits(rows=150_000, seconds=15.0)
 """When a commit is made: so many records, or seconds after the first of them."""
@@ -33,15 +35,9 @@ def store_stream(
     catalogue, name = open_catalogue(settings, home), name_of(settings, home)
     from streamproof.sinks.lake.target import LakeTarget
 
-    def note(run: str) -> None:
-        try:
-            note_kept(run, home)
-        except UsageError:  # a foreign record's run may be called anything
-            return
-
     gc.freeze()
     gc.set_threshold(100_000, 50, 100)  # it would look again and again at records, none of which refers to another
-    target = LakeTarget(name, catalogue, contract, KafkaSettings(), note)
+    target = LakeTarget(name, catalogue, contract, KafkaSettings(), Kept(kind=LAKE).note)
     topics = [contract.topics.rows, contract.topics.dead_letters]
     stored = Sink(target, lambda: topics, KafkaSettings(), limits=limits).run(stop, is_over)
     if is_over():

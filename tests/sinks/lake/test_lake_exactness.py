@@ -17,7 +17,7 @@ from waiting import eventually, until
 from streamproof.chain.ask_stages import copies_in_lake
 from streamproof.core.errors import StreamproofError, UsageError
 from streamproof.core.settings import HomeSettings, KafkaSettings
-from streamproof.sinks.lake.catalogue import is_kept
+from streamproof.sinks.kept import kept_of
 from streamproof.sinks.lake.copies import complete_to
 from streamproof.sinks.lake.live import store_all
 from streamproof.sinks.lake.records import OVER
@@ -232,7 +232,7 @@ def test_all_streams_with_runs_are_stored_until_the_end(new_lake_run):
     finally:
         stop.set()
         storing.join()
-    assert all(is_kept(lake.id, HomeSettings()) for lake in lakes)
+    assert all([kept.kind for kept in kept_of(lake.run)] == ["lake"] for lake in lakes)
 
 
 @pytest.fixture
