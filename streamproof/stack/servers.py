@@ -1,5 +1,6 @@
 """The stack: Mosquitto, Kafka, NiFi and Flink on this machine, started together and stopped in order."""
 
+import re
 import time
 from collections.abc import Collection, Sequence
 from contextlib import AbstractContextManager, ExitStack
@@ -42,6 +43,9 @@ SUPERVISOR = "supervisor"
 _STOP_ORDER = (*reversed(TASKMANAGERS), "jobmanager", "nifi", "kafka", "mosquitto", POSTGRES)
 _POLL = 0.5  # seconds
 _LAST_LINES = 15
+_LOOKED_AT = 200
+_FRAME = re.compile(r"\s+(?:at |\.\.\. \d+ more)")
+"""A line of a Java stack trace that says where, not what."""
 
 
 class PartStatus(NamedTuple):
@@ -202,9 +206,10 @@ class Stack:
         return found
 
     def last_words(self, name: str) -> str:
-        """Return the end of a part's log, and where the rest is."""
-        lines = self.processes.last_lines(name, _LAST_LINES)
-        return f"the end of {self.processes.log(name)}:\n{lines or '(nothing)'}"
+        """Return the end of a part's log without the frames of stack traces, and where the rest is."""
+        lines = self.processes.last_lines(name, _LOOKED_AT).splitlines()
+        told = [line for line in lines if not _FRAME.match(line)][-_LAST_LINES:]
+        return f"the end of {self.processes.log(name)}:\n" + ("\n".join(told) or "(nothing)")
 
     def _part(self, name: str) -> Part:
         (part,) = self._choose((name,))

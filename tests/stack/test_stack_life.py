@@ -128,7 +128,10 @@ def test_what_up_started_is_stopped_when_it_is_interrupted(own_stack, monkeypatc
 def test_a_part_that_ends_while_it_starts_is_told_with_the_end_of_its_log(own_environment, tmp_path):
     java = tmp_path / "java" / "bin" / "java"
     java.parent.mkdir(parents=True)
-    java.write_text('#!/bin/sh\ncase "$*" in *StorageTool*) exit 0;; esac\necho no disk left\nexit 3\n')
+    java.write_text(
+        '#!/bin/sh\ncase "$*" in *StorageTool*) exit 0;; esac\necho no disk left\n'
+        'for n in $(seq 40); do echo "	at org.example.Frame$n"; done; echo "	... 5 more"\nexit 3\n'
+    )
     java.chmod(0o755)
     stack = Stack(
         home=HomeSettings(),
