@@ -6,6 +6,7 @@ The Kafka sinks tell the edge by them what Kafka has, the MQTT source keeps a le
 import json
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from operator import sub
 
 Ranges = list[list[int]]
@@ -18,24 +19,21 @@ _SEQ = b'"seq":'
 
 
 class RowRanges:
-    """Collects the sequence numbers of rows; cheap where neighbours share run and category."""
+    """Collects the sequence numbers of rows; cheap where many share run and category."""
 
     def __init__(self) -> None:
-        self._head = b"\n"  # what the last line began with, up to the number; no line begins like this
         self._ranges: dict[tuple[str, str], Ranges] = {}  # as they came: a row that came twice is in two of them
-        self._of_head: Ranges = []
-        self._last = [-9, -9]
+        self._of_head: dict[bytes, Ranges | None] = {}  # by what a line begins with, up to the number
 
     def add_message(self, lines: bytes) -> None:
         """Take the lines of an MQTT message.
 
         One whose first and last numbers lie as far apart as it has lines holds those between: so the edge sends them.
         """
-        if not lines.startswith(self._head):
-            self._change_head(lines)
-        first, last = self._seq(lines), self._seq(lines[lines.rfind(b"\n") + 1 :])
-        if first and last and last - first == lines.count(b"\n"):
-            self._add(first, last)
+        ranges, first = self._look(lines)
+        same, last = self._look(lines[lines.rfind(b"\n") + 1 :])
+        if ranges is not None and ranges is same and first and last and last - first == lines.count(b"\n"):
+            _add(ranges, first, last)
         else:
             for line in lines.split(b"\n"):
                 self.add_row(line)
@@ -44,11 +42,10 @@ class RowRanges:
         """Take rows that were published, with the number of each; quick where they follow on each other."""
         begin = 0
         for end in [*(at for at, step in enumerate(map(sub, seqs[1:], seqs), 1) if step != 1), len(seqs)]:
-            if not lines[begin].startswith(self._head):
-                self._change_head(lines[begin])
-            head = self._head
-            if all([line.startswith(head) for line in lines[begin:end]]):  # noqa: C419 - a list is faster
-                self._add(seqs[begin], seqs[end - 1])
+            head = _head(lines[begin])
+            ranges = self._ranges_of(head)
+            if ranges is not None and all([line.startswith(head) for line in lines[begin:end]]):  # noqa: C419 - faster
+                _add(ranges, seqs[begin], seqs[end - 1])
             else:
                 for line in lines[begin:end]:
                     self.add_row(line)
@@ -56,13 +53,11 @@ class RowRanges:
 
     def add_row(self, line: bytes) -> None:
         """Take a row or a mark, as the line of JSON that came or was published."""
-        if not line.startswith(self._head):
-            self._change_head(line)
-        seq = self._seq(line)
-        if seq:
-            self._add(seq, seq)
-        elif seq is None:
+        ranges, seq = self._look(line)
+        if ranges is None or seq is None:
             self._add_fields(line)
+        elif seq:
+            _add(ranges, seq, seq)
 
     def add_dead_letter(self, letter: bytes) -> None:
         """Take a dead letter; one that does not tell its run, category and sequence number says nothing."""
@@ -86,32 +81,21 @@ class RowRanges:
         ]
         return "\n".join(found).encode()
 
-    def _add(self, first: int, last: int) -> None:
-        if first == self._last[1] + 1:
-            self._last[1] = last
-        else:
-            self._last = [first, last]
-            self._of_head.append(self._last)
+    def _look(self, lines: bytes) -> tuple[Ranges | None, int | None]:
+        """Return the ranges that the first line belongs to, and its number; None where it must be parsed for them."""
+        head = _head(lines)
+        text = lines[len(head) : lines.find(b",", len(head))]
+        return self._ranges_of(head), int(text) if text.isdigit() else None
 
-    def _seq(self, line: bytes) -> int | None:
-        """Return the number of a line that begins like the last one; None where it must be looked at as a whole."""
-        begin = len(self._head)
-        text = line[begin : line.find(b",", begin)]
-        return int(text) if text.isdigit() and line.startswith(self._head) else None
-
-    def _change_head(self, line: bytes) -> None:
-        end = line.find(_SEQ) + len(_SEQ)
-        self._head = b"\n"
-        if end > len(_SEQ):
-            try:
-                fields = json.loads(line[:end] + b"0}")
-            except ValueError:  # `seq` inside of something else
-                return
-            key = (fields.get("run"), fields.get("category"))
-            if all(isinstance(part, str) for part in key):
-                self._head = line[:end]
-                self._of_head = self._ranges.setdefault(key, [])
-                self._last = [-9, -9]
+    def _ranges_of(self, head: bytes) -> Ranges | None:
+        if head not in self._of_head:
+            self._of_head[head] = None
+            with suppress(ValueError):  # there is no `seq`, or it is inside of something else
+                fields = json.loads(head + b"0}")
+                key = (fields.get("run"), fields.get("category"))
+                if all(isinstance(part, str) for part in key):
+                    self._of_head[head] = self._ranges.setdefault(key, [])
+        return self._of_head[head]
 
     def _add_fields(self, line: bytes) -> None:
         fields = json.loads(line)
@@ -119,6 +103,18 @@ class RowRanges:
         # A heartbeat has the number 0: nobody waits for it.
         if isinstance(run, str) and isinstance(category, str) and type(seq) is int and seq:
             self._ranges.setdefault((run, category), []).append([seq, seq])
+
+
+def _head(lines: bytes) -> bytes:
+    """Return what the first line begins with, up to its number."""
+    return lines[: lines.find(_SEQ) + len(_SEQ)]
+
+
+def _add(ranges: Ranges, first: int, last: int) -> None:
+    if ranges and ranges[-1][1] + 1 == first:
+        ranges[-1][1] = last
+    else:
+        ranges.append([first, last])
 
 
 class Ledger:
