@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 
 # A shell that runs the tests in the background has them ignore Ctrl-C, and so would the commands that they interrupt.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+# What ends a run that takes too long sends SIGTERM: then, too, no server may be left behind.
+signal.signal(signal.SIGTERM, signal.default_int_handler)
 
 # How long an example takes says how busy the machine is, and nothing of the code.
 hypothesis.settings.register_profile("busy", deadline=None, suppress_health_check=list(hypothesis.HealthCheck))
