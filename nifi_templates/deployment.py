@@ -306,10 +306,15 @@ def _take_away(stream: str, group: str, drain_seconds: float, *, force: bool) ->
     return queued
 
 
+_ON_THEIR_WAY = {"STARTING", "RUNNING", "STOPPING"}
+"""States of processors behind what NiFi shows: one that is not valid yet is shown as stopped while it starts."""
+
+
 def _stopped(stream: str, processor: str) -> None:
     def is_at_rest() -> bool:
         p = canvas.get_processor(processor, "id")
-        return p.status.run_status != "Running" and not p.status.aggregate_snapshot.active_thread_count
+        is_running = p.status.run_status == "Running" or p.component.physical_state in _ON_THEIR_WAY
+        return not is_running and not p.status.aggregate_snapshot.active_thread_count
 
     if not wait_until(is_at_rest, STOP_SECONDS):
         name = canvas.get_processor(processor, "id").component.name
