@@ -86,7 +86,7 @@ def who_hides() -> list[str]:
 
 def kept_in(run: Run) -> list[Target]:
     """Return where a run's results are kept: by sinks in databases, and in the lake what the batch was asked for."""
-    from streamproof.sinks.kept import read_back  # not all commands ask for it
+    from streamproof.sinks.read_back import read_back  # not all commands ask for it
 
     home, settings, targets = HomeSettings(), LakeSettings(), list[Target](read_back(run))
     if _is_in_lake(run):

@@ -97,7 +97,7 @@ def _from_all_runs(question: Question) -> Iterator[duckdb.DuckDBPyConnection]:
 
     with open_database(home.home) as db:
         found = answer_all_runs(db, catalogue, question)
-        _say(f"{found.rows:,} rows of {len(found.runs):,} runs: {some_of(found.runs)}")
+        _say(f"the lake has {found.rows:,} rows of these runs: {some_of(found.runs)}")
         if found.open:
             _say(f"of these runs more rows may come, so their last windows may change: {some_of(found.open)}")
         yield db

@@ -3,9 +3,7 @@
 The sinks that are kept running beside the servers hold every run.
 """
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing
-from dataclasses import dataclass
+from collections.abc import Callable
 from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -13,16 +11,14 @@ from typing import TYPE_CHECKING, Literal
 from pydantic import BaseModel, ValidationError
 
 from streamproof.core.errors import StreamproofError, UsageError
-from streamproof.core.question import Question
 from streamproof.core.run import Run, manifest_path
 from streamproof.core.settings import HomeSettings, PostgresSettings
 from streamproof.core.whole_file import write_whole
-from streamproof.sinks.tables import Catalogue, alerts_table, answers_table
 from streamproof.stack.live_sinks import LAKE, live_sinks
-from validation.stages import LAST
 
 if TYPE_CHECKING:
     from streamproof.sinks.database import Database
+    from streamproof.sinks.tables import Catalogue
 
 LIVE = "live"
 """Under which name a sink notes its offsets that follows no run."""
@@ -47,7 +43,7 @@ class Kept(BaseModel):
         """What people call it."""
         return f"SQLite in {self.file}" if self.kind == "sqlite" else "PostgreSQL"
 
-    def open(self, sink: str, catalogue: Catalogue, note: Callable[[str], None] = lambda _: None) -> "Database":  # type: ignore[type-arg]
+    def open(self, sink: str, catalogue: "Catalogue", note: Callable[[str], None] = lambda _: None) -> "Database":  # type: ignore[type-arg]
         """Open the database.
 
         Args:
@@ -80,37 +76,6 @@ class Kept(BaseModel):
             name = f"{self.kind}-{sha256(str(self.file).encode()).hexdigest()[:8]}" if self.file else self.kind
             (folder := manifest.parent / "kept").mkdir(exist_ok=True)
             write_whole(folder / f"{name}.json", self.model_dump_json())
-
-
-@dataclass(frozen=True)
-class ReadBack:
-    """A database, read back for the verdict.
-
-    Attributes:
-        kept: where it is.
-        name: what people call it.
-
-    """
-
-    kept: Kept
-    name: str
-
-    def done_to(self, run: Run, question: Question, *, are_alerts: bool) -> int | None:  # noqa: ARG002
-        """Return that it has to have all."""
-        return LAST
-
-    def read(
-        self, run: Run, question: Question, job: str, columns: Sequence[str], *, are_alerts: bool
-    ) -> Iterator[list[tuple[str | None, ...]]]:
-        """Yield what it has of a run, as the verdict asks for it."""
-        table = (alerts_table if are_alerts else answers_table)(question, run.contract)
-        with closing(self.kept.open(LIVE, Catalogue(None))) as database:
-            yield from database.read(table, columns, run.run, job)
-
-
-def read_back(run: Run) -> list[ReadBack]:
-    """Return the databases where a run is kept, for the verdict."""
-    return [ReadBack(kept, kept.where) for kept in databases_of(run)]
 
 
 def databases_of(run: Run) -> list[Kept]:

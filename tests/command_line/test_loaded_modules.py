@@ -26,6 +26,7 @@ NEEDED = {
     "windows --help": BATCH,
     "audit nothing": BATCH,
     "alerts nothing": {"confluent_kafka"},
+    "sink lake --help": {"confluent_kafka"},
     "alert receipts": {"confluent_kafka"},
     "alert backtest nothing A={csv}": {"confluent_kafka"} | BATCH,
     "alert deliver --help": {"confluent_kafka"},

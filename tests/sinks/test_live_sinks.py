@@ -10,7 +10,8 @@ from streamproof.chain.supervise import SinkProcesses
 from streamproof.cli import app
 from streamproof.core.errors import UsageError
 from streamproof.core.settings import HomeSettings, PostgresSettings
-from streamproof.sinks.kept import kept_of, read_back
+from streamproof.sinks.kept import kept_of
+from streamproof.sinks.read_back import read_back
 from streamproof.stack.live_sinks import end_live, keep_live, live_sinks
 
 pytestmark = pytest.mark.usefixtures("own_servers")

@@ -7,7 +7,7 @@ from run_in_kafka import JudgedRun
 from typer.testing import CliRunner
 
 from streamproof.cli import app
-from streamproof.sinks.kept import read_back
+from streamproof.sinks.read_back import read_back
 
 pytestmark = pytest.mark.usefixtures("own_servers")
 

@@ -163,7 +163,7 @@ def test_a_question_over_all_runs_counts_each_row_of_each_run_once(new_lake_run,
     file.write_text(ALL_DAYS.replace("{stream}", lake.stream))
     done = command(str(file), "--from", "lake")
     assert done.exit_code == 0, done.stderr
-    assert f"3,000 rows of 2 runs: {lake.id}, {other.run}" in done.stderr
+    assert f"the lake has 3,000 rows of these runs: {lake.id}, {other.run}" in done.stderr
     assert "more rows may come" not in done.stderr
     (day,) = csv.DictReader(io.StringIO(done.stdout))
     assert (day["n"], day["runs"]) == ("3000", "2")
