@@ -17,12 +17,14 @@ import csv
 import hashlib
 import io
 import re
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
 import duckdb
+import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 
 from streamproof.core.contract import Contract, CsvFormat
@@ -35,7 +37,8 @@ _BLOCK = 8 << 20
 _LONGEST = 1 << 20
 """Bytes of the longest record with its line end; it bounds how far an open quote is followed."""
 _LF = ord("\n")
-_SCHEMA = pa.schema([("number", pa.int64()), ("line", pa.string())])
+_SCHEMA = pa.schema([("number", pa.int64()), ("line", pa.large_string())])
+_BLANK = pa.array([b"", b"\r"], pa.large_binary())
 
 
 @dataclass(frozen=True)
@@ -138,7 +141,7 @@ def _read_file(
         INSERT INTO accepted
         WITH cut AS MATERIALIZED (
             SELECT number, {_CELLS if quote else _CELLS_WITHOUT_QUOTES} AS cells
-            FROM (SELECT number, strlen(line) AS length, rtrim(line, chr(13)) AS line FROM arrow WHERE number > $header)
+            FROM (SELECT number, strlen(line) AS length, {_WITHOUT_CR} AS line FROM arrow WHERE number > $header)
         ),
         typed AS MATERIALIZED (SELECT number, {", ".join([*values, *nulls])} FROM cut)
         SELECT $category, number, {time}{stored}
@@ -162,17 +165,19 @@ def _read_file(
     return FileCounts(accepted, records.not_blank - header - accepted, note)
 
 
+_WITHOUT_CR = "CASE WHEN suffix(line, chr(13)) THEN rtrim(line, chr(13)) ELSE line END"  # rtrim is slow
+
 _CELLS = f"""CASE
     WHEN length >= {_LONGEST} THEN NULL
     WHEN NOT contains(line, $quote)
-        THEN CASE WHEN line NOT LIKE '%' || chr(13) || '%' THEN string_split(line, $delimiter) END
+        THEN CASE WHEN NOT contains(line, chr(13)) THEN string_split(line, $delimiter) END
     WHEN regexp_full_match(line, $quoted_record)
         THEN [CASE WHEN c[1] = $quote THEN replace(c[2:-2], $quote || $quote, $quote) ELSE c END
               FOR c IN regexp_extract_all($delimiter || line, $quoted_cell, 1)]
     END"""
 
 _CELLS_WITHOUT_QUOTES = f"""CASE
-    WHEN length < {_LONGEST} AND line NOT LIKE '%' || chr(13) || '%' THEN string_split(line, $delimiter)
+    WHEN length < {_LONGEST} AND NOT contains(line, chr(13)) THEN string_split(line, $delimiter)
     END"""
 
 
@@ -215,35 +220,33 @@ class _Records:
         """Return the number and the text (none if it is too long) of the first record that is not blank, or 0."""
         number = self._skipped
         for records in self._blocks():
-            for record in records:
+            for record in (each.as_py() for each in records):
                 number += 1
-                if (text := record.rstrip(b"\r")) and not self._is_comment(record):
+                if (text := record.rstrip(b"\r")) and not (self._comment and record.startswith(self._comment)):
                     return number, text.decode("utf-8", "replace") if len(record) < _LONGEST else ""
         return 0, ""
-
-    def _is_comment(self, record: bytes) -> bool:
-        return bool(self._comment) and record.startswith(self._comment)
 
     def reader(self) -> pa.RecordBatchReader:
         """Return the records as Arrow batches, to be read once."""
         return pa.RecordBatchReader.from_batches(_SCHEMA, self._batches())
 
     def _batches(self) -> Iterator[pa.RecordBatch]:
+        import pyarrow.compute as pc  # loads pandas
+
         number, self.not_blank = self._skipped + 1, 0
         for records in self._blocks():
             if self._comment:
-                records = [b"" if self._is_comment(record) else record for record in records]  # noqa: PLW2901
-            self.not_blank += len(records) - records.count(b"") - records.count(b"\r")
-            raw = pa.array(records, pa.binary())
+                records = pc.if_else(pc.starts_with(records, self._comment), b"", records)  # noqa: PLW2901
+            self.not_blank += len(records) - pc.is_in(records, _BLANK).true_count
             try:
-                texts = raw.cast(pa.string())
+                texts = records.cast(pa.large_string())
             except pa.ArrowInvalid:
-                texts = pa.array([_text(record) for record in records], pa.string())
-            numbers = pa.array(range(number, number + len(records)), pa.int64())
+                texts = pa.array([_text(record) for record in records.to_pylist()], pa.large_string())
+            numbers = pa.array(np.arange(number, number + len(records)))
             yield pa.RecordBatch.from_arrays([numbers, texts], schema=_SCHEMA)
             number += len(records)
 
-    def _blocks(self) -> Iterator[list[bytes]]:
+    def _blocks(self) -> Iterator[pa.LargeBinaryArray]:
         """Yield the file's records, without the LF at their end, some megabytes at a time."""
         with self._file.open("rb") as raw:
             file = open_stored(raw, self._file, self._encoding)
@@ -252,22 +255,32 @@ class _Records:
             data = file.read(_BLOCK)
             while data:
                 more = file.read(_BLOCK)
-                if self._quote and self._quote in data:
-                    records, rest = self._cut_quoted(data, at_end=not more)
-                else:
-                    *records, rest = data.split(b"\n")
-                if not more and rest:
-                    records.append(rest)
-                    self.not_blank += rest == b"\r"  # no line end follows it, so it is none itself
-                    rest = b""
-                yield records
-                data = rest + more
+                ends = np.array(self._ends(data, at_end=not more), np.int64)
+                position = int(ends[-1]) + 1 if len(ends) else 0
+                if not more and position < len(data):
+                    ends = np.append(ends, len(data))
+                    self.not_blank += data[position:] == b"\r"  # no line end follows it, so it is none itself
+                    position = len(data)
+                if len(ends):
+                    # Of the pieces between these places every other one is a record, and the others are the LFs.
+                    places = np.stack([np.append(0, ends[:-1] + 1), ends], axis=1)
+                    buffers = [None, pa.py_buffer(places), pa.py_buffer(data)]
+                    pieces = pa.Array.from_buffers(pa.large_binary(), places.size - 1, buffers)
+                    yield pieces.take(pa.array(np.arange(0, places.size, 2)))
+                data = data[position:] + more
 
-    def _cut_quoted(self, data: bytes, *, at_end: bool) -> tuple[list[bytes], bytes]:
-        """Return the records that surely end within ``data``, and what is left of it."""
-        records, position = [], 0
+    def _ends(self, data: bytes, *, at_end: bool) -> "Sequence[int] | npt.NDArray[np.int64]":
+        """Return where the records end that surely do so within ``data``."""
+        if self._quote and self._quote in data:
+            return self._ends_of_quoted(data, at_end=at_end)
+        return np.flatnonzero(np.frombuffer(data, np.uint8) == _LF)
+
+    def _ends_of_quoted(self, data: bytes, *, at_end: bool) -> list[int]:
+        ends, position = [], 0
         while (end := data.find(b"\n", position)) >= 0:
-            if data.find(self._quote, position, end) >= 0 and not self._is_comment(data[position:end]):
+            if data.find(self._quote, position, end) >= 0 and not (
+                self._comment and data.startswith(self._comment, position)
+            ):
                 limit = min(position + _LONGEST, len(data))
                 record = self._quoted.match(data, position, limit)
                 ends_file = at_end and record and record.end() == len(data) < position + _LONGEST
@@ -275,9 +288,9 @@ class _Records:
                     end = record.end() - (data[record.end() - 1] == _LF)
                 elif not at_end and limit == len(data):
                     break  # it may be closed in what is still to be read
-            records.append(data[position:end])
+            ends.append(end)
             position = end + 1
-        return records, data[position:]
+        return ends
 
 
 def _text(record: bytes) -> str | None:

@@ -1,10 +1,13 @@
 """The delivery audit: by sequence number, what became of each row that was sent, stage by stage."""
 
+import itertools
 from collections import Counter
 from collections.abc import Callable, Iterator
-from typing import Any, Literal, Self
+from typing import Any, Literal, NamedTuple, Self
 
 import duckdb
+import numpy as np
+import numpy.typing as npt
 from pydantic import BaseModel
 
 from streamproof.core.run import RowCounts, Run
@@ -142,27 +145,37 @@ def audit_rows(  # noqa: PLR0917 - what is compared
     strange = sorted({category for (category,) in found} - set(run.rows))
     audited = {}
     for categories in _together([*run.rows, *strange], run):
-        manifests = [run.rows.get(category, RowCounts()) for category in categories]
-        counts = _count(db, manifests, categories)
-        whole = _have_all(db, manifests, categories, received)
-        missing = _missing(db, run, manifests, whole)
-        differing = _differing(db, contents) if contents and any(c["doubled"] for c in counts) else {}
-        for place, (category, manifest) in enumerate(zip(categories, manifests, strict=True)):
-            under_way = sum(m.rows for m in missing[place] if m.place == "under way")
+        fates = _fates(db, [run.rows.get(category, RowCounts()).sent for category in categories], categories)
+        others = _others(db)
+        doubled = any(np.any(fate.copies > 1) for fate in fates) or any(odd.doubled for odd in others.values())
+        differing = _differing(db, contents) if contents and doubled else {}
+        for place, (category, fate) in enumerate(zip(categories, fates, strict=True)):
+            manifest = run.rows.get(category, RowCounts())
+            gaps = _gaps(manifest.sent, [] if received is None else received.get(category, (0, []))[1])
+            whole = received is not None and not any(np.any(fate.copies[a - 1 : b]) for a, b in gaps)
+            missing = _missing(fate, manifest.confirmed_to if run.state == "running" else manifest.sent, gaps, whole)
+            under_way = sum(m.rows for m in missing if m.place == "under way")
+            odd = others.get(place, _Others())
             file = None if files is None else files.get(category, FileCounts(0, 0))
-            count = None if received is None else received.get(category, (0, []))[0]
             audited[category] = CategoryRows(
-                **counts[place] | ({} if read else {"read": None}),
                 accepted=file.accepted if file else None,
                 rejected=file.rejected if file else None,
                 sent=manifest.sent,
                 resent=manifest.resent,
                 confirmed=manifest.confirmed,
-                received=count if whole[place] or run.state == "running" else None,
+                received=None
+                if received is None or not (whole or run.state == "running")
+                else received.get(category, (0, []))[0],
+                kafka=np.count_nonzero(fate.copies),
+                doubled=int(np.maximum(fate.copies, 1).sum(dtype=np.int64)) - manifest.sent + odd.doubled,
                 differing=differing.get(place, 0),
-                lost=sum(m.rows for m in missing[place]) - under_way,
+                dead_letters=np.count_nonzero(fate.is_dead) + odd.letters,
+                only_dead_letters=np.count_nonzero(fate.is_dead & (fate.copies == 0)),
+                read=np.count_nonzero(fate.is_read) if read else None,
+                lost=sum(m.rows for m in missing) - under_way,
                 under_way=under_way,
-                missing=missing[place],
+                never_sent=odd.never_sent,
+                missing=missing,
             )
     return audited
 
@@ -182,120 +195,104 @@ def _together(categories: list[str], run: Run) -> Iterator[list[str]]:
         yield group
 
 
-def _count(db: duckdb.DuckDBPyConnection, manifests: list[RowCounts], categories: list[str]) -> list[dict[str, Any]]:
-    """Make the table ``fate``, a line for each row of some categories; return what can be counted there of each.
+class _Fate(NamedTuple):
+    """What became of each row that was sent of a category: that with the sequence number ``seq`` stands at seq - 1."""
 
-    The table ``counted`` has the categories: their place, name, and rows sent.
+    copies: npt.NDArray[np.int32]
+    is_read: npt.NDArray[np.bool_]
+    is_dead: npt.NDArray[np.bool_]
+
+
+class _Others(NamedTuple):
+    """What there is of a category beside the rows that were sent."""
+
+    never_sent: int = 0
+    doubled: int = 0
+    letters: int = 0
+
+
+def _fates(db: duckdb.DuckDBPyConnection, sent: list[int], categories: list[str]) -> list[_Fate]:
+    """Return what became of the rows of some categories, and make the table ``counted`` of these.
+
+    The table has the place, name, and rows sent of each.
     """
     db.execute(
         "CREATE OR REPLACE TABLE counted AS "
         "SELECT unnest(range(len($names)))::INTEGER AS place, unnest($names) AS category, "
         "unnest($sent::BIGINT[]) AS sent",
-        {"names": categories, "sent": [manifest.sent for manifest in manifests]},
+        {"names": categories, "sent": sent},
     )
-    db.execute(
-        """
-        CREATE OR REPLACE TABLE fate AS
-        WITH arrived AS (
-            SELECT place, seq, count(*) AS copies, bool_or(kafka_offset >= first AND kafka_offset < stop) AS is_read
-            FROM kafka_rows JOIN counted USING (category) LEFT JOIN job_read USING (kafka_partition)
-            GROUP BY place, seq
-        ),
-        dead AS (
-            SELECT place, seq, count(*) AS letters FROM dead_letters JOIN counted USING (category) GROUP BY place, seq
-        ),
-        sent AS (SELECT place, unnest(range(1, sent + 1)) AS seq, true AS was_sent FROM counted)
-        SELECT place, seq, coalesce(was_sent, false) AS was_sent, copies, letters, is_read
-        FROM sent FULL JOIN arrived USING (place, seq) FULL JOIN dead USING (place, seq)
-        """
+    ends = np.cumsum([0, *sent])
+    all_rows = _Fate(np.zeros(ends[-1], np.int32), np.zeros(ends[-1], np.bool_), np.zeros(ends[-1], np.bool_))
+    arrived = (
+        "SELECT place, seq - 1 AS row, coalesce(kafka_offset >= first AND kafka_offset < stop, false) AS is_read "
+        "FROM kafka_rows JOIN counted USING (category) LEFT JOIN job_read USING (kafka_partition) "
+        "WHERE seq BETWEEN 1 AND sent"
     )
+    for place, row, is_read in _columns(db, arrived):
+        at = ends[place] + row
+        np.add.at(all_rows.copies, at, 1)
+        all_rows.is_read[at[is_read]] = True
+    dead = "SELECT place, seq - 1 AS row FROM dead_letters JOIN counted USING (category) WHERE seq BETWEEN 1 AND sent"
+    for place, row in _columns(db, dead):
+        all_rows.is_dead[ends[place] + row] = True
+    copies, is_read, is_dead = all_rows
+    return [_Fate(copies[a:b], is_read[a:b], is_dead[a:b]) for a, b in itertools.pairwise(ends)]
+
+
+def _columns(db: duckdb.DuckDBPyConnection, query: str) -> Iterator[list[npt.NDArray[Any]]]:
+    """Yield the columns of what a query finds, some rows at a time."""
+    for batch in db.sql(query).to_arrow_reader(_ROWS_AT_ONCE):
+        yield [column.to_numpy(zero_copy_only=False) for column in batch]
+
+
+def _others(db: duckdb.DuckDBPyConnection) -> dict[int, _Others]:
+    """Return by place what there is of the counted categories beside the rows that were sent."""
     found = db.execute(
         """
-        SELECT place,
-               count(copies) FILTER (was_sent) AS kafka,
-               count(letters) FILTER (was_sent)
-                   + coalesce(sum(letters) FILTER (seq IS NULL), 0)::BIGINT AS dead_letters,
-               count(letters) FILTER (was_sent AND copies IS NULL) AS only_dead_letters,
-               coalesce(sum(copies - 1), 0)::BIGINT AS doubled,
-               count(seq) FILTER (was_sent AND is_read) AS read,
-               count(copies) FILTER (NOT was_sent) AS never_sent
-        FROM counted LEFT JOIN fate USING (place) GROUP BY place ORDER BY place
-        """
-    )
-    _, *names = [column[0] for column in found.description]
-    return [dict(zip(names, counts, strict=True)) for _, *counts in found.fetchall()]
-
-
-def _have_all(
-    db: duckdb.DuckDBPyConnection, manifests: list[RowCounts], categories: list[str], received: ReceivedRows | None
-) -> list[bool]:
-    """Make the table ``unreceived``, the gaps between what NiFi received; return of which Kafka has nothing of them."""
-    gaps = []
-    for place, category in enumerate(categories):
-        sent = manifests[place].sent
-        ranges = [] if received is None else received.get(category, (0, []))[1]
-        firsts, lasts = [1, *(last + 1 for _, last in ranges)], [*(first - 1 for first, _ in ranges), sent]
-        gaps += [
-            (place, first, min(last, sent))
-            for first, last in zip(firsts, lasts, strict=True)
-            if first <= min(last, sent)
-        ]
-    db.execute(
-        "CREATE OR REPLACE TABLE unreceived AS "
-        "SELECT unnest(?::INTEGER[]) AS place, unnest(?::BIGINT[]) AS first, unnest(?::BIGINT[]) AS last",
-        [list(column) for column in zip(*gaps, strict=True)] if gaps else [[], [], []],
-    )
-    if received is None:
-        return [False] * len(manifests)
-    strange = db.execute(
-        """
-        SELECT DISTINCT fate.place FROM (SELECT place, seq FROM fate WHERE copies IS NOT NULL) AS fate
-        ASOF JOIN unreceived ON fate.place = unreceived.place AND seq >= first WHERE seq <= last
-        """
-    ).fetchall()
-    return [place not in {p for (p,) in strange} for place in range(len(manifests))]
-
-
-def _missing(
-    db: duckdb.DuckDBPyConnection, run: Run, manifests: list[RowCounts], has_ledger: list[bool]
-) -> list[list[MissingRows]]:
-    """Return the missing rows of each category."""
-    # Up to there the edge has forgotten them.
-    given_up = [m.confirmed_to if run.state == "running" else m.sent for m in manifests]
-    db.execute(
-        """
-        CREATE OR REPLACE TABLE missing AS
-        WITH known AS (
-            SELECT unnest(range(len($given_up)))::INTEGER AS place, unnest($given_up::BIGINT[]) AS given_up,
-                   unnest($has_ledger::BOOLEAN[]) AS has_ledger
+        WITH odd AS (
+            SELECT place, seq, count(*) AS copies FROM kafka_rows JOIN counted USING (category)
+            WHERE seq IS NULL OR seq NOT BETWEEN 1 AND sent GROUP BY place, seq
         ),
-        absent AS (
-            SELECT place, seq, given_up, has_ledger FROM fate JOIN known USING (place)
-            WHERE was_sent AND copies IS NULL AND letters IS NULL
+        letters AS (
+            SELECT place, count(*) AS letters FROM dead_letters JOIN counted USING (category)
+            WHERE seq IS NULL GROUP BY place
         )
-        SELECT absent.place, seq,
-               CASE WHEN seq > given_up THEN 'under way'
-                    WHEN NOT has_ledger THEN 'unknown'
-                    WHEN seq <= last THEN 'between edge and NiFi'
-                    ELSE 'between NiFi and Kafka' END AS stage
-        FROM absent ASOF LEFT JOIN unreceived ON absent.place = unreceived.place AND seq >= first
-        """,
-        {"given_up": given_up, "has_ledger": has_ledger},
-    )
-    found: list[list[MissingRows]] = [[] for _ in manifests]
-    for place, stage, rows, ranges in db.execute(
-        f"""
-        WITH gaps AS (
-            SELECT place, stage, min(seq) AS first, max(seq) AS last FROM (
-                SELECT *, seq - row_number() OVER (PARTITION BY place, stage ORDER BY seq) AS gap FROM missing
-            ) GROUP BY place, stage, gap
-        )
-        SELECT place, stage, sum(last - first + 1)::BIGINT, list([first, last] ORDER BY first)[:{RANGES_SHOWN}]
-        FROM gaps GROUP BY place, stage ORDER BY place, min(first)
+        SELECT place, coalesce(never_sent, 0), coalesce(doubled, 0)::BIGINT, coalesce(letters, 0)
+        FROM (SELECT place, count(*) AS never_sent, sum(copies - 1) AS doubled FROM odd GROUP BY place)
+        FULL JOIN letters USING (place)
         """
-    ).fetchall():
-        found[place].append(MissingRows(place=stage, rows=rows, ranges=ranges))
-    return found
+    )
+    return {place: _Others(*counts) for place, *counts in found.fetchall()}
+
+
+def _gaps(sent: int, received: list[list[int]]) -> list[tuple[int, int]]:
+    """Return the gaps between what NiFi received of so many rows, as [first, last] of ``seq``."""
+    firsts, lasts = [1, *(last + 1 for _, last in received)], [*(first - 1 for first, _ in received), sent]
+    return [(a, min(b, sent)) for a, b in zip(firsts, lasts, strict=True) if a <= min(b, sent)]
+
+
+def _missing(fate: _Fate, given_up: int, gaps: list[tuple[int, int]], has_ledger: bool) -> list[MissingRows]:
+    """Return the missing rows of a category; up to ``given_up`` the edge has forgotten them."""
+    absent = np.flatnonzero((fate.copies == 0) & ~fate.is_dead) + 1
+    is_unreceived = np.zeros(len(absent), np.bool_)
+    for first, last in gaps:
+        a, b = np.searchsorted(absent, [first, last + 1])
+        is_unreceived[a:b] = True
+    is_lost = absent <= given_up
+    of_place: dict[Place, npt.NDArray[np.bool_]] = {
+        "unknown": is_lost & (not has_ledger),
+        "between edge and NiFi": is_lost & has_ledger & is_unreceived,
+        "between NiFi and Kafka": is_lost & has_ledger & ~is_unreceived,
+        "under way": ~is_lost,
+    }
+    found = []
+    for place, is_there in of_place.items():
+        if len(seqs := absent[is_there]):
+            breaks = np.flatnonzero(np.diff(seqs) > 1)
+            ranges = np.stack([seqs[np.append(0, breaks + 1)], seqs[np.append(breaks, -1)]], axis=1)
+            found.append(MissingRows(place=place, rows=len(seqs), ranges=ranges[:RANGES_SHOWN].tolist()))
+    return sorted(found, key=lambda missing: missing.ranges[0])
 
 
 def _differing(db: duckdb.DuckDBPyConnection, contents: Contents) -> dict[int, int]:
@@ -303,8 +300,10 @@ def _differing(db: duckdb.DuckDBPyConnection, contents: Contents) -> dict[int, i
     rows = db.execute(
         f"""
         SELECT place, seq, kafka_partition, kafka_offset
-        FROM kafka_rows JOIN counted USING (category) JOIN fate USING (place, seq)
-        WHERE copies > 1 ORDER BY place, seq LIMIT {_MOST_COPIES}
+        FROM kafka_rows JOIN counted USING (category) SEMI JOIN (
+            FROM kafka_rows JOIN counted USING (category) SELECT place, seq GROUP BY place, seq HAVING count(*) > 1
+        ) USING (place, seq)
+        ORDER BY place, seq LIMIT {_MOST_COPIES}
         """
     ).fetchall()
     found = contents([(partition, offset) for *_, partition, offset in rows])

@@ -20,7 +20,7 @@ _STEP_ROWS = 50_000_000
 
 
 def number_rows(db: duckdb.DuckDBPyConnection, run: Run, files: dict[str, FileCounts]) -> None:
-    """Create the table ``sent`` from ``accepted``: the rows that the manifest says were sent.
+    """Create the view ``sent`` of ``accepted``: the rows that the manifest says were sent.
 
     It has category, seq, event_time, _line and the fields of ``accepted``. With ``loop``, the file is gone through as
     often as the count asks for.
@@ -31,37 +31,37 @@ def number_rows(db: duckdb.DuckDBPyConnection, run: Run, files: dict[str, FileCo
     """
     known = [c for c in run.rows if c in files and files[c].accepted]
     db.execute(
-        "CREATE OR REPLACE TABLE sent_rows AS SELECT unnest($categories::VARCHAR[]) AS category, "
-        "unnest($sent::BIGINT[]) AS sent, unnest($accepted::BIGINT[]) AS accepted, unnest($rounds::BIGINT[]) AS rounds",
-        {
-            "categories": known,
-            "sent": [run.rows[c].sent for c in known],
-            "accepted": [files[c].accepted for c in known],
-            "rounds": [-(-run.rows[c].sent // files[c].accepted) for c in known],
-        },
+        """
+        CREATE OR REPLACE TABLE sent_rows AS
+        SELECT * FROM (SELECT unnest($categories::VARCHAR[]) AS category, unnest($sent::BIGINT[]) AS _sent)
+        JOIN (
+            SELECT category, count(*) AS _accepted, min(_line) - 1 AS _skipped, max(_line) AS _last
+            FROM accepted GROUP BY category
+        ) USING (category)
+        """,
+        {"categories": known, "sent": [run.rows[c].sent for c in known]},
     )
+    accepted, place = "accepted", "_line - _skipped"
+    if (
+        run.pace == "file"
+        or db.execute("SELECT 1 FROM sent_rows WHERE _last - _skipped > _accepted LIMIT 1").fetchone()
+    ):
+        order = "_time, _line" if run.pace == "file" else "_line"
+        accepted, place = "placed", "_place"
+        db.execute(
+            "CREATE OR REPLACE TABLE placed AS "
+            f"SELECT *, row_number() OVER (PARTITION BY category ORDER BY {order}) AS _place FROM accepted"
+        )
     scale = _event_time_scale(db, run)
     fields = [name for name, *_ in db.execute("DESCRIBE accepted").fetchall() if name in run.contract.fields]
-    order = "_time, _line" if run.pace == "file" else "_line"
-    seq = "place + unnest(range(rounds)) * accepted" if run.loop else "place"
+    seq = f"{place} + unnest(range((_sent - 1) // _accepted + 1)) * _accepted" if run.loop else place
     db.execute(
         f"""
-        CREATE OR REPLACE TABLE sent AS
-        WITH placed AS (
-            SELECT *, row_number() OVER (PARTITION BY category ORDER BY {order}) AS place FROM accepted
-        ),
-        numbered AS (
-            SELECT * EXCLUDE (place, accepted, rounds), {seq} AS seq
-            FROM placed JOIN sent_rows USING (category)
-        )
-        SELECT category, seq,
-               make_timestamp_ms(
-                   ($start + ({scale.steps})::HUGEINT * $numerator::HUGEINT // $denominator::HUGEINT)::BIGINT
-               ) AS event_time,
+        CREATE OR REPLACE VIEW sent AS
+        SELECT category, seq, make_timestamp_ms({scale.event_time}) AS event_time,
                _line{"".join(f", {quoted(name)}" for name in fields)}
-        FROM numbered WHERE seq <= sent
-        """,
-        {"start": scale.start, "numerator": str(scale.numerator), "denominator": str(scale.denominator)},
+        FROM (SELECT *, {seq} AS seq FROM {accepted} JOIN sent_rows USING (category)) WHERE seq <= _sent
+        """
     )
 
 
@@ -144,6 +144,12 @@ class _EventTimeScale(NamedTuple):
     steps: str
     numerator: int
     denominator: int
+
+    @property
+    def event_time(self) -> str:
+        """SQL: milliseconds since the epoch."""
+        by = f"'{self.numerator}'::HUGEINT // '{self.denominator}'::HUGEINT"
+        return f"({self.start} + ({self.steps})::HUGEINT * {by})::BIGINT"
 
 
 def _event_time_scale(db: duckdb.DuckDBPyConnection, run: Run) -> _EventTimeScale:

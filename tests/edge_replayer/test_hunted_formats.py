@@ -22,4 +22,7 @@ def test_replayer_and_validation_read_every_cell_alike(tmp_path, file, block):
             found = read_by_the_replayer(file.contract, path)
         except UsageError:
             return  # there is no run then
-        assert read_by_the_validation(file.contract, path) == found
+        assert read_by_the_validation(file.contract, path) == found  # blocks without a quote are cut in another way
+        if file.contract.csv.quote:
+            patch.setattr(validation.csv_rows._Records, "_ends", validation.csv_rows._Records._ends_of_quoted)
+            assert read_by_the_validation(file.contract, path) == found

@@ -1,7 +1,11 @@
 """Thousands of categories: counted at once, right for each, and few of them shown."""
 
+from collections import Counter
+
 import duckdb
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 import validation.delivery
 from streamproof.core.contract import load_contract
@@ -78,6 +82,37 @@ def test_each_category_has_its_own_counts_however_many_are_counted_at_once(run, 
     assert (found["D8"].kafka, found["D8"].dead_letters, found["D8"].only_dead_letters) == (19, 2, 1)
     assert (found["D9"].doubled, found["D10"].never_sent, found["strange"].never_sent) == (2, 1, 1)
     assert (found["D11"].kafka, found["D11"].read, found["D11"].missing) == (EACH, EACH, [])
+
+
+seqs = st.lists(st.none() | st.integers(-2, 14), max_size=25)
+
+
+@settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(sent=st.integers(0, 12), rows=seqs, letters=seqs, until=st.integers(0, 20), given_up=st.integers(0, 12))
+def test_whatever_came_is_counted_as_sets_in_plain_python_count_it(run, sent, rows, letters, until, given_up):
+    given_up = min(given_up, sent)
+    counts = {"A": RowCounts(sent=7), "B": RowCounts(sent=sent, confirmed_to=given_up)}
+    running = run.model_copy(update={"rows": counts, "state": "running"})
+    with duckdb.connect() as db:
+        db.execute(
+            "CREATE TABLE kafka_rows AS "
+            "SELECT 'B' AS category, unnest(?::BIGINT[]) AS seq, 0 AS kafka_partition, "
+            "unnest(range(?)) AS kafka_offset",
+            [rows, len(rows)],
+        )
+        db.execute("CREATE TABLE dead_letters AS SELECT 'B' AS category, unnest(?::BIGINT[]) AS seq", [letters])
+        found = audit_rows(db, running, read=ReadByJob("job", {0: (1, until)}))["B"]
+    was_sent = set(range(1, sent + 1))
+    absent = was_sent - set(rows) - set(letters)
+    assert found.kafka == len(was_sent & set(rows))
+    assert found.doubled == sum(copies - 1 for copies in Counter(rows).values())
+    assert found.dead_letters == len(was_sent & set(letters)) + letters.count(None)
+    assert found.only_dead_letters == len(was_sent & set(letters) - set(rows))
+    assert found.read == len(was_sent & set(rows[1:until]))
+    assert found.never_sent == len(set(rows) - was_sent)
+    assert found.lost == sum(seq <= given_up for seq in absent)
+    assert found.under_way == len(absent) - found.lost
+    assert absent == {seq for part in found.missing for a, b in part.ranges for seq in range(a, b + 1)}
 
 
 def test_copies_are_compared_where_somebody_knows_what_they_say(run, db):

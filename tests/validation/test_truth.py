@@ -143,6 +143,25 @@ def test_all_measures_of_sliding_and_cumulative_windows_are_those_of_plain_pytho
         assert (len(got), len(counted)) == (len(spread), len(histogram))
 
 
+@thorough
+@given(
+    lines=st.lists(st.sampled_from(["u,p,{},1", "", "u,p,much,1", "u,p"]), min_size=1, max_size=12),
+    loop=st.booleans(),
+    sent=st.integers(0, 20),
+)
+@example(lines=["u,p,{},1", "", "u,p,{},1"], loop=False, sent=2)
+def test_rows_are_numbered_in_their_order_whatever_lies_between(tmp_path, lines, loop, sent):
+    lines = ["user_id,product_id,rating,timestamp", *lines]
+    text = "".join(line.format(number) + "\n" for number, line in enumerate(lines, 1))
+    fitting = [number for number, line in enumerate(lines, 1) if "{}" in line]
+    numbered = enumerate(fitting * (sent if loop else 1), 1)
+    run = manifest({"A": written(tmp_path / "A.csv", text)}, {"A": sent}, interval="5/2", start=1, loop=loop)
+    with duckdb.connect() as db:
+        number_rows(db, run, read_rows(db, run))
+        found = db.execute("SELECT seq, _line, rating, epoch_ms(event_time) FROM sent ORDER BY seq").fetchall()
+    assert found == [(seq, line, line, 1 + (seq - 1) * 5 // 2) for seq, line in numbered if seq <= sent]
+
+
 def test_a_standard_deviation_is_exact_where_doubles_would_cancel_out(tmp_path):
     big = Decimal("99999999999999.1")
     rows = [("p", big, 0), ("p", big + Decimal("0.1"), 1)]
