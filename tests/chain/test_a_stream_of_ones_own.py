@@ -159,7 +159,7 @@ def test_three_questions_are_proven_and_each_answer_that_is_changed_is_named(cha
         assert (answers.wrong, answers.missing, answers.extra) == (1, 1, 2), question.name
         by_verdict = {each.verdict: each for each in answers.not_right}
         assert set(by_verdict) == {"wrong", "missing", "extra", "doubled"}
-        assert str(by_verdict["wrong"].expected[column]) == str(true)
+        assert type(true)(by_verdict["wrong"].expected[column]) == true
         assert by_verdict["missing"].key == {name: missing[name] for name in question.key}
         assert by_verdict["missing"].rows
         assert f"{question.name}: 1 windows are wrong" in found.reasons
