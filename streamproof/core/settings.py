@@ -56,9 +56,11 @@ class Settings(BaseSettings):
     def __init__(self, **values: Any) -> None:
         _check_env_file()
         try:
-            super().__init__(_env_file=self._env_files(), **values)
+            super().__init__(**{"_env_file": self._env_files()} | values)
         except ValidationError as error:
-            raise UsageError("\n".join(self._wrong(problem) for problem in error.errors())) from None
+            # A default that depends on another setting is not wrong itself.
+            problems = [problem for problem in error.errors() if problem["type"] != "default_factory_not_called"]
+            raise UsageError("\n".join(map(self._wrong, problems))) from None
 
     @classmethod
     def _env_files(cls) -> tuple[Path | str, ...]:

@@ -10,6 +10,7 @@ from functools import partial
 from itertools import cycle
 
 import psutil
+from confluent_kafka.admin import AdminClient
 
 from flink_jobs.cluster import Cluster
 from streamproof.chain.lost_jobs import resubmit_lost_jobs
@@ -27,6 +28,7 @@ _ALERTER_SECONDS = 30
 _ON_THEIR_WAY_SECONDS = 5
 _WAIT_SECONDS = 20
 _END_SECONDS = 10
+_FAIL_OVER_SECONDS = 120
 
 PARTS = ("mosquitto", "kafka", "nifi", "taskmanager", "jobmanager", "replayer", "alerter", "deliverer")
 
@@ -158,9 +160,20 @@ def _flap(target: Target) -> str:
 
 
 def _lose_broker(target: Target) -> str:
-    name = _take_away(target)
+    name, began = _take_away(target), time.monotonic()
     target.away.append(name)
-    return name
+    if not wait_until(lambda: not _is_counted_on(name), _FAIL_OVER_SECONDS, 0.1):
+        raise StreamproofError(f"{_FAIL_OVER_SECONDS} s after the end of {name} Kafka still counts on it")
+    return f"{name}, without which Kafka went on after {time.monotonic() - began:.1f} s"
+
+
+def _is_counted_on(broker: str) -> bool:
+    """Return whether a partition waits for a broker, be it to lead it or to have its records."""
+    kafka = KafkaSettings()
+    node = broker_names(kafka).index(broker) + 1
+    topics = AdminClient({"bootstrap.servers": kafka.servers, "log_level": 0}).list_topics(timeout=_END_SECONDS).topics
+    partitions = (partition for topic in topics.values() for partition in topic.partitions.values())
+    return any(node in partition.isrs for partition in partitions)
 
 
 def _lose_two_brokers(target: Target) -> str:
