@@ -1,6 +1,6 @@
 """``python -m edge_replayer``: the replayer alone."""
 
-from streamproof.__main__ import leave_out_extras
+from streamproof.core.unused_extras import leave_out_extras
 
 leave_out_extras()
 

@@ -10,6 +10,8 @@ def main() -> None:
     """Run the command line; Ctrl-C is quiet even while its parts are being imported."""
     try:
         ignore_pythonpath()
+        from streamproof.core.unused_extras import leave_out_extras
+
         leave_out_extras()
         from streamproof.cli import app
         from streamproof.core.command import run_app
@@ -32,14 +34,6 @@ def ignore_pythonpath() -> None:
     sys.path = [entry for entry in sys.path if Path(entry).resolve() not in named.keys() - own]
     if kept := [entry for folder, entry in named.items() if folder in own]:
         os.environ["PYTHONPATH"] = os.pathsep.join(kept)
-
-
-def leave_out_extras() -> None:
-    """Keep libraries from loading what they have no use for here and take only as it happens to be installed.
-
-    paho resolves no SRV records, and httpx's own command is not called: a good part of what each of them loads.
-    """
-    sys.modules |= dict.fromkeys(("dns.resolver", "httpx._main"))  # type: ignore[arg-type]  # None: it cannot be imported
 
 
 if __name__ == "__main__":
