@@ -230,9 +230,10 @@ class _Records:
         return pa.RecordBatchReader.from_batches(_SCHEMA, self._batches())
 
     def _batches(self) -> Iterator[pa.RecordBatch]:
+        # Not where the module is loaded: a command's help would wait for both, and the second loads pandas.
         import pyarrow.compute as pc
 
-        blank = pa.array([b"", b"\r"], pa.large_binary())  # here, as it loads pandas
+        blank = pa.array([b"", b"\r"], pa.large_binary())
         number, self.not_blank = self._skipped + 1, 0
         for records in self._blocks():
             if self._comment:

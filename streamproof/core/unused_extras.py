@@ -1,11 +1,12 @@
-"""What libraries would load only because it is installed, and nothing here uses."""
+"""Modules that libraries load where they are installed, and that no command here uses."""
 
 import sys
 
 
 def leave_out_extras() -> None:
-    """Keep libraries from loading what they have no use for here and take only as it happens to be installed.
+    """Keep paho from loading the resolver of SRV records, and httpx its own command.
 
-    paho resolves no SRV records, and httpx's own command is not called: a good part of what each of them loads.
+    Each is a good part of what its library loads. It is for processes of this project alone: whoever imports the
+    project's packages may need both.
     """
     sys.modules |= dict.fromkeys(("dns.resolver", "httpx._main"))  # type: ignore[arg-type]  # None: it cannot be imported
