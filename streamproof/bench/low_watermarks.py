@@ -44,7 +44,7 @@ class Edges:
     """
 
     count: int
-    period: int = 1000
+    period: int = 200
     delay: int = 20
     lost: float = 0.0
     dead: tuple[int, int] = (0, 0)
@@ -134,15 +134,16 @@ _SCENES = {
     "100 edges, each 200 ms away": Edges(100, delay=200),
     "100 edges, a tenth lost": Edges(100, lost=0.1),
     "100 edges, one dead for 30 s": Edges(100, dead=(20_000, 50_000)),
-    "100 edges, a period of 10 s": Edges(100, period=10_000),
+    "100 edges, a period of 1 s": Edges(100, period=1000),
     "1,000 edges": Edges(1000),
+    "1,000 edges, a period of 1 s": Edges(1000, period=1000),
     "1,000 edges, a period of 10 s": Edges(1000, period=10_000),
     "1,000 edges, a conductor": Edges(1000, conductor=True),
     "1,000 edges, a conductor, a tenth lost": Edges(1000, conductor=True, lost=0.1),
 }
 
 
-def main(seconds: int = 90) -> None:
+def main(seconds: int = 60) -> None:
     """Print a line for each scene."""
     table = Table("", box=box.HORIZONTALS)
     for column in ("windows wait, median s", "longest s", "messages/s", "deliveries/s"):
