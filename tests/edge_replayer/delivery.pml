@@ -88,13 +88,16 @@ byte heard[EDGES * EDGES]; /* the greatest low watermark that it has heard of an
 
 #ifdef JOB
 byte logs[2 * LOG], length[2]; /* Kafka: each record a row, or MARK, and its low watermark */
+bool is_read; /* nothing that the job does changes what comes into the log: so it is made first, then read */
+#define MAKES_THE_LOG provided (!is_read)
 bool restarted; /* the job has gone on from a checkpoint, and the end was not marked again since */
-#define ROOM(part) (length[part] < LOG)
+#define ROOM(part) (length[part] < LOG - (part))
 inline append(row, low, part) {
     logs[(part) * LOG + length[part]] = (row) << 4 | (low);
     length[part]++
 }
 #else
+#define MAKES_THE_LOG
 byte greatest[2]; /* Kafka: the greatest low watermark in each partition */
 #define ROOM(part) true
 inline append(row, low, part) {
@@ -138,7 +141,7 @@ inline forget_the_others() {
         knows[me] = (joined[me] -> BELOW(EDGES) : 0); /* members and joined are on disk */ \
         forget_the_others() }
 
-proctype edge(byte me) {
+proctype edge(byte me) MAKES_THE_LOG {
     byte least, other, value;
     do
     /* It knows who the members are, and joins: its first row may be sent. */
@@ -163,7 +166,7 @@ proctype edge(byte me) {
 }
 
 /* What one edge hears of another. */
-proctype hearing(byte me, from) {
+proctype hearing(byte me, from) MAKES_THE_LOG {
     byte other;
     do
     /* Edges._meet: another incarnation, this run's or an earlier run's, makes other members. */
@@ -185,7 +188,7 @@ proctype hearing(byte me, from) {
 #define ARRIVES_WITH_ANY(row, part) \
     ARRIVES(row, 0, part) ARRIVES(row, 1, part) ARRIVES(row, 2, part) ARRIVES(row, 3, part) ARRIVES(row, 4, part)
 
-proctype way(byte row) {
+proctype way(byte row) MAKES_THE_LOG {
     do
     ARRIVES_WITH_ANY(row, PARTITION(row))
     /* Its confirmation arrives, at a process that has made the row: InFlight.confirm. */
@@ -194,7 +197,7 @@ proctype way(byte row) {
     od
 }
 
-proctype way_of_marks(byte part) {
+proctype way_of_marks(byte part) MAKES_THE_LOG {
     do
     ARRIVES_WITH_ANY(MARK, part)
     od
@@ -208,10 +211,10 @@ proctype way_of_marks(byte part) {
 #define END_IS_CONFIRMED (ended == BELOW(MARKED_PARTITIONS))
 
 #ifdef JOB
-/* Rows 0 and 1 are in window 0, which closes at 2; row 2 is in window 1, which the end mark closes. */
-#define WINDOW(row) ((row) / 2)
-#define CLOSES(window) (2 * (window) + 2)
-#define ROWS_OF(window) ((window) == 0 -> 3 : 4)
+/* Each of two rows has a window; the first closes at the row's time, the other by the end mark. */
+#define WINDOW(row) (row)
+#define CLOSES(window) ((window) == 0 -> 1 : DONE)
+#define ROWS_OF(window) (1 << (window))
 #define DOUBLED 7 /* in place of a row: one was counted twice */
 
 #if MUTANT == FIRST_PARTITION_LEADS
@@ -220,7 +223,7 @@ proctype way_of_marks(byte part) {
 #define WATERMARK LEAST(watermark[0], watermark[1])
 #endif
 
-typedef State {
+typedef Progress {
     byte read[2]; /* how far each partition is read */
     byte counted; /* the set of rows in open windows */
     byte closed; /* windows are closed up to here; operators keep this watermark in their state */
@@ -244,6 +247,14 @@ inline commit() {
     written = 0
 }
 
+/* What is read before a checkpoint is never read again: states that differ in that alone are one. */
+#define FORGET(part) \
+    do \
+    :: row < job.read[part] -> logs[(part) * LOG + row] = 0; row++ \
+    :: else -> break \
+    od; \
+    row = 0
+
 inline copy(from, to) {
     to.read[0] = from.read[0];
     to.read[1] = from.read[1];
@@ -266,8 +277,8 @@ inline copy(from, to) {
         row = 0 }
 
 /* flink_jobs/tables.py, and Flink. */
-proctype reads_and_answers() {
-    State job, checkpoint;
+proctype reads_and_answers() provided (is_read) {
+    Progress job, checkpoint;
     byte watermark[2], written, row;
     do
     READS(0) READS(1)
@@ -284,6 +295,8 @@ proctype reads_and_answers() {
     :: d_step { true ->
         commit();
         copy(job, checkpoint);
+        FORGET(0);
+        FORGET(1);
         /* The run has ended and is read to its end: every window has its answer. streamproof/chain/ended_runs.py */
         assert(!END_IS_CONFIRMED || restarted || job.read[0] < length[0] || job.read[1] < length[1] ||
             WATERMARK > job.closed || answered == 3) }
@@ -336,6 +349,21 @@ init {
         other = 0;
 #ifdef JOB
         run reads_and_answers()
+    }
+    d_step {
+        is_read = true; /* what is not of the log is forgotten, as it has no part in what follows */
+        arrived = 0;
+        made[0] = 0;
+        confirmed[0] = 0;
+        done[0] = false;
+        joined[0] = false;
+        knows[0] = 0;
+        said[0] = 0;
+        do
+        :: other <= MARK -> messages[other] = 0; other++
+        :: else -> break
+        od;
+        other = 0
 #endif
     }
 }
