@@ -44,6 +44,19 @@
 #define ANSWERS_AT_ONCE 13 /* answers are not committed with a checkpoint, but written when windows close */
 #define END_MARKED_ONCE 14 /* the end is not marked again for a job that went on from a checkpoint */
 
+#define A_ROW_TWICE 1 /* Kafka has a row twice */
+#define ROWS_REORDERED 2 /* Kafka has a later row of an edge without an earlier one */
+#define OLD_MANIFEST 3 /* an edge goes on from less than it knew to be confirmed */
+#define OLDER_WORDS 4 /* an edge hears what an earlier run left behind, after this run's */
+#define END_MARKED 5 /* all edges are done, and the end is marked */
+#define MESSAGE_LOST 6 /* the end is in both partitions, and a heartbeat that was made in none */
+#define COPY_IN_TIME 7 /* the job reads a copy before its window closes */
+#define LATE_COPY 8 /* and after that */
+#define ANSWER_UNDONE 9 /* the job is killed, and what it wrote was not committed */
+#define MARKED_AGAIN 10 /* the end is marked again for a job that went on from a checkpoint */
+#define ALL_ANSWERED 11 /* every window has its answer */
+#define REACHES(what, when) assert(REACH != (what) || !(when))
+
 #define DONE (ROWS + 1)
 #define ROW(edge, i) ((edge) * ROWS + (i))
 #define EVENT_TIME(row) ((row) % ROWS + 1)
@@ -135,6 +148,7 @@ inline forget_the_others() {
 /* resume.py: killed, it goes on with the rows behind the first `rows`; the manifest that says so may be old. */
 #define GOES_ON(rows) \
     :: d_step { FIRST_NOT_IN(confirmed[me]) >= rows -> \
+        REACHES(OLD_MANIFEST, FIRST_NOT_IN(confirmed[me]) > rows); \
         made[me] = (MUTANT == FORGETS_UNCONFIRMED -> made[me] : rows); \
         confirmed[me] = BELOW(made[me]); \
         done[me] = false; \
@@ -160,7 +174,9 @@ proctype edge(byte me) MAKES_THE_LOG {
         least = 0 }
     /* It has all rows confirmed; it marks the end. */
     :: d_step { joined[me] && confirmed[me] == BELOW(ROWS) && !done[me] -> done[me] = true }
-    :: d_step { done[me] && ALL_DONE -> messages[MARK] = messages[MARK] | 1 << DONE }
+    :: d_step { done[me] && ALL_DONE ->
+        REACHES(END_MARKED, true);
+        messages[MARK] = messages[MARK] | 1 << DONE }
     GOES_ON(0) GOES_ON(1) GOES_ON(2) GOES_ON(3)
     od
 }
@@ -170,7 +186,10 @@ proctype hearing(byte me, from) MAKES_THE_LOG {
     byte other;
     do
     /* Edges._meet: another incarnation, this run's or an earlier run's, makes other members. */
-    :: d_step { !joined[me] -> knows[me] = knows[me] ^ 1 << from; forget_the_others() }
+    :: d_step { !joined[me] ->
+        REACHES(OLDER_WORDS, HAS(knows[me], from));
+        knows[me] = knows[me] ^ 1 << from;
+        forget_the_others() }
     /* Edges._believe: anything that was ever said with the right members. */
     :: d_step { MEMBERS_ARE_RIGHT(me) && heard[me * EDGES + from] < said[from] -> heard[me * EDGES + from]++ }
 #if MUTANT == ID_USED_AGAIN
@@ -182,6 +201,8 @@ proctype hearing(byte me, from) MAKES_THE_LOG {
 /* Mosquitto and the flow's sink: any message that was made arrives in a partition. */
 #define ARRIVES(row, low, part) \
     :: d_step { HAS(messages[row], low) && ROOM(part) -> \
+        REACHES(A_ROW_TWICE, HAS(arrived, row)); \
+        REACHES(ROWS_REORDERED, (row) != MARK && (row) % ROWS == 1 && !HAS(arrived, (row) - 1)); \
         append(row, low, part); \
         arrived = ((row) == MARK -> arrived : arrived | 1 << (row)); \
         ended = ((low) == DONE -> ended | 1 << (part) : ended) }
@@ -270,8 +291,10 @@ inline copy(from, to) {
         if \
         :: row == MARK \
         :: row != MARK && CLOSES(WINDOW(row)) <= job.closed -> /* late: a copy, as its window has its answer */ \
+            REACHES(LATE_COPY, true); \
             assert(HAS(written | answered, WINDOW(row))) \
         :: row != MARK && CLOSES(WINDOW(row)) > job.closed -> \
+            REACHES(COPY_IN_TIME, HAS(job.counted, row)); \
             job.counted = job.counted | 1 << (MUTANT == COPIES_COUNT && HAS(job.counted, row) -> DOUBLED : row) \
         fi; \
         row = 0 }
@@ -294,6 +317,7 @@ proctype reads_and_answers() provided (is_read) {
     /* A checkpoint is complete: what was written is committed with it. */
     :: d_step { true ->
         commit();
+        REACHES(ALL_ANSWERED, answered == 3);
         copy(job, checkpoint);
         FORGET(0);
         FORGET(1);
@@ -302,6 +326,7 @@ proctype reads_and_answers() provided (is_read) {
             WATERMARK > job.closed || answered == 3) }
     /* It is killed and goes on from its checkpoint, which does not have the partitions' watermarks. */
     :: d_step { true ->
+        REACHES(ANSWER_UNDONE, written);
         copy(checkpoint, job);
         job.closed = (MUTANT == CLOSED_IS_FORGOTTEN -> 0 : job.closed);
         watermark[0] = 0;
@@ -310,6 +335,7 @@ proctype reads_and_answers() provided (is_read) {
         restarted = (MUTANT != END_MARKED_ONCE) }
     /* The supervisor marks the end again. */
     :: d_step { END_IS_CONFIRMED && restarted && ROOM(0) && ROOM(1) ->
+        REACHES(MARKED_AGAIN, true);
         append(MARK, DONE, 0);
         append(MARK, DONE, 1);
         restarted = false }
@@ -351,6 +377,7 @@ init {
         run reads_and_answers()
     }
     d_step {
+        REACHES(MESSAGE_LOST, END_IS_CONFIRMED && HAS(messages[MARK], 1) && length[0] + length[1] == 4);
         is_read = true; /* what is not of the log is forgotten, as it has no part in what follows */
         arrived = 0;
         made[0] = 0;
