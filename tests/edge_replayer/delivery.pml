@@ -1,9 +1,9 @@
 /* Delivery and low watermarks (docs/delivery.md), for SPIN to look at every state that can be reached.
 
-   EDGES edges send a run of ROWS rows each, at the event times 1, 2, 3. Kafka has two partitions. With JOB, one edge's
-   rows are read by Flink's job, and its answers are judged. Without it the job is left out: it reads a partition in its
-   order, so it cannot miss a row unless a low watermark of the row's event time or more stands before the row's first
-   copy in the row's partition. That is judged then.
+   EDGES edges send a run of ROWS rows each, at the event times 1, 2, 3. With JOINED they have met before. Kafka has two
+   partitions. With JOB, one edge's two rows are read by Flink's job, and its answers are judged. Without JOB the job is
+   left out: it reads a partition in its order, so it cannot miss a row unless a low watermark of the row's event time or
+   more stands before the row's first copy in the row's partition. That is judged then.
 
    Loss, doubling, delay, reordering, and the kill of a broker or of the flow, which forget messages and hand others on
    twice, are one thing here: a message that was made may arrive at any time, any number of times, or never. The same
@@ -348,6 +348,10 @@ init {
     atomic {
         do
         :: me < EDGES ->
+#ifdef JOINED
+            knows[me] = BELOW(EDGES);
+            joined[me] = true;
+#endif
             run edge(me);
             other = 0;
             do
