@@ -1,9 +1,9 @@
 /* Delivery and low watermarks (docs/delivery.md), for SPIN to look at every state that can be reached.
 
-   EDGES edges send a run of ROWS rows each, at the event times 1, 2, 3. With JOINED they have met before. Kafka has two
-   partitions. With JOB, one edge's two rows are read by Flink's job, and its answers are judged. Without JOB the job is
-   left out: it reads a partition in its order, so it cannot miss a row unless a low watermark of the row's event time or
-   more stands before the row's first copy in the row's partition. That is judged then.
+   EDGES edges, one or two, send a run of ROWS rows each, at the event times 1, 2, 3. Kafka has two partitions. With JOB,
+   one edge's two rows are read by Flink's job, and its answers are judged. Without JOB the job is left out: it reads a
+   partition in its order, so it cannot miss a row unless a low watermark of the row's event time or more stands before
+   the row's first copy in the row's partition. That is judged then.
 
    Loss, doubling, delay, reordering, and the kill of a broker or of the flow, which forget messages and hand others on
    twice, are one thing here: a message that was made may arrive at any time, any number of times, or never. The same
@@ -38,7 +38,7 @@
 #define LATE_JOINER 7 /* an edge of which the others were not told sends a row */
 #define ID_USED_AGAIN 8 /* what an earlier run of the same id left behind is believed */
 #define MARKS_ONE_PARTITION 9 /* the flow does not copy marks into each partition */
-#define FIRST_PARTITION_LEADS 10 /* the job's watermark is the greatest of its partitions' */
+#define GREATEST_LEADS 10 /* the job's watermark is the greatest of its partitions' */
 #define COPIES_COUNT 11 /* the job does not tell copies apart */
 #define CLOSED_IS_FORGOTTEN 12 /* a checkpoint does not have the watermark up to which windows are closed */
 #define ANSWERS_AT_ONCE 13 /* answers are not committed with a checkpoint, but written when windows close */
@@ -90,8 +90,7 @@ byte heard[EDGES * EDGES]; /* the greatest low watermark that it has heard of an
 #endif
 #define OWN(edge) (done[edge] -> DONE : FIRST_NOT_IN(PASSED(edge))) /* InFlight.low_watermark */
 #define MEMBERS_ARE_RIGHT(edge) ((knows[edge] | 1 << (edge)) == BELOW(EDGES)) /* Edges.members */
-#define HEARD_ALL(value) \
-    (HEARD(0, value) && (EDGES < 2 || HEARD(1 % EDGES, value)) && (EDGES < 3 || HEARD(2 % EDGES, value)))
+#define HEARD_ALL(value) (HEARD(0, value) && HEARD(EDGES - 1, value))
 #define HEARD(other, value) ((other) == me || heard[me * EDGES + (other)] >= (value))
 #if MUTANT == ENDS_ALONE
 #define ALL_DONE true
@@ -238,7 +237,7 @@ proctype way_of_marks(byte part) MAKES_THE_LOG {
 #define ROWS_OF(window) (1 << (window))
 #define DOUBLED 7 /* in place of a row: one was counted twice */
 
-#if MUTANT == FIRST_PARTITION_LEADS
+#if MUTANT == GREATEST_LEADS
 #define WATERMARK GREATEST(watermark[0], watermark[1])
 #else
 #define WATERMARK LEAST(watermark[0], watermark[1])
@@ -348,10 +347,6 @@ init {
     atomic {
         do
         :: me < EDGES ->
-#ifdef JOINED
-            knows[me] = BELOW(EDGES);
-            joined[me] = true;
-#endif
             run edge(me);
             other = 0;
             do

@@ -63,7 +63,7 @@ def test_no_state_has_a_window_closed_over_a_row_that_is_to_come_or_a_wrong_answ
         pytest.param(A_JOB_AND_COPIES, "FORGETS_UNCONFIRMED", id="the same of going on", marks=LONG),
         pytest.param(A_JOB_AND_COPIES, "BROKER_CONFIRMS", id="the same of the broker", marks=LONG),
         pytest.param(A_JOB_AND_COPIES, "MARKS_ONE_PARTITION", id="marks in one partition", marks=LONG),
-        pytest.param(A_JOB_AND_COPIES, "FIRST_PARTITION_LEADS", id="the first partition leads", marks=LONG),
+        pytest.param(A_JOB_AND_COPIES, "GREATEST_LEADS", id="the greatest watermark of a partition leads", marks=LONG),
         pytest.param(A_JOB_AND_COPIES, "COPIES_COUNT", id="copies count", marks=LONG),
         pytest.param(A_JOB_AND_COPIES, "CLOSED_IS_FORGOTTEN", id="closed windows open again", marks=LONG),
         pytest.param(A_JOB_AND_COPIES, "ANSWERS_AT_ONCE", id="answers outside of transactions", marks=LONG),
