@@ -17,6 +17,7 @@ test-all: test-setup check
 
 test-setup: setup
 	@./set-up browser $(VENV)
+	@./set-up checker $(VENV)
 
 # The long form of the drills, about two hours; its table goes into docs/drills.md.
 drill: setup

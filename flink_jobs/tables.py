@@ -4,16 +4,13 @@ from collections.abc import Collection, Mapping, Sequence
 from math import gcd
 
 from streamproof.core.contract import Contract
-from streamproof.core.message import END_SEQ, ENVELOPE
+from streamproof.core.message import BEFORE_ALL_TIME, END_SEQ, ENVELOPE
 from streamproof.core.question import TALLY, Question
 from streamproof.core.sql_quoting import literal
 from streamproof.core.window import Window
 
 _TRANSACTION_TIMEOUT_MS = 900_000
 """Kafka's greatest by default: a job that is away for longer loses what it had not yet committed."""
-
-_BEFORE_ALL_TIME = -62_135_596_800_000
-"""Milliseconds: the beginning of year 1, Flink's earliest timestamp."""
 
 _ALIGNMENT = "100 ms"
 """How often the source's tasks tell each other how far they are; a partition can get as far ahead meanwhile."""
@@ -234,7 +231,7 @@ def _messages_table(
     # The edge's own low watermark, not a bound on lateness that somebody guessed. Behind a run's last row the end
     # mark moves it on by the longest window, which closes the last ones. Other runs' rows leave it where it is, or
     # begin it: a partition without any watermark would not be waited for by those that have reached the run.
-    others = f"WHEN run <> {literal(run)} THEN TO_TIMESTAMP_LTZ({_BEFORE_ALL_TIME}, 3)" if run is not None else ""
+    others = f"WHEN run <> {literal(run)} THEN TO_TIMESTAMP_LTZ({BEFORE_ALL_TIME}, 3)" if run is not None else ""
     watermark = f"""CASE
         {others}
         WHEN seq = {END_SEQ} THEN TO_TIMESTAMP_LTZ(event_time + {reach}, 3)

@@ -10,6 +10,9 @@ HEARTBEAT_SEQ = 0
 END_SEQ = -1
 """``seq`` of the mark behind a run's last row; its ``event_time`` is the last row's event time."""
 
+BEFORE_ALL_TIME = -62_135_596_800_000
+"""Milliseconds: the beginning of year 1, Flink's earliest timestamp. A low watermark that says nothing."""
+
 FILLERS: dict[str, str | float] = {"text": "", "integer": 0, "time": 0, "decimal": 0.0, "boolean": False}
 """What a mark has in a field of each type: NiFi's schema asks for every field."""
 

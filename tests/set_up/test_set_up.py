@@ -85,6 +85,16 @@ def test_a_browser_that_is_there_is_not_installed_again(tmp_path, tools):
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 
 
+def test_a_model_checker_that_cannot_be_installed_stops_nothing(tmp_path, tools):
+    tools("id", "echo 0")
+    tools("apt-get", 'echo "$*"; exit 1')
+    for name in ("mkdir", "sh", "date", "sed", "wc", "tail"):
+        (tmp_path / "tools" / name).symlink_to(f"/bin/{name}")
+    done = set_up(tmp_path, "checker", path=str(tmp_path / "tools"))
+    assert done.returncode == 0
+    assert done.stderr.startswith("installing spin gcc libc6-dev with apt … failed")
+
+
 def test_root_gets_the_browser_from_the_package_manager(tmp_path, tools):
     tools("id", "echo 0")
     tools("apt-get", 'echo "$*"')
