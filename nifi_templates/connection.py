@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 import nipyapi
 import urllib3.exceptions
@@ -45,14 +45,25 @@ def _cause(error: Exception) -> str:
 
 
 def _connect(nifi: NifiSettings) -> None:
+    """Connect to the first node that is there and belongs to the cluster, or to the last one."""
+    *others, last = nifi.endpoints
+    for endpoint in others:
+        with suppress(ApiException, urllib3.exceptions.HTTPError, ConnectionError, ValueError):
+            _connect_to(endpoint, nifi)
+            if nipyapi.nifi.FlowApi().get_cluster_summary().cluster_summary.connected_to_cluster:
+                return
+    _connect_to(last, nifi)
+
+
+def _connect_to(endpoint: str, nifi: NifiSettings) -> None:
     if nifi.username:
         os.environ |= {
-            "NIFI_API_ENDPOINT": nifi.api_endpoint,
+            "NIFI_API_ENDPOINT": endpoint,
             "NIFI_USERNAME": nifi.username,
             "NIFI_PASSWORD": nifi.password.get_secret_value(),
         }
         nipyapi.profiles.switch("env")
     else:
         nipyapi.security.reset_service_connections()
-        nipyapi.config.nifi_config.host = nifi.api_endpoint.rstrip("/")
+        nipyapi.config.nifi_config.host = endpoint.rstrip("/")
     nipyapi.nifi.FlowApi().get_flow_config()
