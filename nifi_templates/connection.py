@@ -9,6 +9,7 @@ import urllib3.exceptions
 from nipyapi.nifi.rest import ApiException
 
 from streamproof.core.errors import StreamproofError
+from streamproof.core.nodes import missing_nodes
 from streamproof.core.settings import NifiSettings
 
 
@@ -19,9 +20,21 @@ def nifi_connection(nifi: NifiSettings) -> Iterator[None]:
     nipyapi reads ``NIFI_VERIFY_SSL``, ``NIFI_CA_CERT_PATH`` and the rest of its names from the environment itself.
 
     Raises:
-        StreamproofError: NiFi cannot be reached, does not let us in, or refuses what is asked.
+        StreamproofError: NiFi cannot be reached, does not let us in, or refuses what is asked. It names those of
+            several nodes that are missing, and so does every other error that is raised meanwhile.
 
     """
+    try:
+        with _refusals_as_errors(nifi):
+            yield
+    except StreamproofError as error:
+        if missing := missing_nodes(nifi):
+            raise StreamproofError(f"{error}{missing}") from error
+        raise
+
+
+@contextmanager
+def _refusals_as_errors(nifi: NifiSettings) -> Iterator[None]:
     where = f"NiFi at {nifi.api_endpoint}"
     try:
         _connect(nifi)

@@ -25,6 +25,7 @@ from nifi_templates.definition import (
     stream_definition,
     stream_parameters,
 )
+from nifi_templates.nodes import nodes_away
 from nifi_templates.processors.row_ranges import Ledger, RunRows, merge_ranges
 from nifi_templates.session import keep_session
 from streamproof.core.contract import Contract
@@ -194,13 +195,16 @@ def received_rows(stream: str, *, nifi: NifiSettings | None = None) -> dict[str,
     written some tenths of a second after Kafka may have the rows.
 
     Raises:
-        StreamproofError: NiFi is away or does not let us in.
+        StreamproofError: NiFi is away or does not let us in, or a node is missing, and with it what it has received.
 
     """
-    with nifi_connection(nifi or NifiSettings()):
+    nifi = nifi or NifiSettings()
+    with nifi_connection(nifi):
         group = _group(stream)
         if group is None:
             return None
+        if away := nodes_away(nifi):
+            raise StreamproofError(f"{away} of NiFi's nodes is away, and so is what it knows of the rows it received")
         source = next(p.id for p in canvas.list_all_processors(group.id) if p.component.type == CONSUME)
         found = nipyapi.nifi.ProcessorsApi().get_state2(source).component_state.local_state
         nodes: dict[str | None, dict[str, str]] = {}

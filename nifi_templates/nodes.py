@@ -25,3 +25,11 @@ def primary_node(nifi: NifiSettings | None = None) -> int:
         if _PRIMARY in (node.roles or []):
             return next(place for place, each in enumerate(nifi.endpoints) if f":{node.api_port}/" in each)
     raise StreamproofError(f"NiFi at {nifi.api_endpoint} has no primary node at the moment: see `streamproof status`")
+
+
+def nodes_away(nifi: NifiSettings) -> int:
+    """Return how many nodes do not belong to the cluster at the moment, within ``nifi_connection``."""
+    summary = nipyapi.nifi.FlowApi().get_cluster_summary().cluster_summary
+    if not summary.clustered:
+        return 0
+    return int(max(len(nifi.endpoints), summary.total_node_count) - summary.connected_node_count)
