@@ -37,7 +37,7 @@ SETTLE_SECONDS = 0.1
 
 QOS = 1
 
-IDLE_SECONDS = 3.0
+IDLE_SECONDS = 1.0
 """What NiFi does not call for so long is not to make a lost connection again by itself."""
 
 
@@ -336,7 +336,7 @@ class ConsumeMqttAfterCommit(FlowFileSource):
             # NiFi has another node read, which took over the client id: to take it back would cut that one off. Or the
             # flow's queues are full, and nothing is to be read.
             self.has_let_go = True
-            client.disconnect()
+            client.loop_stop()  # a disconnect() within this callback would not keep it from connecting again
             return
         self.logger.warn(f"The MQTT connection is gone: {reason}; it will be made again")
 
