@@ -29,8 +29,9 @@ from streamproof.core.brokers import kafka_at
 from streamproof.core.command import console
 from streamproof.core.errors import StreamproofError, UsageError
 from streamproof.core.known_runs import KnownRuns
+from streamproof.core.nodes import missing_nodes
 from streamproof.core.run import MANIFEST, RowCounts, Run, manifest_path, new_run_id, source_of
-from streamproof.core.settings import HomeSettings, KafkaSettings, MqttSettings
+from streamproof.core.settings import HomeSettings, KafkaSettings, MqttSettings, NifiSettings
 
 if TYPE_CHECKING:
     from prometheus_client import CollectorRegistry
@@ -343,7 +344,7 @@ class _Replay:
             self._complain_at = now + _COMPLAIN_EVERY
             console.print(
                 f"nothing was confirmed for {quiet:.0f} s; what is unconfirmed is kept and sent again. "
-                f"Does the flow run, and is Kafka there, at {kafka_at(self._kafka)}? "
+                f"Does the flow run{missing_nodes(NifiSettings())}, and is Kafka there, at {kafka_at(self._kafka)}? "
                 f"`streamproof flow status {self._options.contract.name}`, `streamproof status`",
                 markup=False,
                 soft_wrap=True,

@@ -2,13 +2,14 @@
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 import nipyapi
 import urllib3.exceptions
 from nipyapi.nifi.rest import ApiException
 
 from streamproof.core.errors import StreamproofError
+from streamproof.core.nodes import missing_nodes
 from streamproof.core.settings import NifiSettings
 
 
@@ -19,9 +20,21 @@ def nifi_connection(nifi: NifiSettings) -> Iterator[None]:
     nipyapi reads ``NIFI_VERIFY_SSL``, ``NIFI_CA_CERT_PATH`` and the rest of its names from the environment itself.
 
     Raises:
-        StreamproofError: NiFi cannot be reached, does not let us in, or refuses what is asked.
+        StreamproofError: NiFi cannot be reached, does not let us in, or refuses what is asked. It names those of
+            several nodes that are missing, and so does every other error that is raised meanwhile.
 
     """
+    try:
+        with _refusals_as_errors(nifi):
+            yield
+    except StreamproofError as error:
+        if missing := missing_nodes(nifi):
+            raise StreamproofError(f"{error}{missing}") from error
+        raise
+
+
+@contextmanager
+def _refusals_as_errors(nifi: NifiSettings) -> Iterator[None]:
     where = f"NiFi at {nifi.api_endpoint}"
     try:
         _connect(nifi)
@@ -45,14 +58,25 @@ def _cause(error: Exception) -> str:
 
 
 def _connect(nifi: NifiSettings) -> None:
+    """Connect to the first node that is there and belongs to the cluster, or to the last one."""
+    *others, last = nifi.endpoints
+    for endpoint in others:
+        with suppress(ApiException, urllib3.exceptions.HTTPError, ConnectionError, ValueError):
+            _connect_to(endpoint, nifi)
+            if nipyapi.nifi.FlowApi().get_cluster_summary().cluster_summary.connected_to_cluster:
+                return
+    _connect_to(last, nifi)
+
+
+def _connect_to(endpoint: str, nifi: NifiSettings) -> None:
     if nifi.username:
         os.environ |= {
-            "NIFI_API_ENDPOINT": nifi.api_endpoint,
+            "NIFI_API_ENDPOINT": endpoint,
             "NIFI_USERNAME": nifi.username,
             "NIFI_PASSWORD": nifi.password.get_secret_value(),
         }
         nipyapi.profiles.switch("env")
     else:
         nipyapi.security.reset_service_connections()
-        nipyapi.config.nifi_config.host = nifi.api_endpoint.rstrip("/")
+        nipyapi.config.nifi_config.host = endpoint.rstrip("/")
     nipyapi.nifi.FlowApi().get_flow_config()

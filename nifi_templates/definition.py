@@ -219,7 +219,8 @@ def _processor(
         "style": {},
         "schedulingPeriod": "0 sec",
         "schedulingStrategy": "TIMER_DRIVEN",
-        "executionNode": "ALL",
+        # With several nodes one is to read: two would have two sessions, and what is lost would not show by its order.
+        "executionNode": "PRIMARY" if name == SOURCE else "ALL",
         "penaltyDuration": "1 sec",
         "yieldDuration": "1 sec" if sends else "10 millis",
         "bulletinLevel": "WARN",

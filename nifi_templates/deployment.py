@@ -7,6 +7,7 @@ meanwhile the MQTT broker keeps, in the session of the stream's client id.
 import hashlib
 import json
 import logging
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -25,7 +26,8 @@ from nifi_templates.definition import (
     stream_definition,
     stream_parameters,
 )
-from nifi_templates.processors.row_ranges import Ledger, RunRows
+from nifi_templates.nodes import nodes_away
+from nifi_templates.processors.row_ranges import Ledger, RunRows, merge_ranges
 from nifi_templates.session import keep_session
 from streamproof.core.contract import Contract
 from streamproof.core.errors import StreamproofError
@@ -190,20 +192,43 @@ def is_current(contract: Contract, *, nifi: NifiSettings | None = None) -> bool:
 def received_rows(stream: str, *, nifi: NifiSettings | None = None) -> dict[str, RunRows] | None:
     """Return what a stream's flow has received of its newest runs, by the run's id; None where there is no flow.
 
-    The ledger of the flow's MQTT source: it begins anew when the flow is replaced, and is written some tenths of a
-    second after Kafka may have the rows.
+    The ledger of the flow's MQTT source, of all nodes together: it begins anew when the flow is replaced, and is
+    written some tenths of a second after Kafka may have the rows.
 
     Raises:
-        StreamproofError: NiFi is away or does not let us in.
+        StreamproofError: NiFi is away or does not let us in, or a node is missing, and with it what it has received.
 
     """
-    with nifi_connection(nifi or NifiSettings()):
+    nifi = nifi or NifiSettings()
+    with nifi_connection(nifi):
         group = _group(stream)
         if group is None:
             return None
+        if away := nodes_away(nifi):
+            raise StreamproofError(f"{away} of NiFi's nodes is away, and so is what it knows of the rows it received")
         source = next(p.id for p in canvas.list_all_processors(group.id) if p.component.type == CONSUME)
         found = nipyapi.nifi.ProcessorsApi().get_state2(source).component_state.local_state
-        return Ledger({entry.key: entry.value for entry in found.state or []}).rows
+        nodes: dict[str | None, dict[str, str]] = {}
+        for entry in found.state or []:
+            nodes.setdefault(entry.cluster_node_id, {})[entry.key] = entry.value
+        return unite(Ledger(texts).rows for texts in nodes.values())
+
+
+def unite(ledgers: Iterable[Mapping[str, RunRows]]) -> dict[str, RunRows]:
+    """Return what several nodes have received: of each run how many rows, each as often as it came, and which.
+
+    What one node does not know of a run, its rows being too many to tell, nobody knows.
+    """
+    united: dict[str, RunRows] = {}
+    for run, rows in (each for ledger in ledgers for each in ledger.items()):
+        known = united.setdefault(run, {})
+        if known is None or rows is None:
+            united[run] = None
+            continue
+        for category, (count, ranges) in rows.items():
+            before, there = known.get(category, (0, []))
+            known[category] = (before + count, merge_ranges(there + ranges))
+    return united
 
 
 def remove(

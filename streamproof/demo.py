@@ -110,7 +110,7 @@ def run_demo(what: Sequence[str], extensions: Path, sinks: Sequence[str] = ()) -
     if made:
         for line in say_what_was_found(manifest, stream, made.truth, home):
             console.print(line, markup=False, soft_wrap=True)
-    nifi = NifiSettings().api_endpoint.removesuffix("-api")
+    nifi = NifiSettings().endpoints[0].removesuffix("-api")
     console.print(
         f"\nNiFi's canvas   {nifi}/\n"
         f"Flink's page    {job.page.replace('/running/', '/completed/')}\n"

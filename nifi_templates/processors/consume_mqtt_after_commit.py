@@ -37,6 +37,9 @@ SETTLE_SECONDS = 0.1
 
 QOS = 1
 
+IDLE_SECONDS = 1.0
+"""What NiFi does not call for so long is not to make a lost connection again by itself."""
+
 
 class Received(NamedTuple):
     """A message and how to acknowledge it: a packet id is good for one connection only."""
@@ -148,6 +151,7 @@ class ConsumeMqttAfterCommit(FlowFileSource):
         end_with_parent()
         carry_bytes_fast(py4j.protocol)
         self.client: Qos1Client | None = None
+        self.called_at, self.has_let_go = 0.0, False
         self.arrival = threading.Condition()
         self.buffer: deque[Received] = deque()
         self.committed: list[Batch] = []  # all of their FlowFiles are committed at the next call
@@ -176,9 +180,12 @@ class ConsumeMqttAfterCommit(FlowFileSource):
 
     def create(self, context: Any) -> Any:
         """Return the next FlowFile, or None; that it is called again means that the former one is committed."""
+        self.called_at = time.monotonic()
         if self.client is None:
             self._connect(context)
-        if time.monotonic() >= self.settle_at or sum(len(b.messages) for b in self.committed) >= self.unsettled:
+        elif self.has_let_go:
+            self._connect_again(self.client)
+        if self.called_at >= self.settle_at or sum(len(b.messages) for b in self.committed) >= self.unsettled:
             self._settle(context)
         if not self.to_make:
             messages = self._take()
@@ -285,9 +292,16 @@ class ConsumeMqttAfterCommit(FlowFileSource):
         properties.ReceiveMaximum = receive_maximum
         self.unsettled = receive_maximum // 2  # messages; with more of them the broker would soon have to wait
         host, _, port = value(self.BROKER).rpartition(":")
-        client.connect_async(host, int(port), keepalive=30, clean_start=False, properties=properties)
-        client.loop_start()
+        self.broker, self.session = (host, int(port)), properties
         self.client = client
+        self._connect_again(client)
+
+    def _connect_again(self, client: Client) -> None:
+        """Take the client id back; the buffer stays."""
+        client.loop_stop()
+        self.has_let_go = False
+        client.connect_async(*self.broker, keepalive=30, clean_start=False, properties=self.session)
+        client.loop_start()
 
     def _disconnect(self) -> None:
         client, self.client = self.client, None
@@ -311,13 +325,20 @@ class ConsumeMqttAfterCommit(FlowFileSource):
         client.subscribe(self.topic_filter, qos=QOS)
 
     def _on_disconnect(
-        self, _client: Client, _data: object, _flags: DisconnectFlags, reason: ReasonCode, _: Properties | None
+        self, client: Client, _data: object, _flags: DisconnectFlags, reason: ReasonCode, _: Properties | None
     ) -> None:
         # The buffer stays: a broker that was killed may not send it again, and twice is better than never.
         with self.arrival:
             self.connection += 1
-        if reason.is_failure and self.client is not None:
-            self.logger.warn(f"The MQTT connection is gone: {reason}; it will be made again")
+        if not reason.is_failure or self.client is None:
+            return
+        if time.monotonic() - self.called_at > IDLE_SECONDS:
+            # NiFi has another node read, which took over the client id: to take it back would cut that one off. Or the
+            # flow's queues are full, and nothing is to be read.
+            self.has_let_go = True
+            client.loop_stop()  # a disconnect() within this callback would not keep it from connecting again
+            return
+        self.logger.warn(f"The MQTT connection is gone: {reason}; it will be made again")
 
     def _on_arrived(self, messages: list[Arrived]) -> None:
         received_at = time.time_ns() // 1_000_000

@@ -104,7 +104,7 @@ class Pressure(Watch):
         return found
 
     def _queued(self) -> float:
-        status = httpx.get(f"{self._nifi.api_endpoint}/flow/process-groups/root/status", trust_env=False).json()
+        status = httpx.get(f"{self._nifi.endpoints[0]}/flow/process-groups/root/status", trust_env=False).json()
         return float(status["processGroupStatus"]["aggregateSnapshot"]["bytesQueued"]) / MEGABYTE
 
     def _content(self) -> float:

@@ -13,6 +13,7 @@ from streamproof.chain.start_servers import WithOption, extensions_folder, look_
 from streamproof.core.command import console
 from streamproof.core.settings import HomeSettings
 from streamproof.stack.kafka import keep_brokers
+from streamproof.stack.nifi import keep_nodes
 from streamproof.stack.servers import Stack
 
 
@@ -28,6 +29,10 @@ def up(
         int | None,
         typer.Option(help="Kafka brokers: 1, or 3, of which one may be away. A home keeps the number it began with."),
     ] = None,
+    nifi_nodes: Annotated[
+        int | None,
+        typer.Option(help="Nodes of NiFi: 1, or 2, of which one may be away. A home keeps the number it began with."),
+    ] = None,
 ) -> None:
     """Start the servers on this machine and wait until each is healthy; jobs that ran before go on.
 
@@ -35,6 +40,8 @@ def up(
     """
     if brokers is not None:
         keep_brokers(HomeSettings().home, brokers)
+    if nifi_nodes is not None:
+        keep_nodes(HomeSettings().home, nifi_nodes)
     start_servers(Stack.from_environment(), extensions_folder(), named_sinks(sinks))
 
 

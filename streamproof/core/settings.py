@@ -157,13 +157,18 @@ def _places(servers: str) -> list[str]:
 
 
 class NifiSettings(Settings):
-    """NiFi, by the environment names that nipyapi knows."""
+    """NiFi, by the environment names that nipyapi knows; ``api_endpoint`` may name the nodes of a cluster."""
 
     model_config = SettingsConfigDict(env_prefix="NIFI_")
 
     api_endpoint: str = "http://127.0.0.1:28080/nifi-api"
     username: str = ""
     password: SecretStr = SecretStr("")
+
+    @property
+    def endpoints(self) -> list[str]:
+        """The REST interface of each node."""
+        return _places(self.api_endpoint)
 
 
 class FlinkSettings(Settings):

@@ -13,13 +13,15 @@ import psutil
 from confluent_kafka.admin import AdminClient
 
 from flink_jobs.cluster import Cluster
+from nifi_templates.nodes import primary_node
 from streamproof.chain.lost_jobs import resubmit_lost_jobs
 from streamproof.core.errors import StreamproofError, UsageError
-from streamproof.core.settings import KafkaSettings
+from streamproof.core.settings import KafkaSettings, NifiSettings
 from streamproof.core.wait import wait_until
 from streamproof.drills.programs import Deliverer, Program, Replayer
 from streamproof.drills.proxy import Proxy
 from streamproof.stack.kafka import broker_names
+from streamproof.stack.nifi import node_names
 from streamproof.stack.servers import Stack
 
 _CUT_SECONDS = 20
@@ -73,9 +75,14 @@ Strike = Callable[[Target], str]
 
 
 def _server(target: Target, part: str) -> str:
-    """Return the name in the stack: of the brokers each in turn, of the TaskManagers one that the job runs on."""
+    """Return the name in the stack: of the brokers each in turn, of the TaskManagers one that the job runs on.
+
+    Of the nodes of NiFi it is the primary one.
+    """
     if part == "kafka":
         return next(target.brokers)
+    if part == "nifi":
+        return node_names(NifiSettings())[primary_node()]
     return target.chance.choice(sorted(Cluster().taskmanagers(target.job))) if part == "taskmanager" else part
 
 
@@ -195,8 +202,18 @@ def _take_away(target: Target) -> str:
     return name
 
 
+def _lose_nifi(target: Target) -> str:
+    name = _server(target, "nifi")
+    target.stack.processes.stop(name, _END_SECONDS, signal.SIGKILL)
+    target.away.append(name)
+    return name
+
+
 OF_THREE_BROKERS: Mapping[str, Strike] = {"lose-broker": _lose_broker, "lose-two-brokers": _lose_two_brokers}
 """What only three brokers can be put to."""
+
+OF_TWO_NODES: Mapping[str, Strike] = {"lose-nifi": _lose_nifi}
+"""What only two nodes of NiFi can be put to."""
 
 FAULTS: Mapping[str, Strike] = {
     **{f"kill-{part}": partial(_kill, part) for part in PARTS},
@@ -205,12 +222,18 @@ FAULTS: Mapping[str, Strike] = {
     "cut-mqtt": _cut,
     "flap-mqtt": _flap,
     **OF_THREE_BROKERS,
+    **OF_TWO_NODES,
 }
 
 
 def faults_here() -> list[str]:
     """Return the names of the faults that these servers can be put to."""
-    return [name for name in FAULTS if name not in OF_THREE_BROKERS or len(KafkaSettings().brokers) > 1]
+    missing: set[str] = set()
+    if len(KafkaSettings().brokers) == 1:
+        missing |= {*OF_THREE_BROKERS}
+    if len(NifiSettings().endpoints) == 1:
+        missing |= {*OF_TWO_NODES}
+    return [name for name in FAULTS if name not in missing]
 
 
 def refuse_faults(names: Collection[str]) -> None:
@@ -223,4 +246,8 @@ def refuse_faults(names: Collection[str]) -> None:
     if unknown := set(names) - {*FAULTS}:
         raise UsageError(f"there is no drill {min(unknown)!r}: name all, or some of {', '.join(FAULTS)}")
     if missing := set(names) - {*faults_here()}:
-        raise UsageError(f"{min(missing)} takes three brokers: `streamproof up --brokers 3`, in a home of its own")
+        name = min(missing)
+        needs = "three brokers: `streamproof up --brokers 3`"
+        if name in OF_TWO_NODES:
+            needs = "two nodes of NiFi: `streamproof up --nifi-nodes 2`"
+        raise UsageError(f"{name} takes {needs}, in a home of its own")

@@ -10,13 +10,14 @@ from pathlib import Path
 from confluent_kafka.admin import AdminClient
 
 from streamproof.core.errors import StreamproofError, UsageError
-from streamproof.core.settings import SERVERS_FILE, KafkaSettings
+from streamproof.core.settings import KafkaSettings
 from streamproof.core.whole_file import write_whole
 from streamproof.stack.artifacts import Store, read_lock
 from streamproof.stack.configuration import render
 from streamproof.stack.java import java_command
 from streamproof.stack.part import Part
 from streamproof.stack.process import Program
+from streamproof.stack.servers_file import keep_servers
 from streamproof.stack.settings import Address, StackSettings, loopback_address
 
 BROKERS = (1, 3)
@@ -100,18 +101,10 @@ def keep_brokers(home: Path, count: int) -> None:
     if count not in BROKERS:
         raise UsageError(f"--brokers {count}: `up` starts one broker or three")
     _refuse_other_number(home, count)
-    file = home / SERVERS_FILE
-    if len(KafkaSettings().brokers) == count:
-        return
-    first = loopback_address(KafkaSettings().brokers[0], _SETTING)
-    servers = ",".join(f"{first.host}:{first.port + _STEP * place}" for place in range(count))
-    home.mkdir(parents=True, exist_ok=True)
-    write_whole(file, f"{_SETTING}={servers}\n")
-    if (named := KafkaSettings().brokers) != servers.split(","):
-        file.unlink()
-        raise UsageError(
-            f"--brokers {count}, and {_SETTING} names {len(named)}: name {count} there, or leave that setting out"
-        )
+    if len(KafkaSettings().brokers) != count:
+        first = loopback_address(KafkaSettings().brokers[0], _SETTING)
+        servers = [f"{first.host}:{first.port + _STEP * place}" for place in range(count)]
+        keep_servers(home, _SETTING, servers, lambda: KafkaSettings().brokers, f"--brokers {count}")
 
 
 def _refuse_other_number(home: Path, count: int) -> None:

@@ -1,4 +1,4 @@
-"""NiFi: its program put together once in the cache, its configuration and data in ``HOME/nifi``."""
+"""NiFi: one node or two, its program put together once in the cache, configuration and data in ``HOME/nifi``."""
 
 import contextlib
 import hashlib
@@ -21,14 +21,102 @@ from streamproof.stack.java import java_command
 from streamproof.stack.part import Part
 from streamproof.stack.process import Processes, Program, end
 from streamproof.stack.rest import rest_client
+from streamproof.stack.servers_file import keep_servers
 from streamproof.stack.settings import Address, StackSettings, loopback_address
+from streamproof.stack.zookeeper import zookeeper_address
 
 ARTIFACTS = ("nifi", "nifi-standard", "nifi-python")
 _CONTROLLER = "framework/Controller.py"
 _MANAGEMENT_PORT_AFTER = 3
 
 
-def nifi_part(
+NODES = (1, 2)
+"""How many nodes there may be."""
+
+_SETTING = "NIFI_API_ENDPOINT"
+_STEP = 10
+"""From one node's port to the next one's."""
+
+
+def node_names(nifi: NifiSettings) -> tuple[str, ...]:
+    """Return the parts that are NiFi's nodes: ``nifi``, or ``nifi-1`` and ``nifi-2``."""
+    count = len(nifi.endpoints)
+    return ("nifi",) if count == 1 else tuple(f"nifi-{number}" for number in range(1, count + 1))
+
+
+def nifi_parts(
+    *,
+    home: Path,
+    cache: Path,
+    store: Store,
+    nifi: NifiSettings,
+    settings: StackSettings,
+    processes: Processes,
+    extensions: Path,
+) -> list[Part]:
+    """Describe the nodes at ``nifi.api_endpoint``; ``extensions`` holds their Python processors.
+
+    Raises:
+        UsageError: an address is not on loopback, or there are more than two.
+
+    """
+    names = node_names(nifi)
+    if len(names) not in NODES:
+        raise UsageError(f"{_SETTING}={nifi.api_endpoint}: `up` starts one NiFi or two")
+    return [
+        _node(
+            place,
+            home=home,
+            cache=cache,
+            store=store,
+            nifi=nifi,
+            settings=settings,
+            processes=processes,
+            extensions=extensions,
+        )
+        for place, _ in enumerate(names)
+    ]
+
+
+def keep_nodes(home: Path, count: int) -> None:
+    """Have the home's NiFi consist of so many nodes, for every command from now on.
+
+    Raises:
+        UsageError: it began with another number, or the settings name another.
+
+    """
+    if count not in NODES:
+        raise UsageError(f"--nifi-nodes {count}: `up` starts one NiFi or two")
+    _refuse_other_number(home, count)
+    if len(NifiSettings().endpoints) != count:
+        first = _address_of(NifiSettings().endpoints[0])
+        nodes = [f"http://{first.host}:{first.port + _STEP * place}/nifi-api" for place in range(count)]
+        keep_servers(home, _SETTING, nodes, lambda: NifiSettings().endpoints, f"--nifi-nodes {count}")
+
+
+def _refuse_other_number(home: Path, count: int) -> None:
+    """Refuse to start a NiFi with more or fewer nodes than it began with: what is queued in one stays there."""
+    one, several = home / "nifi" / "conf", home / "nifi" / "nifi-1"
+    if (one if count > 1 else several).exists():
+        began = "one node" if count > 1 else "two nodes"
+        raise UsageError(
+            f"the NiFi of {home} began with {began}, which cannot be changed: use another STREAMPROOF_HOME, or remove "
+            f"{home / 'nifi'}, all flows with it, and `deploy` them anew"
+        )
+
+
+def _address_of(endpoint: str) -> Address:
+    url = urlsplit(endpoint)
+    if url.scheme != "http" or url.path.rstrip("/") != "/nifi-api":
+        raise UsageError(
+            f"{_SETTING}={endpoint}: `up` starts NiFi at an address like http://127.0.0.1:28080/nifi-api; leave `up` "
+            "out for a NiFi that runs elsewhere"
+        )
+    return loopback_address(url.netloc, _SETTING)
+
+
+def _node(
+    place: int,
     *,
     home: Path,
     cache: Path,
@@ -38,20 +126,24 @@ def nifi_part(
     processes: Processes,
     extensions: Path,
 ) -> Part:
-    """Describe the NiFi at ``nifi.api_endpoint``; ``extensions`` holds its Python processors."""
-    folder = home / "nifi"
-    url = urlsplit(nifi.api_endpoint)
-    if url.scheme != "http" or url.path.rstrip("/") != "/nifi-api":
-        raise UsageError(
-            f"NIFI_API_ENDPOINT={nifi.api_endpoint}: `up` starts NiFi at an address like "
-            "http://127.0.0.1:28080/nifi-api; leave `up` out for a NiFi that runs elsewhere"
-        )
-    address = loopback_address(url.netloc, "NIFI_API_ENDPOINT")
+    names, whole = node_names(nifi), home / "nifi"
+    name, is_one_of_several = names[place], len(names) > 1
+    folder = whole / name if is_one_of_several else whole
+    address = _address_of(nifi.endpoints[place])
     # NiFi's second listener, for its own health page; its default is one fixed port for every NiFi of a machine.
-    port = settings.nifi_management_port or address.port + _MANAGEMENT_PORT_AFTER
+    port = (settings.nifi_management_port or _address_of(nifi.endpoints[0]).port + _MANAGEMENT_PORT_AFTER) + (
+        _STEP * place
+    )
     management = Address(address.host, port, "STREAMPROOF_STACK_NIFI_MANAGEMENT_PORT")
+    talking = [
+        Address(address.host, settings.nifi_cluster_port + 2 * place + other, "STREAMPROOF_STACK_NIFI_CLUSTER_PORT")
+        for other in range(2 if is_one_of_several else 0)
+    ]
+
+    zookeeper = zookeeper_address(settings)
 
     def prepare() -> Program:
+        _refuse_other_number(home, len(names))
         program = nifi_program(cache, store)
         extensions.mkdir(parents=True, exist_ok=True)
         configuration = folder / "conf"
@@ -59,14 +151,17 @@ def nifi_part(
             "nifi.properties",
             configuration / "nifi.properties",
             nifi=address,
-            sensitive_key=_sensitive_key(folder),
+            talking=talking,
+            nodes=len(names),
+            zookeeper=zookeeper,
+            sensitive_key=_sensitive_key(whole),
             program=program,
             # NiFi runs this Python without site packages: a virtual environment's own path would mislead it
             python=Path(sys.executable).resolve(),
             extensions=extensions.resolve(),
         )
-        for name in ("logback.xml", "state-management.xml", "authorizers.xml", "login-identity-providers.xml"):
-            render(f"nifi-{name}", configuration / name)
+        for file in ("logback.xml", "state-management.xml", "authorizers.xml", "login-identity-providers.xml"):
+            render(f"nifi-{file}", configuration / file, is_cluster=is_one_of_several, zookeeper=zookeeper)
         command = java_command(
             settings,
             settings.nifi_heap,
@@ -80,16 +175,22 @@ def nifi_part(
         return Program([*command, "org.apache.nifi.NiFi"], folder)
 
     def healthy() -> bool:
-        return rest_client().get(f"{nifi.api_endpoint}/flow/status").is_success
+        if not is_one_of_several:
+            return rest_client().get(f"{nifi.api_endpoint}/flow/status").is_success
+        answer = rest_client().get(f"{nifi.endpoints[place]}/flow/cluster/summary").raise_for_status()
+        return bool(answer.json()["clusterSummary"]["connectedToCluster"])
 
     def clear() -> None:
         # A killed NiFi leaves its Python processes behind, and they keep their MQTT client ids.
+        others = {process.pid for other in names if (process := processes.find(other))}
         for process in processes.leftovers(_CONTROLLER):
             with contextlib.suppress(psutil.NoSuchProcess):
+                if process.ppid() in others:
+                    continue
                 process.terminate()
                 end(process, 5)
 
-    return Part("nifi", ARTIFACTS, (address, management), 800, prepare, healthy, clear)
+    return Part(name, ARTIFACTS, (address, management, *talking), 800, prepare, healthy, clear)
 
 
 def nifi_program(cache: Path, store: Store) -> Path:

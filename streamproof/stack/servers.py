@@ -26,12 +26,13 @@ from streamproof.stack.flink import TASKMANAGERS, flink_library, flink_parts
 from streamproof.stack.kafka import broker_names, kafka_parts
 from streamproof.stack.live_sinks import end_live
 from streamproof.stack.mosquitto import find_mosquitto, install_mosquitto, mosquitto_part
-from streamproof.stack.nifi import nifi_part, nifi_program
+from streamproof.stack.nifi import nifi_parts, nifi_program, node_names
 from streamproof.stack.part import Part
 from streamproof.stack.postgres import POSTGRES, postgres_part
 from streamproof.stack.preflight import check_before_start
 from streamproof.stack.process import Processes, Program
 from streamproof.stack.settings import StackSettings
+from streamproof.stack.zookeeper import ZOOKEEPER, zookeeper_part
 
 SUPERVISOR = "supervisor"
 """The name under which the process that looks after the parts is remembered."""
@@ -91,7 +92,15 @@ class Stack:
         self._extensions = self._home / "nifi" / "python_extensions"
         self._servers = (mqtt, kafka, nifi, flink)
         self._postgres = postgres or PostgresSettings()
-        self.parts = ("mosquitto", *broker_names(kafka), "nifi", "jobmanager", *TASKMANAGERS)
+        nodes = node_names(nifi)
+        self.parts: tuple[str, ...] = (
+            "mosquitto",
+            *broker_names(kafka),
+            *((ZOOKEEPER,) if len(nodes) > 1 else ()),
+            *nodes,
+            "jobmanager",
+            *TASKMANAGERS,
+        )
         self.all_parts = (*self.parts, POSTGRES)
 
     @classmethod
@@ -227,7 +236,8 @@ class Stack:
         parts = (
             mosquitto_part(self._home, self._cache, mqtt, self.settings),
             *kafka_parts(self._home, self._store, kafka, self.settings),
-            nifi_part(
+            zookeeper_part(self._home, self._cache, self._store, self.settings),
+            *nifi_parts(
                 home=self._home,
                 cache=self._cache,
                 store=self._store,
@@ -248,7 +258,7 @@ class Stack:
             if "mosquitto" in names and not find_mosquitto(self._cache):
                 install_mosquitto(self._cache)
             self._store.fetch(artifact for artifact in read_lock() if artifact.part in needed)
-            if "nifi" in names:
+            if names & {*node_names(self._servers[2])}:
                 nifi_program(self._cache, self._store)
             if "jobmanager" in names:
                 flink_library(self._cache, self._store)

@@ -21,6 +21,8 @@ class StackSettings(Settings):
         java_home: a Java 21 to use instead of the one from PyPI.
         java_options: more options for every server's Java, as on a command line.
         nifi_management_port: the port of NiFi's own health page; by default three above that of its REST interface.
+        nifi_cluster_port: the first of the ports by which NiFi's nodes talk; each takes two.
+        zookeeper_port: where ZooKeeper listens, which is there with two nodes of NiFi.
         mosquitto_autosave: seconds between two savings of the broker's sessions and queues.
         flink_slots: task slots of each of the two TaskManagers.
         flink_managed, flink_network: memory outside the heap, of each TaskManager.
@@ -40,6 +42,8 @@ class StackSettings(Settings):
     kafka_heap: int = Field(default=384, ge=256)
     nifi_management_port: Port | None = None
     nifi_heap: int = Field(default=640, ge=384)
+    nifi_cluster_port: Port = 28100
+    zookeeper_port: Port = 22181
     flink_rpc_port: Port = 26123
     flink_slots: int = Field(default=4, ge=1)
     flink_jobmanager_heap: int = Field(default=320, ge=192)

@@ -39,7 +39,7 @@ def test_the_settings_win_over_what_up_was_told_and_a_contradiction_is_refused(h
     monkeypatch.setenv("STREAMPROOF_KAFKA_SERVERS", "127.0.0.1:5")
     with pytest.raises(UsageError, match="--brokers 3, and STREAMPROOF_KAFKA_SERVERS names 1: name 3 there"):
         keep_brokers(home, 3)
-    assert not (home / SERVERS_FILE).exists()
+    assert (home / SERVERS_FILE).read_text() == ""
 
 
 @pytest.mark.parametrize(("count", "began", "words"), [(3, "kafka/data", "one broker"), (1, "kafka/kafka-1", "three")])
@@ -94,7 +94,7 @@ def test_one_may_be_away_and_two_may_not_and_whoever_is_missing_is_named(brokers
     kafka = KafkaSettings()
     ensure_topics(["numbers"], kafka)
     asked = questions()["Kafka"].works
-    assert (asked(None).is_up, asked(None).figures) == (True, (("brokers", "3 of 3"),))
+    assert (asked(None).is_up, asked(None).figures) == (True, (("processes", "3 of 3"),))
 
     kill(brokers, "kafka-2")
     assert send(100)
