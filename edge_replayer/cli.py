@@ -69,6 +69,17 @@ def replay(
         ),
     ] = None,
     run: Annotated[str | None, typer.Option(help="The run's id [default: the UTC time].")] = None,
+    edge: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="Where several edges send the run: which this one is. Also with --resume."),
+    ] = None,
+    edges: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME,NAME,…",
+            help="The edges that send the run, each with categories of its own; the same for all of them.",
+        ),
+    ] = None,
     resume: Annotated[
         str | None,
         typer.Option(
@@ -99,14 +110,15 @@ def replay(
     """Replay CSV files over MQTT as if devices were sending them."""
     if resume is not None:
         named = [argument for argument in (stream, *(files or [])) if argument is not None]
-        others = (run, rate, interval, speed, clock, start, limit, loop, strict, allow_empty, confirm)
+        others = (run, rate, interval, speed, clock, start, limit, loop, strict, allow_empty, confirm, edges)
         if any(others) or any("=" not in argument for argument in named):
             raise UsageError(
-                "--resume RUN takes files and pace from the run: beside it only --in-flight, --metrics, --json, "
-                "and CATEGORY=FILE for a file that has moved"
+                "--resume RUN takes files and pace from the run: beside it only --edge, --in-flight, --metrics, "
+                "--json, and CATEGORY=FILE for a file that has moved"
             )
         moved = category_files(named)
-        _end(run_resume(resume, in_flight=in_flight, metrics=_address(metrics), files=moved), as_json=json)
+        resumed = run_resume(resume, in_flight=in_flight, metrics=_address(metrics), files=moved, edge=edge)
+        _end(resumed, as_json=json)
         return
     if stream is None or not files:
         raise UsageError("name a stream and at least one CATEGORY=FILE, or --resume RUN")
@@ -138,6 +150,8 @@ def replay(
         in_flight=in_flight,
         confirm=confirm or "kafka",
         run=run,
+        edge=edge,
+        edges=tuple(edges.split(",")) if edges else (),
         to=to,
         strict=strict,
         allow_empty=allow_empty,

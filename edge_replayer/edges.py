@@ -6,6 +6,7 @@ above what is true of each of them (docs/delivery.md has the argument). Who is n
 
 import hashlib
 import threading
+import time
 from collections.abc import Collection
 from uuid import uuid4
 
@@ -50,6 +51,7 @@ class Edges:
     Attributes:
         name: this edge.
         incarnation, members: as ``_Said`` has them.
+        plan: the digest of what all of them must have been told alike, their names as well.
         joined: whether each edge has said the same members; from then on they stay, and rows may be sent.
         refusal: why this edge cannot be one of the run's; empty where nothing speaks against it.
 
@@ -75,12 +77,14 @@ class Edges:
     ) -> None:
         self.name, self.incarnation, self.members = name, incarnation or uuid4().hex, members
         self.refusal = ""
-        self._plan = _digest(plan, *sorted(names))
+        self.plan = _digest(plan, *sorted(names))
         self._categories = sorted(categories)
         self._others = sorted(set(names) - {name})
         self.joined = joined or not self._others
         self._incarnations: dict[str, str] = {}
         self._heard: dict[str, _Said] = {}
+        self._heard_at: dict[str, float] = {}  # only to name who is silent
+        self._began = time.monotonic()
         self._done: tuple[int | None] | None = None
         self._lock = threading.Lock()
         self._decoder = msgspec.json.Decoder(_Said)
@@ -123,11 +127,10 @@ class Edges:
             values.append(own)
         return min(values)
 
-    def slowest(self) -> str:
-        """Return which of the other edges holds the run back most."""
-        with self._lock:
-            at = {edge: said.low_watermark for edge, said in self._heard.items() if not said.done}
-            return min(self._others, key=lambda edge: at.get(edge, BEFORE_ALL_TIME))
+    def silent(self, seconds: float) -> list[str]:
+        """Return the other edges that are not done and have said nothing for so long."""
+        since = time.monotonic() - seconds
+        return [edge for edge in self.not_done if self._heard_at.get(edge, self._began) < since]
 
     def finish(self, end: int | None) -> None:
         """Take note that every row of this edge is confirmed, and none is to come; ``end`` is the last event time."""
@@ -136,13 +139,13 @@ class Edges:
     def say(self, own: int) -> bytes:
         """Return what this edge is to say now, its own low watermark being ``own``."""
         with self._lock:
-            names = (self.name, self._plan, self.incarnation, self.members)
+            names = (self.name, self.plan, self.incarnation, self.members)
             said = _Said(*names, low_watermark=own, categories=self._categories)
             if self._done:
                 said.done, said.end = True, self._done[0]
         return msgspec.json.encode(said)
 
-    def hear(self, payload: bytes) -> None:
+    def hear(self, payload: bytes | bytearray) -> None:
         """Take what an edge has said, at whatever time; what is none of that is left alone."""
         try:
             said = self._decoder.decode(payload)
@@ -160,13 +163,14 @@ class Edges:
     def _believe(self, said: _Said) -> None:
         # It may have come late: what is true of an edge stays true, so the greatest value counts.
         before = self._heard.get(said.edge)
+        self._heard_at[said.edge] = time.monotonic()
         if not before or (said.done, said.low_watermark) > (before.done, before.low_watermark):
             self._heard[said.edge] = said
         self.joined = self.joined or len(self._heard) == len(self._others)
 
     def _meet(self, said: _Said) -> None:
         """Learn the incarnation of another edge, and from the last one who the members are."""
-        if said.plan != self._plan or said.edge not in self._others:
+        if said.plan != self.plan or said.edge not in self._others:
             self.refusal = (
                 f"the edge {said.edge} sends this run too, and was told other edges, another pace, start or contract "
                 "than this one: give each edge of a run the same --edges, pace, --start and contract, or take another "
@@ -179,7 +183,7 @@ class Edges:
         self._incarnations[said.edge] = said.incarnation
         if len(self._incarnations) == len(self._others):
             all_ = self._incarnations | {self.name: self.incarnation}
-            members = _digest(self._plan, *(part for edge in sorted(all_) for part in (edge, all_[edge])))
+            members = _digest(self.plan, *(part for edge in sorted(all_) for part in (edge, all_[edge])))
             if members != self.members:
                 self.members = members
                 self._heard.clear()

@@ -17,15 +17,17 @@ from uuid import uuid4
 import msgspec
 from paho.mqtt.client import Client, ConnectFlags, DisconnectFlags, MQTTMessage
 from paho.mqtt.enums import MQTTErrorCode
+from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 from tenacity import RetryCallState, Retrying, retry_if_exception_type, stop_after_delay, wait_fixed
 
+from edge_replayer.edges import Edges
 from edge_replayer.in_flight import InFlight
 from edge_replayer.message import Message
 from streamproof.core.command import console
 from streamproof.core.errors import StreamproofError
-from streamproof.core.message import CONFIRMATION_TOPIC, PROCESSES_TOPIC
+from streamproof.core.message import CONFIRMATION_TOPIC, LOW_WATERMARK_TOPIC, PROCESSES_TOPIC
 from streamproof.core.mqtt import broker_at, cannot_be_reached, does_not_answer, new_client, why_refused
 from streamproof.core.settings import MqttSettings
 
@@ -35,6 +37,7 @@ _SENT_ALREADY = (
     "That one goes on undisturbed"
 )
 _ANSWER_SECONDS = 0.2
+_KEPT_SECONDS = 7 * 86_400  # what an edge has said, by the broker: as long as Kafka knows its run
 _MOST_UNACKNOWLEDGED = 500
 """Messages of one connection on the wire; fewer where the broker's receive maximum says so (MQTT 5, 4.9)."""
 
@@ -50,6 +53,9 @@ class Publisher(Protocol):
 
     def send_heartbeat(self, category: str, payload: bytes) -> None:
         """Send a heartbeat, of which one may be lost: the next one says more."""
+
+    def say(self, payload: bytes) -> None:
+        """Tell the other edges of the run something, of which any may be lost: the next one says more."""
 
     def check(self) -> None:
         """Raise the StreamproofError that happened in the background, if any."""
@@ -72,6 +78,9 @@ class StandardOutput:
     def send_heartbeat(self, category: str, payload: bytes) -> None:  # noqa: ARG002
         """Print a heartbeat."""
         self._print(payload)
+
+    def say(self, payload: bytes) -> None:
+        """There are no other edges."""
 
     def is_connected(self) -> bool:
         """There is no connection that could break."""
@@ -108,6 +117,8 @@ class _Confirmation(msgspec.Struct):
 class MqttPublisher:
     """One MQTT connection for all categories, topic ``STREAM/CATEGORY``; it also receives the confirmations.
 
+    Where several edges send the run, it also hears what the others say, and tells them what this one does.
+
     Raises:
         StreamproofError: the broker cannot be reached within ``patience`` seconds, or refuses.
 
@@ -122,6 +133,7 @@ class MqttPublisher:
         *,
         patience: float = 15,
         confirm: Confirm = "kafka",
+        edges: Edges | None = None,
     ) -> None:
         self._stream, self._run, self._in_flight, self._settings = stream, run, in_flight, settings
         self._confirm = confirm
@@ -139,7 +151,9 @@ class MqttPublisher:
         # With the same id for both, a second process that sends the run would push the first one off the broker, and
         # be pushed off again, for ever: so each has its own, and they talk to each other.
         self._me, self._told, self._is_only_one = uuid4().hex, threading.Event(), threading.Event()
-        self._processes = PROCESSES_TOPIC.format(stream=stream, run=run)
+        self._processes = PROCESSES_TOPIC.format(stream=stream, run=run) + (f"/{edges.name}" if edges else "")
+        self._edges = edges
+        self._low_watermarks = LOW_WATERMARK_TOPIC.format(stream=stream, run=run, edge="")
         self._client = new_client(settings, f"streamproof/{stream}/{run}/{self._me}")
         self._client.max_inflight_messages_set(0)  # bounded here: paho knows no receive maximum, and is slow at it
         self._client.reconnect_delay_set(1, 5)
@@ -164,6 +178,12 @@ class MqttPublisher:
             self._queue.append((self._topic(category), payload, None))
             self._send_queued()
 
+    def say(self, payload: bytes) -> None:
+        """Tell the other edges something, which the broker keeps; nothing waits in this process for a connection."""
+        if self._edges and self.is_connected():
+            self._queue.append((self._low_watermarks + self._edges.name, payload, None))
+            self._send_queued()
+
     def is_connected(self) -> bool:
         """Whether the connection stands."""
         return self._client.is_connected()
@@ -172,6 +192,8 @@ class MqttPublisher:
         """Raise the StreamproofError that happened in the background, if any; send what had to wait."""
         if self._failure:
             raise StreamproofError(self._failure)
+        if self._edges and self._edges.refusal:
+            raise StreamproofError(f"the run {self._run}: {self._edges.refusal}")
         self._send_queued()
 
     def close(self) -> None:
@@ -225,7 +247,12 @@ class MqttPublisher:
         return f"{self._stream}/{category}"
 
     def _publish(self, topic: str, payload: bytes, message: Message | None) -> None:
-        info = self._client.publish(topic, payload, qos=1)
+        if topic.startswith(self._low_watermarks):
+            kept = Properties(PacketTypes.PUBLISH)
+            kept.MessageExpiryInterval = _KEPT_SECONDS
+            info = self._client.publish(topic, payload, qos=1, retain=True, properties=kept)
+        else:
+            info = self._client.publish(topic, payload, qos=1)
         if info.rc not in (MQTTErrorCode.MQTT_ERR_SUCCESS, MQTTErrorCode.MQTT_ERR_NO_CONN):
             self._failure = f"{self._broker}: {topic}: {info.rc.name}"
         with self._lock:
@@ -246,7 +273,8 @@ class MqttPublisher:
             return
         self._window = min(_MOST_UNACKNOWLEDGED, getattr(told, "ReceiveMaximum", _MOST_UNACKNOWLEDGED))
         # Before anything is sent: a confirmation that nobody hears is lost, and its rows are sent again.
-        self._client.subscribe([(self._confirmations, 1), (self._processes, 1)])
+        of_edges = [(f"{self._low_watermarks}+", 1)] if self._edges else []
+        self._client.subscribe([(self._confirmations, 1), (self._processes, 1), *of_edges])
         if self._connected.is_set():
             with self._lock:
                 again = [message for _, message in self._waiting.values() if message]  # paho sends them
@@ -262,6 +290,9 @@ class MqttPublisher:
     def _on_message(self, _c: Client, _u: object, message: MQTTMessage) -> None:
         if message.topic == self._processes:
             self._hear(message.payload)
+            return
+        if self._edges and message.topic.startswith(self._low_watermarks):
+            self._edges.hear(message.payload)
             return
         try:
             confirmation = self._decoder.decode(message.payload)
