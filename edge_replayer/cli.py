@@ -166,6 +166,26 @@ def replay(
     _end(result, as_json=json)
 
 
+def expel(
+    run: Annotated[str, typer.Argument(help="The id of a run that several edges send.")],
+    edge: Annotated[str, typer.Argument(help="The edge that is given up. Its process must have ended for ever.")],
+    files: Annotated[
+        list[str] | None, typer.Argument(metavar="CATEGORY=FILE…", help="Files of the edge that have moved.")
+    ] = None,
+) -> None:
+    """Give up an edge of a run: the rows that it has sent count, no other follows, and the other edges go on.
+
+    Needs the edge's folder as the edge left it, HOME/runs/RUN/edges/EDGE, and its files. Waits until each row that was
+    sent is confirmed.
+    """
+    expelled = run_resume(run, edge=edge, files=category_files(files or []), expelled=True)
+    if expelled.state == "stopped":
+        console.print(f"stopped before all was confirmed: `streamproof expel {run} {edge}` goes on", markup=False)
+        raise typer.Exit(INTERRUPTED)
+    rows = sum(counts.sent for counts in expelled.rows.values())
+    console.print(f"run {run}: the edge {edge} is expelled, and its {rows:,} rows are confirmed", markup=False)
+
+
 def _end(result: Run, *, as_json: bool) -> None:
     if as_json:
         rows = {category: counts.model_dump() for category, counts in result.rows.items()}

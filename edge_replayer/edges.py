@@ -26,6 +26,7 @@ class _Said(msgspec.Struct, omit_defaults=True):
         members: the digest of the plan and of all edges' incarnations; empty until all are known.
         low_watermark: milliseconds since the epoch: every row of the edge up to there is confirmed.
         done: every row of the edge is confirmed, and no other comes.
+        expelled: the edge was given up: no process may go on with it.
         end: with ``done``, the greatest event time of its rows; None where it has none.
         categories: whose rows it sends.
 
@@ -37,6 +38,7 @@ class _Said(msgspec.Struct, omit_defaults=True):
     members: str = ""
     low_watermark: int = BEFORE_ALL_TIME
     done: bool = False
+    expelled: bool = False
     end: int | None = None
     categories: list[str] = []
 
@@ -53,6 +55,8 @@ class Edges:
         incarnation, members: as ``_Said`` has them.
         plan: the digest of what all of them must have been told alike, their names as well.
         joined: whether each edge has said the same members; from then on they stay, and rows may be sent.
+        expelled: whether this process only ends an edge that was given up.
+        is_told: whether the broker has passed on that this edge is done.
         refusal: why this edge cannot be one of the run's; empty where nothing speaks against it.
 
     Args:
@@ -60,7 +64,7 @@ class Edges:
         names: all edges of the run, this one as well.
         plan: what all of them must have been told alike.
         categories: whose rows this edge sends.
-        incarnation, members, joined: of an edge that goes on.
+        incarnation, members, joined, expelled: of an edge that goes on.
 
     """
 
@@ -74,8 +78,10 @@ class Edges:
         incarnation: str = "",
         members: str = "",
         joined: bool = False,
+        expelled: bool = False,
     ) -> None:
         self.name, self.incarnation, self.members = name, incarnation or uuid4().hex, members
+        self.expelled, self.is_told = expelled, False
         self.refusal = ""
         self.plan = _digest(plan, *sorted(names))
         self._categories = sorted(categories)
@@ -91,9 +97,10 @@ class Edges:
 
     @property
     def waits_for(self) -> list[str]:
-        """The edges that have said nothing yet that counts."""
+        """The edges that were not heard of; if there are none, those that have not said the members."""
         with self._lock:
-            return [edge for edge in self._others if edge not in self._heard]
+            not_met = [edge for edge in self._others if edge not in self._incarnations and edge not in self._heard]
+            return not_met or [edge for edge in self._others if edge not in self._heard]
 
     @property
     def not_done(self) -> list[str]:
@@ -140,7 +147,7 @@ class Edges:
         """Return what this edge is to say now, its own low watermark being ``own``."""
         with self._lock:
             names = (self.name, self.plan, self.incarnation, self.members)
-            said = _Said(*names, low_watermark=own, categories=self._categories)
+            said = _Said(*names, low_watermark=own, expelled=self.expelled, categories=self._categories)
             if self._done:
                 said.done, said.end = True, self._done[0]
         return msgspec.json.encode(said)
@@ -190,7 +197,8 @@ class Edges:
 
     def _hear_of_myself(self, said: _Said) -> None:
         if said.incarnation == self.incarnation:
-            if said.done and not self._done:
+            self.is_told = self.is_told or (said.done and self._done is not None)
+            if said.expelled and not self.expelled:
                 self.refusal = f"the edge {self.name} was expelled from the run: no row of it may follow"
         elif not self.joined:
             self.refusal = (

@@ -26,6 +26,7 @@ from edge_replayer.resume import SORT_FOLDER, FilesAsTheyWere, take_over
 from edge_replayer.schedule import Schedule, now_ms
 from edge_replayer.sender import Sender
 from edge_replayer.sent_file import SentFile
+from streamproof.core.brokers import kafka_at
 from streamproof.core.command import console
 from streamproof.core.errors import StreamproofError, UsageError
 from streamproof.core.known_runs import KnownRuns
@@ -83,13 +84,16 @@ def resume(  # noqa: PLR0917 - what to go on with, and what is not known from th
     files: Mapping[str, Path] | None = None,
     kafka: KafkaSettings | None = None,
     edge: str | None = None,
+    expelled: bool = False,
 ) -> Run:
     """Go on with a run that ended before its end was marked: killed, or stopped with unconfirmed rows.
 
     The rows behind those that are known to be confirmed are sent, with the numbers and event times that they have by
     the manifest. Those that the ended process sent already may reach Kafka twice: counted as ``resent``. ``files`` has
     the new places of those that have moved. ``edge`` says which one goes on, where several send the run; one that is
-    finished says so once more, in case that another has not heard it.
+    finished says so once more, in case that another has not heard it. With ``expelled`` that one is given up: what it
+    had sent is sent again until it is confirmed, no other row follows, and the other edges wait for it no longer. This
+    ends as soon as they can know it.
 
     Raises:
         UsageError: there is no such run, it has ended, another process sends it, or a file has changed.
@@ -98,7 +102,7 @@ def resume(  # noqa: PLR0917 - what to go on with, and what is not known from th
 
     """
     home = home or HomeSettings()
-    before, sent, options = take_over(run, home, in_flight, files or {}, edge)
+    before, sent, options = take_over(run, home, in_flight, files or {}, edge, expelled=expelled)
     options = replace(options, metrics=metrics)
     with closing(sent):
         return _run(_Replay(run, options, home, mqtt or MqttSettings(), kafka or KafkaSettings(), before, sent), stop)
@@ -138,7 +142,7 @@ class _Replay:
         before: Run | None = None,
         sent: SentFile | None = None,
     ) -> None:
-        self.id, self._options, self._home = run, options, home
+        self.id, self._options, self._home, self._kafka = run, options, home, kafka
         self.cleanup, self.stop = ExitStack(), threading.Event()
         self.is_interrupted = False
         self._before = {c: before.rows[c] if before else RowCounts() for c in options.files}
@@ -274,6 +278,7 @@ class _Replay:
             incarnation=before.incarnation if before else "",
             members=before.members if before else "",
             joined=before is not None and before.joined,
+            expelled=before is not None and before.expelled,
         )
 
     def _notes(self) -> dict[str, str]:
@@ -285,20 +290,18 @@ class _Replay:
         """Wait until all edges of the run are there, where it has several; return False when stopped before."""
         if not (edges := self._edges):
             return True
-        began = complain_at = time.monotonic()
+        began, named = time.monotonic(), list[str]()
         while not edges.joined:
+            self._publisher.check()
             said = edges.say(BEFORE_ALL_TIME)
             if edges.members == manifest.members:
                 self._publisher.say(said)
             else:  # on disk first: once another edge has heard it, no other may be said
                 manifest.members = edges.members
                 self._save()
-            self._publisher.check()
-            if (now := time.monotonic()) >= complain_at and now > began + 1:
-                complain_at = now + _COMPLAIN_EVERY
-                self._say(
-                    f"waiting for {_edges(edges.waits_for)} of the run {self.id}: no row is sent before all are there"
-                )
+            if time.monotonic() > began + 1 and (waits_for := edges.waits_for) != named:
+                named = waits_for
+                self._say(f"waiting for {_edges(named)} of the run {self.id}: no row is sent before all are there")
             if self.stop.wait(_JOIN_SECONDS):
                 self._say(f"stopped before all edges were there: `{self.resumption}` goes on")
                 return False
@@ -333,7 +336,10 @@ class _Replay:
 
         folder = Path(self.cleanup.enter_context(tempfile.TemporaryDirectory(prefix=SORT_FOLDER, dir=self._folder)))
         schedule = Schedule(self._options, manifest.start, self._files, self._rejects, self.stop, folder)
-        rows, until = schedule.rows({category: counts.confirmed_to for category, counts in self._before.items()})
+        rows, until = schedule.rows(
+            {category: counts.confirmed_to for category, counts in self._before.items()},
+            {category: counts.sent for category, counts in self._before.items()} if manifest.expelled else None,
+        )
         if not self._joins(manifest):
             return False
         if manifest.began is None:
@@ -380,6 +386,8 @@ class _Replay:
         is_confirmed = sender.finish(mark_end=self._may_end())
         self._count()
         progress.show(manifest.rows, is_last=True)
+        if manifest.expelled:
+            return is_all_sent and is_confirmed
         if not manifest.ended and any(self._in_flight.sent.values()):
             self._say(f"stopped without an end mark: `{self.resumption}` goes on")
         if is_all_sent and not any(self._in_flight.sent.values()):
@@ -415,7 +423,7 @@ class _Replay:
             self._complain_at = now + _COMPLAIN_EVERY
             console.print(
                 f"nothing was confirmed for {quiet:.0f} s; what is unconfirmed is kept and sent again. "
-                "Does the flow run, and is Kafka there? "
+                f"Does the flow run, and is Kafka there, at {kafka_at(self._kafka)}? "
                 f"`streamproof flow status {self._options.contract.name}`, `streamproof status`",
                 markup=False,
                 soft_wrap=True,

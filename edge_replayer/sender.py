@@ -121,7 +121,7 @@ class Sender:
             self.edges.finish(end)
             if not self._wait_for_edges(self.edges):
                 return False
-            end = self.edges.end
+            end = self.edges.end if self.edges.all_done else None
         if end is None:
             return True
         self.before_end(end)
@@ -169,9 +169,9 @@ class Sender:
         return True
 
     def _wait_for_edges(self, edges: Edges) -> bool:
-        """Wait until all edges are done; return False when stopped before."""
+        """Wait until all edges are done, or until they can know it of one that was given up; False: stopped before."""
         self._said = (None, 0.0)
-        while not edges.all_done:
+        while not (edges.all_done or (edges.expelled and edges.is_told)):
             self._serve()
             if self.stop.is_set():
                 return False

@@ -1,7 +1,7 @@
 """The commands ``setup``, ``up``, ``submit`` and ``resubmit``: this machine's servers, and the jobs looked after."""
 
 from functools import wraps
-from typing import Any
+from typing import Annotated, Any
 
 import typer
 
@@ -11,6 +11,8 @@ from streamproof.chain.ended_runs import EndedRuns
 from streamproof.chain.lost_jobs import resubmit_lost_jobs
 from streamproof.chain.start_servers import WithOption, extensions_folder, look_after, named_sinks, start_servers
 from streamproof.core.command import console
+from streamproof.core.settings import HomeSettings
+from streamproof.stack.kafka import keep_brokers
 from streamproof.stack.servers import Stack
 
 
@@ -20,11 +22,19 @@ def setup() -> None:
     install_extensions(extensions_folder())
 
 
-def up(sinks: WithOption = "") -> None:
+def up(
+    sinks: WithOption = "",
+    brokers: Annotated[
+        int | None,
+        typer.Option(help="Kafka brokers: 1, or 3, of which one may be away. A home keeps the number it began with."),
+    ] = None,
+) -> None:
     """Start the servers on this machine and wait until each is healthy; jobs that ran before go on.
 
     What ends by itself from then on is started again.
     """
+    if brokers is not None:
+        keep_brokers(HomeSettings().home, brokers)
     start_servers(Stack.from_environment(), extensions_folder(), named_sinks(sinks))
 
 

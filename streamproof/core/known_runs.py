@@ -7,15 +7,12 @@ over another MQTT broker is noted apart: it need not have come to this Kafka. Of
 edge is noted, and with the run what all of them were told.
 """
 
-import socket
-from contextlib import suppress
-from urllib.parse import urlsplit
-
+from streamproof.core.brokers import accepting
 from streamproof.core.contract import Contract
 from streamproof.core.errors import UsageError
 from streamproof.core.settings import KafkaSettings, MqttSettings
 
-_CONNECT_SECONDS, _ANSWER_SECONDS = 1.0, 5.0
+_ANSWER_SECONDS = 5.0
 
 
 class KnownRuns:
@@ -43,7 +40,7 @@ class KnownRuns:
 
     def _commit(self, run: str, *, note: str | None = None) -> str | None:
         """Note a run, or tell what was noted of it; None where nothing was."""
-        if not any(_accepts(server) for server in self._kafka.servers.split(",")):
+        if not accepting(self._kafka):
             return None
         from confluent_kafka import KafkaException, TopicPartition
 
@@ -61,11 +58,3 @@ class KnownRuns:
             return found.metadata or "" if found.offset >= 0 else None
         finally:
             consumer.close()
-
-
-def _accepts(server: str) -> bool:
-    with suppress(OSError, ValueError):
-        place = urlsplit(f"//{server.strip()}")
-        socket.create_connection((place.hostname or "", place.port or 9092), _CONNECT_SECONDS).close()
-        return True
-    return False

@@ -94,13 +94,11 @@ class Run(BaseModel):
         confirm: who says that a row has arrived: ``kafka``, by the flow, or the ``broker``, which may lose it still.
         strict: whether the first row that does not fit ends the run.
         state: ``running`` until the replayer ends; ``stopped`` when it ended before the files did, or before all of
-            their rows were confirmed.
+            their rows were confirmed. Of an expelled edge ``finished`` means that the others need not wait for it.
         edges: the names of all edges, where several send the run.
         edge: of one edge's manifest, which it is; None where it speaks of the whole run.
         incarnation, members, joined: of one edge's manifest, as ``edge_replayer.edges.Edges`` has them.
-        expelled: of one edge's manifest, whether it was given up: of its rows only those count that ``rows`` tells of,
-            without those that are
-        given_up: ranges of ``seq`` of each category, which never came.
+        expelled: of one edge's manifest, whether it was given up: no row follows those that it had sent.
         absent: of a whole run, the edges whose manifests are not here.
 
     """
@@ -131,7 +129,6 @@ class Run(BaseModel):
     members: str = ""
     joined: bool = False
     expelled: bool = False
-    given_up: dict[str, list[tuple[int, int]]] = {}
     absent: tuple[str, ...] = ()
 
     @property
@@ -263,13 +260,13 @@ def _together(found: list[Run], folder: Path) -> Run:
         if shared := one.sources.keys() & other.sources.keys():
             raise UsageError(f"{folder}: the edges {one.edge} and {other.edge} both have a category {min(shared)!r}")
     absent = sorted(set(found[0].edges) - {each.edge for each in found})
-    states = {each.state for each in found} | {"running" for _ in absent}
+    states = {"stopped" if each.expelled and each.state == "finished" else each.state for each in found}
+    states |= {"running" for _ in absent}
     return found[0].model_copy(
         update={
             "edge": None,
             "sources": {category: source for each in found for category, source in each.sources.items()},
             "rows": {category: rows for each in found for category, rows in each.rows.items()},
-            "given_up": {category: ranges for each in found for category, ranges in each.given_up.items()},
             "state": next(state for state in ("running", "stopped", "finished") if state in states),
             # Whoever has marked the end has known that all are done.
             "end": max((each.end for each in found if each.end is not None), default=None),
