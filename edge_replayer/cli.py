@@ -69,6 +69,17 @@ def replay(
         ),
     ] = None,
     run: Annotated[str | None, typer.Option(help="The run's id [default: the UTC time].")] = None,
+    edge: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="Where several edges send the run: which this one is. Also with --resume."),
+    ] = None,
+    edges: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME,NAME,…",
+            help="The edges that send the run, each with categories of its own; the same for all of them.",
+        ),
+    ] = None,
     resume: Annotated[
         str | None,
         typer.Option(
@@ -99,14 +110,15 @@ def replay(
     """Replay CSV files over MQTT as if devices were sending them."""
     if resume is not None:
         named = [argument for argument in (stream, *(files or [])) if argument is not None]
-        others = (run, rate, interval, speed, clock, start, limit, loop, strict, allow_empty, confirm)
+        others = (run, rate, interval, speed, clock, start, limit, loop, strict, allow_empty, confirm, edges)
         if any(others) or any("=" not in argument for argument in named):
             raise UsageError(
-                "--resume RUN takes files and pace from the run: beside it only --in-flight, --metrics, --json, "
-                "and CATEGORY=FILE for a file that has moved"
+                "--resume RUN takes files and pace from the run: beside it only --edge, --in-flight, --metrics, "
+                "--json, and CATEGORY=FILE for a file that has moved"
             )
         moved = category_files(named)
-        _end(run_resume(resume, in_flight=in_flight, metrics=_address(metrics), files=moved), as_json=json)
+        resumed = run_resume(resume, in_flight=in_flight, metrics=_address(metrics), files=moved, edge=edge)
+        _end(resumed, as_json=json)
         return
     if stream is None or not files:
         raise UsageError("name a stream and at least one CATEGORY=FILE, or --resume RUN")
@@ -138,6 +150,8 @@ def replay(
         in_flight=in_flight,
         confirm=confirm or "kafka",
         run=run,
+        edge=edge,
+        edges=tuple(edges.split(",")) if edges else (),
         to=to,
         strict=strict,
         allow_empty=allow_empty,
@@ -150,6 +164,26 @@ def replay(
         sys.stderr.close()
         raise typer.Exit from None
     _end(result, as_json=json)
+
+
+def expel(
+    run: Annotated[str, typer.Argument(help="The id of a run that several edges send.")],
+    edge: Annotated[str, typer.Argument(help="The edge that is given up. Its process must have ended for ever.")],
+    files: Annotated[
+        list[str] | None, typer.Argument(metavar="CATEGORY=FILE…", help="Files of the edge that have moved.")
+    ] = None,
+) -> None:
+    """Give up an edge of a run: the rows that it has sent count, no other follows, and the other edges go on.
+
+    Needs the edge's folder as the edge left it, HOME/runs/RUN/edges/EDGE, and its files. Waits until each row that was
+    sent is confirmed.
+    """
+    expelled = run_resume(run, edge=edge, files=category_files(files or []), expelled=True)
+    if expelled.state == "stopped":
+        console.print(f"stopped before all was confirmed: `streamproof expel {run} {edge}` goes on", markup=False)
+        raise typer.Exit(INTERRUPTED)
+    rows = sum(counts.sent for counts in expelled.rows.values())
+    console.print(f"run {run}: the edge {edge} is expelled, and its {rows:,} rows are confirmed", markup=False)
 
 
 def _end(result: Run, *, as_json: bool) -> None:

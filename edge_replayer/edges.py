@@ -6,6 +6,7 @@ above what is true of each of them (docs/delivery.md has the argument). Who is n
 
 import hashlib
 import threading
+import time
 from collections.abc import Collection
 from uuid import uuid4
 
@@ -25,6 +26,7 @@ class _Said(msgspec.Struct, omit_defaults=True):
         members: the digest of the plan and of all edges' incarnations; empty until all are known.
         low_watermark: milliseconds since the epoch: every row of the edge up to there is confirmed.
         done: every row of the edge is confirmed, and no other comes.
+        expelled: the edge was given up: no process may go on with it.
         end: with ``done``, the greatest event time of its rows; None where it has none.
         categories: whose rows it sends.
 
@@ -36,6 +38,7 @@ class _Said(msgspec.Struct, omit_defaults=True):
     members: str = ""
     low_watermark: int = BEFORE_ALL_TIME
     done: bool = False
+    expelled: bool = False
     end: int | None = None
     categories: list[str] = []
 
@@ -50,7 +53,10 @@ class Edges:
     Attributes:
         name: this edge.
         incarnation, members: as ``_Said`` has them.
+        plan: the digest of what all of them must have been told alike, their names as well.
         joined: whether each edge has said the same members; from then on they stay, and rows may be sent.
+        expelled: whether this process only ends an edge that was given up.
+        is_told: whether the broker has passed on that this edge is done.
         refusal: why this edge cannot be one of the run's; empty where nothing speaks against it.
 
     Args:
@@ -58,7 +64,7 @@ class Edges:
         names: all edges of the run, this one as well.
         plan: what all of them must have been told alike.
         categories: whose rows this edge sends.
-        incarnation, members, joined: of an edge that goes on.
+        incarnation, members, joined, expelled: of an edge that goes on.
 
     """
 
@@ -72,24 +78,29 @@ class Edges:
         incarnation: str = "",
         members: str = "",
         joined: bool = False,
+        expelled: bool = False,
     ) -> None:
         self.name, self.incarnation, self.members = name, incarnation or uuid4().hex, members
+        self.expelled, self.is_told = expelled, False
         self.refusal = ""
-        self._plan = _digest(plan, *sorted(names))
+        self.plan = _digest(plan, *sorted(names))
         self._categories = sorted(categories)
         self._others = sorted(set(names) - {name})
         self.joined = joined or not self._others
         self._incarnations: dict[str, str] = {}
         self._heard: dict[str, _Said] = {}
+        self._heard_at: dict[str, float] = {}  # only to name who is silent
+        self._began = time.monotonic()
         self._done: tuple[int | None] | None = None
         self._lock = threading.Lock()
         self._decoder = msgspec.json.Decoder(_Said)
 
     @property
     def waits_for(self) -> list[str]:
-        """The edges that have said nothing yet that counts."""
+        """The edges that were not heard of; if there are none, those that have not said the members."""
         with self._lock:
-            return [edge for edge in self._others if edge not in self._heard]
+            not_met = [edge for edge in self._others if edge not in self._incarnations and edge not in self._heard]
+            return not_met or [edge for edge in self._others if edge not in self._heard]
 
     @property
     def not_done(self) -> list[str]:
@@ -123,11 +134,10 @@ class Edges:
             values.append(own)
         return min(values)
 
-    def slowest(self) -> str:
-        """Return which of the other edges holds the run back most."""
-        with self._lock:
-            at = {edge: said.low_watermark for edge, said in self._heard.items() if not said.done}
-            return min(self._others, key=lambda edge: at.get(edge, BEFORE_ALL_TIME))
+    def silent(self, seconds: float) -> list[str]:
+        """Return the other edges that are not done and have said nothing for so long."""
+        since = time.monotonic() - seconds
+        return [edge for edge in self.not_done if self._heard_at.get(edge, self._began) < since]
 
     def finish(self, end: int | None) -> None:
         """Take note that every row of this edge is confirmed, and none is to come; ``end`` is the last event time."""
@@ -136,13 +146,13 @@ class Edges:
     def say(self, own: int) -> bytes:
         """Return what this edge is to say now, its own low watermark being ``own``."""
         with self._lock:
-            names = (self.name, self._plan, self.incarnation, self.members)
-            said = _Said(*names, low_watermark=own, categories=self._categories)
+            names = (self.name, self.plan, self.incarnation, self.members)
+            said = _Said(*names, low_watermark=own, expelled=self.expelled, categories=self._categories)
             if self._done:
                 said.done, said.end = True, self._done[0]
         return msgspec.json.encode(said)
 
-    def hear(self, payload: bytes) -> None:
+    def hear(self, payload: bytes | bytearray) -> None:
         """Take what an edge has said, at whatever time; what is none of that is left alone."""
         try:
             said = self._decoder.decode(payload)
@@ -160,13 +170,14 @@ class Edges:
     def _believe(self, said: _Said) -> None:
         # It may have come late: what is true of an edge stays true, so the greatest value counts.
         before = self._heard.get(said.edge)
+        self._heard_at[said.edge] = time.monotonic()
         if not before or (said.done, said.low_watermark) > (before.done, before.low_watermark):
             self._heard[said.edge] = said
         self.joined = self.joined or len(self._heard) == len(self._others)
 
     def _meet(self, said: _Said) -> None:
         """Learn the incarnation of another edge, and from the last one who the members are."""
-        if said.plan != self._plan or said.edge not in self._others:
+        if said.plan != self.plan or said.edge not in self._others:
             self.refusal = (
                 f"the edge {said.edge} sends this run too, and was told other edges, another pace, start or contract "
                 "than this one: give each edge of a run the same --edges, pace, --start and contract, or take another "
@@ -179,14 +190,15 @@ class Edges:
         self._incarnations[said.edge] = said.incarnation
         if len(self._incarnations) == len(self._others):
             all_ = self._incarnations | {self.name: self.incarnation}
-            members = _digest(self._plan, *(part for edge in sorted(all_) for part in (edge, all_[edge])))
+            members = _digest(self.plan, *(part for edge in sorted(all_) for part in (edge, all_[edge])))
             if members != self.members:
                 self.members = members
                 self._heard.clear()
 
     def _hear_of_myself(self, said: _Said) -> None:
         if said.incarnation == self.incarnation:
-            if said.done and not self._done:
+            self.is_told = self.is_told or (said.done and self._done is not None)
+            if said.expelled and not self.expelled:
                 self.refusal = f"the edge {self.name} was expelled from the run: no row of it may follow"
         elif not self.joined:
             self.refusal = (

@@ -23,6 +23,7 @@ class InFlight:
         sent: the greatest sequence number of each category that was added.
         confirmed: the rows of each category that are confirmed.
         resent: the rows of each category that were sent again, each time counted.
+        max_rows: the bound in rows.
         rows, size: the rows and bytes of the messages that are not wholly confirmed.
 
     Args:
@@ -45,7 +46,7 @@ class InFlight:
         self.resent = dict.fromkeys(categories, 0)
         self.rows = 0
         self.size = 0
-        self._max_rows = max_rows
+        self.max_rows = max_rows
         self._max_bytes = max_bytes
         self._clock = clock
         # A dict would look for its oldest entry among all that were removed before it.
@@ -57,7 +58,7 @@ class InFlight:
 
     def has_room(self, rows: int, size: int) -> bool:
         """Whether a message of so many rows and bytes may be added; one alone always may."""
-        return not self.rows or (self.rows + rows <= self._max_rows and self.size + size <= self._max_bytes)
+        return not self.rows or (self.rows + rows <= self.max_rows and self.size + size <= self._max_bytes)
 
     def add(self, message: Message) -> None:
         """Take a message that is about to be sent.

@@ -35,6 +35,7 @@ class ReplayOptions:
         confirm: who says that a row has arrived: ``kafka``, by the flow, or ``broker``, as most publishers have it;
             a row that is lost behind the broker is then lost.
         run: the run's id; None makes one.
+        edge, edges: where several edges send the run: which this one is, and the names of all.
         strict: end with an error at the first row that does not fit the contract.
         allow_empty: whether a category may have no row that fits.
         metrics: the address and port where Prometheus may read the run's counts; None serves none.
@@ -58,6 +59,8 @@ class ReplayOptions:
     in_flight: int = 50_000
     confirm: Literal["kafka", "broker"] = "kafka"
     run: str | None = None
+    edge: str | None = None
+    edges: tuple[str, ...] = ()
     strict: bool = False
     allow_empty: bool = False
     to: Literal["mqtt", "stdout"] = "mqtt"
@@ -87,10 +90,46 @@ class ReplayOptions:
                 raise UsageError(f"--{name} must be at least {least}")
         if self.in_flight > MAX_IN_FLIGHT:
             raise UsageError(f"--in-flight can be {MAX_IN_FLIGHT} at most")
+        if self.edge is not None or self.edges:
+            self._refuse_edges()
         if not self.files:
             raise UsageError("nothing to replay: name at least one CATEGORY=FILE")
         for category in self.files:
             _check_category(category)
+
+    @property
+    def plan(self) -> str:
+        """What all edges of a run must have been told alike."""
+        contract = self.contract.model_dump_json()
+        return repr((contract, self.interval, self.speed, self.clock, self.start, self.limit, self.loop))
+
+    def _refuse_edges(self) -> None:
+        """Refuse what does not go with several edges: they have no common now, and no common first row."""
+        if self.edge is None or not self.edges:
+            raise UsageError("--edge NAME and --edges NAME,NAME,… go together: which edge this is, and all of them")
+        if len(set(self.edges)) < max(2, len(self.edges)):
+            raise UsageError("--edges: name two edges or more, each once; one edge alone needs neither option")
+        if self.edge not in self.edges:
+            raise UsageError(
+                f"the edge {self.edge!r} is none of --edges {','.join(self.edges)}: the edges of a run are declared "
+                "when it begins, and none joins later"
+            )
+        if self.run is None:
+            raise UsageError("several edges send one run under one id: give each of them the same --run")
+        if self.confirm == "broker" or self.to == "stdout":
+            what = "--confirm broker" if self.confirm == "broker" else "--to stdout"
+            raise UsageError(
+                f"{what} does not go with --edges: an edge may only say that its rows are confirmed when Kafka has them"
+            )
+        if self.interval is not None and self.start is None:
+            raise UsageError("several edges have no common now: give each of them the same --start")
+        if self.speed is not None and self.start is not None:
+            raise UsageError(
+                "--start with --speed counts from the earliest row of all files, which no edge of several knows: leave "
+                "--start out, and the files' own times are taken"
+            )
+        if self.loop and self.limit is None:
+            raise UsageError("--loop without --limit never ends, and a run of several edges ends when all have")
 
 
 def _check_category(category: str) -> None:

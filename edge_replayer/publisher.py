@@ -21,11 +21,12 @@ from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 from tenacity import RetryCallState, Retrying, retry_if_exception_type, stop_after_delay, wait_fixed
 
+from edge_replayer.edges import Edges
 from edge_replayer.in_flight import InFlight
 from edge_replayer.message import Message
 from streamproof.core.command import console
 from streamproof.core.errors import StreamproofError
-from streamproof.core.message import CONFIRMATION_TOPIC, PROCESSES_TOPIC
+from streamproof.core.message import CONFIRMATION_TOPIC, LOW_WATERMARK_TOPIC, PROCESSES_TOPIC
 from streamproof.core.mqtt import broker_at, cannot_be_reached, does_not_answer, log_in_as, why_refused
 from streamproof.core.qos1_client import Arrived, Qos1Client
 from streamproof.core.settings import MqttSettings
@@ -39,6 +40,7 @@ _SENT_ALREADY = (
     "That one goes on undisturbed"
 )
 _ANSWER_SECONDS = 0.2
+_KEPT_SECONDS = 7 * 86_400  # what an edge has said, by the broker: as long as Kafka knows its run
 _MOST_UNACKNOWLEDGED = 500
 """Messages of one connection on the wire; fewer where the broker's receive maximum says so (MQTT 5, 4.9)."""
 
@@ -54,6 +56,9 @@ class Publisher(Protocol):
 
     def send_heartbeat(self, category: str, payload: bytes) -> None:
         """Send a heartbeat, of which one may be lost: the next one says more."""
+
+    def say(self, payload: bytes) -> None:
+        """Tell the other edges of the run something, of which any may be lost: the next one says more."""
 
     def check(self) -> None:
         """Raise the StreamproofError that happened in the background, if any."""
@@ -76,6 +81,9 @@ class StandardOutput:
     def send_heartbeat(self, category: str, payload: bytes) -> None:  # noqa: ARG002
         """Print a heartbeat."""
         self._print(payload)
+
+    def say(self, payload: bytes) -> None:
+        """There are no other edges."""
 
     def is_connected(self) -> bool:
         """There is no connection that could break."""
@@ -112,6 +120,8 @@ class _Confirmation(msgspec.Struct):
 class MqttPublisher:
     """One MQTT connection for all categories, topic ``STREAM/CATEGORY``; it also receives the confirmations.
 
+    Where several edges send the run, it also hears what the others say, and tells them what this one does.
+
     Raises:
         StreamproofError: the broker cannot be reached within ``patience`` seconds, or refuses.
 
@@ -126,6 +136,7 @@ class MqttPublisher:
         *,
         patience: float = 15,
         confirm: Confirm = "kafka",
+        edges: Edges | None = None,
     ) -> None:
         self._stream, self._run, self._in_flight, self._settings = stream, run, in_flight, settings
         self._confirm = confirm
@@ -143,7 +154,10 @@ class MqttPublisher:
         # With the same id for both, a second process that sends the run would push the first one off the broker, and
         # be pushed off again, for ever: so each has its own, and they talk to each other.
         self._me, self._told, self._is_only_one = uuid4().hex, threading.Event(), threading.Event()
-        self._processes = PROCESSES_TOPIC.format(stream=stream, run=run)
+        self._processes = PROCESSES_TOPIC.format(stream=stream, run=run) + (f"/{edges.name}" if edges else "")
+        self._edges = edges
+        self._low_watermarks = LOW_WATERMARK_TOPIC.format(stream=stream, run=run, edge="")
+        self._own_low_watermark = f"{self._low_watermarks}{edges.name}".encode() if edges else None
         self._client = Qos1Client(f"streamproof/{stream}/{run}/{self._me}")
         log_in_as(self._client, settings)
         self._client.reconnect_delay_set(1, 5)
@@ -168,6 +182,12 @@ class MqttPublisher:
             self._queue.append((self._topic(category), payload, None))
             self._send_queued()
 
+    def say(self, payload: bytes) -> None:
+        """Tell the other edges something, which the broker keeps; nothing waits in this process for a connection."""
+        if self._own_low_watermark and self.is_connected():
+            self._queue.append((self._own_low_watermark, payload, None))
+            self._send_queued()
+
     def is_connected(self) -> bool:
         """Whether the connection stands."""
         return self._client.is_connected()
@@ -176,6 +196,8 @@ class MqttPublisher:
         """Raise the StreamproofError that happened in the background, if any; send what had to wait."""
         if self._failure:
             raise StreamproofError(self._failure)
+        if self._edges and self._edges.refusal:
+            raise StreamproofError(f"the run {self._run}: {self._edges.refusal}")
         self._send_queued()
 
     def close(self) -> None:
@@ -235,7 +257,11 @@ class MqttPublisher:
                 packet_id = self._client.next_packet_id()
             self._waiting[packet_id] = (topic, payload, message)
             if self._is_open:  # else it goes out when the connection stands
-                self._client.publish_at_qos1(topic, payload, packet_id)
+                self._put(topic, payload, packet_id)
+
+    def _put(self, topic: bytes, payload: bytes, packet_id: int, *, again: bool = False) -> None:
+        kept = _KEPT_SECONDS if topic == self._own_low_watermark else 0
+        self._client.publish_at_qos1(topic, payload, packet_id, again=again, kept_seconds=kept)
 
     def _say(self, text: str) -> None:
         console.print(text, markup=False, soft_wrap=True)
@@ -247,11 +273,12 @@ class MqttPublisher:
             return
         self._window = min(_MOST_UNACKNOWLEDGED, getattr(told, "ReceiveMaximum", _MOST_UNACKNOWLEDGED))
         # Before anything is sent: a confirmation that nobody hears is lost, and its rows are sent again.
-        self._client.subscribe([(self._confirmations, 1), (self._processes, 1)])
+        of_edges = [(f"{self._low_watermarks}+", 1)] if self._edges else []
+        self._client.subscribe([(self._confirmations, 1), (self._processes, 1), *of_edges])
         with self._lock:
             again = list(self._waiting.items())
             for packet_id, (topic, payload, _) in again:
-                self._client.publish_at_qos1(topic, payload, packet_id, again=True)
+                self._put(topic, payload, packet_id, again=True)
             self._is_open = True
         for _, (_, _, message) in again:
             if message:
@@ -272,6 +299,9 @@ class MqttPublisher:
     def _take(self, message: Arrived) -> None:
         if message.topic == self._processes:
             self._hear(message.payload)
+            return
+        if self._edges and message.topic.startswith(self._low_watermarks):
+            self._edges.hear(message.payload)
             return
         try:
             confirmation = self._decoder.decode(message.payload)

@@ -14,6 +14,7 @@ from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 from edge_replayer.csv_rows import CsvRows
+from edge_replayer.edges import Edges
 from edge_replayer.in_flight import InFlight
 from edge_replayer.message import Message
 from edge_replayer.options import ReplayOptions
@@ -29,8 +30,9 @@ from streamproof.core.brokers import kafka_at
 from streamproof.core.command import console
 from streamproof.core.errors import StreamproofError, UsageError
 from streamproof.core.known_runs import KnownRuns
+from streamproof.core.message import BEFORE_ALL_TIME
 from streamproof.core.nodes import missing_nodes
-from streamproof.core.run import MANIFEST, RowCounts, Run, manifest_path, new_run_id, source_of
+from streamproof.core.run import MANIFEST, RowCounts, Run, manifest_path, manifests, new_run_id, some_of, source_of
 from streamproof.core.settings import HomeSettings, KafkaSettings, MqttSettings, NifiSettings
 
 if TYPE_CHECKING:
@@ -42,6 +44,7 @@ _MOST_OF_THE_TIME = 0.05
 _NOTE_SECONDS = 5.0
 _MOST_SHOWN = 20  # categories whose rejected lines are shown
 _QUIET, _COMPLAIN_EVERY = 10.0, 30.0  # seconds
+_JOIN_SECONDS = 0.2
 
 
 def replay(
@@ -57,7 +60,8 @@ def replay(
     run is ``finished`` when all of it, the end marks included, is confirmed. A run whose process is killed goes on with
     ``resume``. ``stop`` and Ctrl-C end the run early: what was sent is confirmed, the end mark sent, and the run's
     state is ``stopped``. SIGTERM, with which a machine that shuts down ends its processes, only interrupts it: without
-    an end mark, so that ``resume`` goes on.
+    an end mark, so that ``resume`` goes on. Where several edges send the run, each one that ends early only interrupts
+    it: the end is marked when all edges have sent all of their rows.
 
     Raises:
         UsageError: a file, a category or the run's id cannot be used; also where Kafka knows such a run.
@@ -67,7 +71,7 @@ def replay(
 
     """
     home, run = home or HomeSettings(), options.run or new_run_id()
-    _refuse_known(manifest_path(run, home))
+    _refuse_known(run, home, options.edge)
     return _run(_Replay(run, options, home, mqtt or MqttSettings(), kafka or KafkaSettings()), stop)
 
 
@@ -80,12 +84,17 @@ def resume(  # noqa: PLR0917 - what to go on with, and what is not known from th
     metrics: tuple[str, int] | None = None,
     files: Mapping[str, Path] | None = None,
     kafka: KafkaSettings | None = None,
+    edge: str | None = None,
+    expelled: bool = False,
 ) -> Run:
     """Go on with a run that ended before its end was marked: killed, or stopped with unconfirmed rows.
 
     The rows behind those that are known to be confirmed are sent, with the numbers and event times that they have by
     the manifest. Those that the ended process sent already may reach Kafka twice: counted as ``resent``. ``files`` has
-    the new places of those that have moved.
+    the new places of those that have moved. ``edge`` says which one goes on, where several send the run; one that is
+    finished says so once more, in case that another has not heard it. With ``expelled`` that one is given up: what it
+    had sent is sent again until it is confirmed, no other row follows, and the other edges wait for it no longer. This
+    ends as soon as they can know it.
 
     Raises:
         UsageError: there is no such run, it has ended, another process sends it, or a file has changed.
@@ -94,7 +103,7 @@ def resume(  # noqa: PLR0917 - what to go on with, and what is not known from th
 
     """
     home = home or HomeSettings()
-    before, sent, options = take_over(run, home, in_flight, files or {})
+    before, sent, options = take_over(run, home, in_flight, files or {}, edge, expelled=expelled)
     options = replace(options, metrics=metrics)
     with closing(sent):
         return _run(_Replay(run, options, home, mqtt or MqttSettings(), kafka or KafkaSettings(), before, sent), stop)
@@ -107,17 +116,20 @@ def _run(it: "_Replay", stop: threading.Event | None) -> Run:
             return it.run()
     except OSError as error:
         if it.may_go_on():
-            error.add_note(f"after that `streamproof replay --resume {it.id}` goes on")
+            error.add_note(f"after that `{it.resumption}` goes on")
         raise
 
 
-def _refuse_known(manifest: Path) -> None:
+def _refuse_known(run: str, home: HomeSettings, edge: str | None) -> None:
     # A folder without a manifest is what a process left that was killed before it sent anything.
-    if manifest.exists():
-        run = manifest.parent.name
+    manifest, of_one_edge = manifest_path(run, home, edge), manifest_path(run, home)
+    if not edge and not manifest.exists() and manifests(run, home):
         raise UsageError(
-            f"the run {run!r} exists already ({manifest.parent}): choose another id, none, or --resume {run}"
+            f"the run {run!r} exists already, of several edges ({manifest.parent}): choose another id, or none"
         )
+    if manifest.exists() or of_one_edge.exists():
+        how = f"--resume {run}" + (f" --edge {edge}" if edge else "")
+        raise UsageError(f"the run {run!r} exists already ({manifest.parent}): choose another id, none, or {how}")
 
 
 class _Replay:
@@ -136,13 +148,15 @@ class _Replay:
         self.is_interrupted = False
         self._before = {c: before.rows[c] if before else RowCounts() for c in options.files}
         self._manifest, self._sent = before, sent
-        self._saved = self._complain_at = self._tick_at = 0.0
-        self._folder = None if options.to == "stdout" else manifest_path(run, home).parent
+        self._saved = self._complain_at = self._tick_at = self._name_at = 0.0
+        self._folder = None if options.to == "stdout" else manifest_path(run, home, options.edge).parent
+        self._edges = self._known_edges(before)
         self._known: KnownRuns | None = None
         if self._folder and options.confirm == "kafka":
             self._known = KnownRuns(options.contract, mqtt, kafka)
             if not before:
-                self._known.refuse(run)
+                for noted, told in self._notes().items():
+                    self._known.refuse(noted, told)
         self._files = {category: CsvRows(options.contract, path) for category, path in options.files.items()}
         self._as_they_were = FilesAsTheyWere(options.files)
         confirmed_to = {category: counts.confirmed_to for category, counts in self._before.items()}
@@ -173,6 +187,11 @@ class _Replay:
                 self._sent.remove()
         return manifest
 
+    @property
+    def resumption(self) -> str:
+        """The command with which the run goes on."""
+        return self._manifest.resumption if self._manifest else f"streamproof replay --resume {self.id}"
+
     def may_go_on(self) -> bool:
         """Whether ``resume`` would go on with what was sent."""
         is_known = self._folder is not None and (self._folder / MANIFEST).exists()
@@ -196,7 +215,9 @@ class _Replay:
             publisher = StandardOutput(self._in_flight)
         else:
             options = self._options
-            publisher = MqttPublisher(options.contract.name, self.id, self._in_flight, mqtt, confirm=options.confirm)
+            publisher = MqttPublisher(
+                options.contract.name, self.id, self._in_flight, mqtt, confirm=options.confirm, edges=self._edges
+            )
         self.cleanup.callback(publisher.close)
         return publisher
 
@@ -206,7 +227,7 @@ class _Replay:
             folder.mkdir(parents=True, exist_ok=True)
             self._sent = SentFile(folder, self._files)
             self.cleanup.callback(self._sent.close)
-            _refuse_known(folder / MANIFEST)  # another process may have been quicker
+            _refuse_known(self.id, self._home, self._options.edge)  # another process may have been quicker
             self.cleanup.callback(self._free_id)
         rejects = {
             category: Rejects(
@@ -241,7 +262,55 @@ class _Replay:
             sources={category: source_of(path) for category, path in options.files.items()},
             rows={category: RowCounts() for category in options.files},
             created=datetime.now(UTC),
+            edges=options.edges,
+            edge=options.edge,
+            incarnation=self._edges.incarnation if self._edges else "",
         )
+
+    def _known_edges(self, before: Run | None) -> Edges | None:
+        options = self._options
+        if not options.edge:
+            return None
+        return Edges(
+            options.edge,
+            options.edges,
+            options.plan,
+            list(options.files),
+            incarnation=before.incarnation if before else "",
+            members=before.members if before else "",
+            joined=before is not None and before.joined,
+            expelled=before is not None and before.expelled,
+        )
+
+    def _notes(self) -> dict[str, str]:
+        """Return what is noted in Kafka of the run, and what its edges were told."""
+        edges = self._edges
+        return {self.id: edges.plan, f"{self.id}/{edges.name}": ""} if edges else {self.id: ""}
+
+    def _joins(self, manifest: Run) -> bool:
+        """Wait until all edges of the run are there, where it has several; return False when stopped before."""
+        if not (edges := self._edges):
+            return True
+        began, named = time.monotonic(), list[str]()
+        while not edges.joined:
+            self._publisher.check()
+            said = edges.say(BEFORE_ALL_TIME)
+            if edges.members == manifest.members:
+                self._publisher.say(said)
+            else:  # on disk first: once another edge has heard it, no other may be said
+                manifest.members = edges.members
+                self._save()
+            if time.monotonic() > began + 1 and (waits_for := edges.waits_for) != named:
+                named = waits_for
+                self._say(f"waiting for {_edges(named)} of the run {self.id}: no row is sent before all are there")
+            if self.stop.wait(_JOIN_SECONDS):
+                self._say(f"stopped before all edges were there: `{self.resumption}` goes on")
+                return False
+        if not manifest.joined:
+            manifest.joined, manifest.members = True, edges.members
+            self._save()
+        self._publisher.say(edges.say(BEFORE_ALL_TIME))
+        return True
 
     def _send(self, manifest: Run) -> bool:
         progress = self.cleanup.enter_context(RunProgress({c: self._share_read(c) for c in self._files}))
@@ -268,7 +337,12 @@ class _Replay:
 
         folder = Path(self.cleanup.enter_context(tempfile.TemporaryDirectory(prefix=SORT_FOLDER, dir=self._folder)))
         schedule = Schedule(self._options, manifest.start, self._files, self._rejects, self.stop, folder)
-        rows, until = schedule.rows({category: counts.confirmed_to for category, counts in self._before.items()})
+        rows, until = schedule.rows(
+            {category: counts.confirmed_to for category, counts in self._before.items()},
+            {category: counts.sent for category, counts in self._before.items()} if manifest.expelled else None,
+        )
+        if not self._joins(manifest):
+            return False
         if manifest.began is None:
             manifest.began = max(now_ms(), self._options.start or 0)
             self._save()
@@ -284,6 +358,7 @@ class _Replay:
             before_send=self._note_sent,
             before_end=before_end,
             sent_until=until,
+            edges=self._edges,
         )
         if self._metrics:
             from edge_replayer.metrics import ReplayMetrics
@@ -312,8 +387,10 @@ class _Replay:
         is_confirmed = sender.finish(mark_end=self._may_end())
         self._count()
         progress.show(manifest.rows, is_last=True)
+        if manifest.expelled:
+            return is_all_sent and is_confirmed
         if not manifest.ended and any(self._in_flight.sent.values()):
-            console.print(f"stopped without an end mark: `streamproof replay --resume {self.id}` goes on", markup=False)
+            self._say(f"stopped without an end mark: `{self.resumption}` goes on")
         if is_all_sent and not any(self._in_flight.sent.values()):
             if not any(rejects.count for rejects in self._rejects.values()):
                 raise StreamproofError("these files hold no row: nothing was sent")
@@ -323,7 +400,7 @@ class _Replay:
     def _note_sent(self, message: Message) -> None:
         if self._known:
             # Beside the sending: where Kafka hangs, the rows wait for it soon enough.
-            noting = threading.Thread(target=self._known.note, args=(self.id,), daemon=True)
+            noting = threading.Thread(target=_note, args=(self._known, self._notes()), daemon=True)
             self._known = None
             noting.start()
             self.cleanup.callback(noting.join, _NOTE_SECONDS)
@@ -331,12 +408,15 @@ class _Replay:
             self._sent.write(message.category, max(message.last, self._before[message.category].sent))
 
     def _may_end(self) -> bool:
-        """Whether nothing is to come, also of what an earlier process sent and nobody confirmed."""
-        return not self.is_interrupted and all(
-            self._in_flight.sent[c] >= counts.sent for c, counts in self._before.items()
-        )
+        """Whether nothing is to come, also of what an earlier process sent and nobody confirmed.
+
+        Of several edges each has to send all of its rows: one that was stopped is to go on.
+        """
+        is_stopped = self.stop.is_set() and (self.is_interrupted or self._edges is not None)
+        return not is_stopped and all(self._in_flight.sent[c] >= counts.sent for c, counts in self._before.items())
 
     def _complain_when_quiet(self) -> None:
+        self._name_silent_edges()
         quiet, now = self._in_flight.quiet_seconds(), time.monotonic()
         if quiet < _QUIET:
             self._complain_at = 0.0
@@ -349,6 +429,19 @@ class _Replay:
                 markup=False,
                 soft_wrap=True,
             )
+
+    def _name_silent_edges(self) -> None:
+        """Say now and then which edges hold the run back, as they say nothing."""
+        now = time.monotonic()
+        if self._edges and now >= self._name_at and (silent := self._edges.silent(_QUIET)):
+            self._name_at = now + _COMPLAIN_EVERY
+            self._say(
+                f"{_edges(silent)} said nothing for {_QUIET:.0f} s: windows wait, as rows from there may be to come. "
+                f"Where the process has ended: `streamproof replay --resume {self.id} --edge EDGE`"
+            )
+
+    def _say(self, text: str) -> None:
+        console.print(text, markup=False, soft_wrap=True)
 
     def _share_read(self, category: str) -> Callable[[], float | None]:
         options, file = self._options, self._files[category]
@@ -383,6 +476,15 @@ class _Replay:
         self._saved = time.monotonic()
         if self._manifest and self._folder:
             self._manifest.save(self._home)
+
+
+def _edges(names: list[str]) -> str:
+    return f"the edge{'s' * (len(names) > 1)} {some_of(names)}"
+
+
+def _note(known: KnownRuns, notes: Mapping[str, str]) -> None:
+    for run, told in notes.items():
+        known.note(run, told)
 
 
 @contextmanager

@@ -16,7 +16,13 @@ SORT_FOLDER = "sort-"
 
 
 def take_over(
-    run: str, home: HomeSettings, in_flight: int, files: Mapping[str, Path]
+    run: str,
+    home: HomeSettings,
+    in_flight: int,
+    files: Mapping[str, Path],
+    edge: str | None = None,
+    *,
+    expelled: bool = False,
 ) -> tuple[Run, SentFile, ReplayOptions]:
     """Return a run's manifest with what was sent at the end, its sent file, held by this process, and its options.
 
@@ -25,19 +31,24 @@ def take_over(
         home: where its manifest is.
         in_flight: as in the options.
         files: the new places of files that have moved.
+        edge: where several edges send the run, which one goes on.
+        expelled: whether it is given up: no row follows those that were sent.
 
     Raises:
         UsageError: there is no such run, it has ended, another process sends it, or a file has changed.
 
     """
-    before = load_run(run, home)
-    _refuse_ended(before)
-    folder = manifest_path(run, home).parent
+    before = load_run(run, home, edge)
+    if before.edges and not edge:
+        raise UsageError(f"the run {run!r} is sent by the edges {', '.join(before.edges)}: say which one, --edge NAME")
+    _refuse_ended(before, expelled=expelled)
+    folder = manifest_path(run, home, edge).parent
     sent = SentFile(folder, before.sources)
     with ExitStack() as on_error:
         on_error.callback(sent.close)
-        before = load_run(run, home).with_files(files)  # nobody else writes it from now on
-        _refuse_ended(before)
+        before = load_run(run, home, edge).with_files(files)  # nobody else writes it from now on
+        _refuse_ended(before, expelled=expelled)
+        before.expelled = expelled
         _refuse_changed(before)
         for left in folder.glob(f"{SORT_FOLDER}*"):
             shutil.rmtree(left, ignore_errors=True)
@@ -62,13 +73,18 @@ def _options(run: Run, in_flight: int) -> ReplayOptions:
         batch_ms=run.batch_ms,
         in_flight=in_flight,
         confirm=run.confirm,
+        run=run.run if run.edges else None,
+        edge=run.edge,
+        edges=run.edges,
         strict=run.strict,
         allow_empty=run.allow_empty,
     )
 
 
-def _refuse_ended(run: Run) -> None:
-    if run.state == "finished":
+def _refuse_ended(run: Run, *, expelled: bool) -> None:
+    if run.expelled and not expelled:
+        raise UsageError(f"the edge {run.edge} was expelled from the run {run.run!r}: no row of it may follow")
+    if run.state == "finished" and not run.edges:  # another edge may not have heard that this one is done
         raise UsageError(f"the run {run.run!r} is finished: there is nothing left to send")
     if run.ended and run.state == "stopped":
         raise UsageError(f"the run {run.run!r} was stopped and its end is marked, which closes its windows: begin anew")
@@ -79,7 +95,7 @@ def _refuse_changed(run: Run) -> None:
         if not source.file.is_file():
             raise UsageError(
                 f"{source.file} ({category}) is gone: put the file there again, or a link to it, or say where it is "
-                f"now (replay --resume {run.run} {category}=FILE), for the run {run.run!r} to go on"
+                f"now ({run.resumption.removeprefix('streamproof ')} {category}=FILE), for the run {run.run!r} to go on"
             )
         if source_of(source.file).sha256 != source.sha256:
             raise UsageError(

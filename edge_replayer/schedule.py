@@ -50,11 +50,20 @@ class Schedule:
             self._ordered = [chain((head,), rows) if head else rows for head, rows in zip(heads, ordered, strict=True)]
             self._pace = FilePace(options.speed or 1, first, start)  # type: ignore[arg-type]
 
-    def rows(self, confirmed_to: Mapping[str, int]) -> tuple[Iterator[DueRow], int | None]:
-        """Return the rows behind those that are confirmed, and the greatest event time of those (None: no row)."""
+    def rows(
+        self, confirmed_to: Mapping[str, int], up_to: Mapping[str, int] | None = None
+    ) -> tuple[Iterator[DueRow], int | None]:
+        """Return the rows behind those that are confirmed, and the greatest event time of those (None: no row).
+
+        Args:
+            confirmed_to: the sequence number of each category up to which all is confirmed.
+            up_to: the greatest one of each category; None where all rows are due.
+
+        """
         due, until = [], None
         for place, (category, rows) in enumerate(zip(self._files, self._ordered, strict=True)):
             mine = self._pace.due(rows, place)
+            mine = islice(mine, up_to[category]) if up_to else mine
             for event_time, *_ in islice(mine, confirmed_to[category]):
                 until = max(event_time, until or event_time)
                 if self._stop.is_set():

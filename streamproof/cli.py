@@ -61,6 +61,10 @@ app = lazy_app(
             "edge_replayer.cli:replay",
             "Replay CSV files over MQTT as if devices were sending them.",
         ),
+        "expel": Later(
+            "edge_replayer.cli:expel",
+            "Give up an edge of a run: the rows that it has sent count, no other follows, and the other edges go on.",
+        ),
         "validate": Later(
             "streamproof.chain.proof:validate",
             "Prove that a run lost no row and that each answer is right; exit code 0 only when all is proven.",

@@ -18,7 +18,7 @@ from streamproof.core.disk import duckdb_in
 from streamproof.core.errors import StreamproofError
 from streamproof.core.question import Question, load_question, stream_questions
 from streamproof.core.question_text import used_fields
-from streamproof.core.run import Run, load_run
+from streamproof.core.run import Run, load_run, some_of
 from streamproof.core.settings import HomeSettings, KafkaSettings
 from streamproof.core.window import Window, WindowKind
 from streamproof.models.scoring import Digest
@@ -430,12 +430,17 @@ def doubts(
 ) -> list[str]:
     """Return what speaks against a run, each in words; empty where nothing does."""
     found = []
-    if run.state == "running":
+    if run.absent:
+        found.append(
+            f"the manifests of the edges {some_of(run.absent)} are not here: copy the run's folder edges/EDGE from "
+            "the machine of each, or wait until it begins"
+        )
+    elif run.state == "running":
         found.append("the run has not ended: its manifest says that it is running")
     elif run.state == "stopped" and not run.ended:
         found.append(
             "the run was interrupted before its end was marked, so its last windows are open: "
-            f"`streamproof replay --resume {run.run}` goes on"
+            f"`{run.resumption}` goes on"
         )
     for category, r in rows.items():
         found += [f"{category}: {doubt}" for doubt in _doubts_on_rows(run, category, r)]

@@ -3,7 +3,8 @@
 To look for a run among a topic's records would mean to read them all. So the edge notes a run when it sends its first
 row, as the committed offset of a consumer group that bears the run's name: Kafka finds that by its key, in
 milliseconds, and forgets it after ``offsets.retention.minutes`` (7 days, as it forgets records by default). What came
-over another MQTT broker is noted apart: it need not have come to this Kafka.
+over another MQTT broker is noted apart: it need not have come to this Kafka. Of a run that several edges send, each
+edge is noted, and with the run what all of them were told.
 """
 
 from streamproof.core.brokers import accepting
@@ -20,40 +21,40 @@ class KnownRuns:
     def __init__(self, contract: Contract, mqtt: MqttSettings, kafka: KafkaSettings) -> None:
         self._topic, self._mqtt, self._kafka = contract.topics.rows, mqtt, kafka
 
-    def refuse(self, run: str) -> None:
-        """Refuse an id that a run has already.
+    def refuse(self, run: str, told: str = "") -> None:
+        """Refuse an id that a run has already, unless one that was told the same.
 
         Raises:
             UsageError: there are rows of such a run in Kafka, or on their way there.
 
         """
-        if self._commit(run, note=False):
+        if (known := self._commit(run)) is not None and (not told or known != told):
             raise UsageError(
                 f"Kafka at {self._kafka.servers} knows a run {run!r} already, in the topic {self._topic}: its rows "
                 "would be mixed with those of this one. Choose another id, or none"
             )
 
-    def note(self, run: str) -> None:
-        """Note that rows of a run are on their way."""
-        self._commit(run, note=True)
+    def note(self, run: str, told: str = "") -> None:
+        """Note that rows of a run are on their way, and what its edges were told."""
+        self._commit(run, note=told)
 
-    def _commit(self, run: str, *, note: bool) -> bool:
-        """Note a run, or tell whether it was noted."""
+    def _commit(self, run: str, *, note: str | None = None) -> str | None:
+        """Note a run, or tell what was noted of it; None where nothing was."""
         if not accepting(self._kafka):
-            return False
+            return None
         from confluent_kafka import KafkaException, TopicPartition
 
         from streamproof.core.kafka import new_consumer
 
         consumer = new_consumer(self._kafka, f"streamproof-run/{self._mqtt.host}:{self._mqtt.port}/{self._topic}/{run}")
         try:
-            if note:
-                consumer.commit(offsets=[TopicPartition(self._topic, 0, 0)], asynchronous=False)
-                return True
+            if note is not None:
+                consumer.commit(offsets=[TopicPartition(self._topic, 0, 0, note)], asynchronous=False)
+                return note
             (found,) = consumer.committed([TopicPartition(self._topic, 0)], timeout=_ANSWER_SECONDS)
         except KafkaException:  # no such topic yet, or Kafka is about to start or to end
-            return False
+            return None
         else:
-            return found.offset >= 0
+            return found.metadata or "" if found.offset >= 0 else None
         finally:
             consumer.close()

@@ -30,4 +30,8 @@ CONFIRMATION_TOPIC = "{stream}/{category}/confirmed/{run}"
 letters; an end mark is the range [-1, -1]. Rows go to ``{stream}/{category}``, so their subscriber does not see it."""
 
 PROCESSES_TOPIC = "{stream}/{run}/processes"
-"""The MQTT topic on which processes that send a run of the same id hear of each other."""
+"""The MQTT topic on which processes that send a run of the same id hear of each other; those of one edge of several
+have a level with its name behind that."""
+
+LOW_WATERMARK_TOPIC = "{stream}/{run}/low_watermark/{edge}"
+"""The MQTT topic on which an edge of a run that several edges send says its own low watermark, retained."""

@@ -18,7 +18,8 @@ from paho.mqtt.client import Client, MQTTErrorCode, _ConnectionState
 from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 from paho.mqtt.properties import MalformedPacket
 
-_PUBLISH, _DUPLICATE = 0x32, 0x08  # QoS 1, no RETAIN (MQTT 5.0, 3.3.1)
+_PUBLISH, _DUPLICATE, _RETAIN = 0x32, 0x08, 0x01  # at QoS 1 (MQTT 5.0, 3.3.1)
+_NO_PROPERTIES, _MESSAGE_EXPIRY = b"\x00", b"\x05\x02"  # their length, and then the first one's name (3.3.2.3)
 _PUBACK = 0x40
 _MOST_READ = 1 << 18
 _MOST_WRITTEN = 1 << 18
@@ -64,17 +65,25 @@ class Qos1Client(Client):
         """Return the next id; after 65,535 they begin anew."""
         return self._mid_generate()
 
-    def publish_at_qos1(self, topic: bytes, payload: bytes, packet_id: int, *, again: bool = False) -> None:
-        """Send a message; its acknowledgement reaches ``on_acknowledged``, unless the connection breaks before."""
-        length = len(topic) + len(payload) + 5
+    def publish_at_qos1(
+        self, topic: bytes, payload: bytes, packet_id: int, *, again: bool = False, kept_seconds: int = 0
+    ) -> None:
+        """Send a message; its acknowledgement reaches ``on_acknowledged``, unless the connection breaks before.
+
+        The broker retains it for ``kept_seconds``, until another one of the topic replaces it.
+        """
+        kind, properties = _PUBLISH | _DUPLICATE if again else _PUBLISH, _NO_PROPERTIES
+        if kept_seconds:
+            kind, properties = kind | _RETAIN, _MESSAGE_EXPIRY + kept_seconds.to_bytes(4, "big")
+        length = len(topic) + len(payload) + len(properties) + 4
         self._write(
             b"".join(
                 (
-                    _fixed_header(_PUBLISH | _DUPLICATE if again else _PUBLISH, length),
+                    _fixed_header(kind, length),
                     len(topic).to_bytes(2, "big"),
                     topic,
                     packet_id.to_bytes(2, "big"),
-                    b"\x00",  # no properties
+                    properties,
                     payload,
                 )
             )

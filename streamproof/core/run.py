@@ -1,6 +1,7 @@
 """A run's manifest: all that is needed, beside the CSV files, to say what the windows must be.
 
-A run lives in a folder of its own, ``HOME/runs/RUN/``: ``manifest.json``, and ``rejects-CATEGORY.csv``.
+A run lives in a folder of its own, ``HOME/runs/RUN/``: ``manifest.json``, and ``rejects-CATEGORY.csv``. Where several
+edges send the run, each has such a folder, ``HOME/runs/RUN/edges/EDGE/``, and the run is what their manifests say.
 
 The event time of the row with sequence number ``seq`` (1, 2, 3 …) is, in milliseconds since the epoch:
 
@@ -16,7 +17,7 @@ import re
 from collections.abc import Collection, Iterable, Mapping
 from datetime import UTC, datetime
 from fractions import Fraction
-from itertools import islice
+from itertools import combinations, islice
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
@@ -29,6 +30,9 @@ from streamproof.core.whole_file import write_whole
 
 MANIFEST = "manifest.json"
 """The manifest's name in the run's folder."""
+
+_EDGES = "edges"
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 
 ExactNumber = Annotated[Fraction, BeforeValidator(Fraction), PlainSerializer(str)]
 """A fraction, kept in JSON as text like ``1003`` or ``1000/3``."""
@@ -90,7 +94,12 @@ class Run(BaseModel):
         confirm: who says that a row has arrived: ``kafka``, by the flow, or the ``broker``, which may lose it still.
         strict: whether the first row that does not fit ends the run.
         state: ``running`` until the replayer ends; ``stopped`` when it ended before the files did, or before all of
-            their rows were confirmed.
+            their rows were confirmed. Of an expelled edge ``finished`` means that the others need not wait for it.
+        edges: the names of all edges, where several send the run.
+        edge: of one edge's manifest, which it is; None where it speaks of the whole run.
+        incarnation, members, joined: of one edge's manifest, as ``edge_replayer.edges.Edges`` has them.
+        expelled: of one edge's manifest, whether it was given up: no row follows those that it had sent.
+        absent: of a whole run, the edges whose manifests are not here.
 
     """
 
@@ -114,11 +123,24 @@ class Run(BaseModel):
     state: Literal["running", "finished", "stopped"] = "running"
     end: int | None = None
     created: datetime
+    edges: tuple[str, ...] = ()
+    edge: str | None = None
+    incarnation: str = ""
+    members: str = ""
+    joined: bool = False
+    expelled: bool = False
+    absent: tuple[str, ...] = ()
 
     @property
     def ended(self) -> bool:
         """Whether the end of the run is marked."""
         return self.end is not None
+
+    @property
+    def resumption(self) -> str:
+        """The command with which it goes on after its replayer has ended."""
+        edge = f" --edge {self.edge or 'EDGE'}" if self.edges else ""
+        return f"streamproof replay --resume {self.run}{edge}"
 
     def with_files(self, files: Mapping[str, Path]) -> Self:
         """Return the manifest with new places of some categories' files; they must still hold the same bytes.
@@ -138,7 +160,7 @@ class Run(BaseModel):
 
     def save(self, home: HomeSettings) -> None:
         """Write the manifest; a reader sees the old one or the new one, never a half."""
-        path = manifest_path(self.run, home)
+        path = manifest_path(self.run, home, self.edge)
         path.parent.mkdir(parents=True, exist_ok=True)
         write_whole(path, self.model_dump_json(indent=2) + "\n")
 
@@ -167,35 +189,93 @@ def some_of(names: Collection[str], most: int = 5) -> str:
     return ", ".join(islice(names, most)) + more
 
 
-def manifest_path(run: str, home: HomeSettings) -> Path:
-    """Return where the manifest of a run lies.
+def manifest_path(run: str, home: HomeSettings, edge: str | None = None) -> Path:
+    """Return where the manifest of a run lies, or of one edge of several that send it.
+
+    Raises:
+        UsageError: the id has characters that a run's id cannot have, or the edge's name has.
+
+    """
+    for name, what in ((run, "a run's id"), (edge, "an edge's name")):
+        if name is not None and not _NAME.fullmatch(name):
+            raise UsageError(f"{name!r} cannot be {what}: use up to 64 letters, digits, and . _ -")
+    return home.runs / run / (MANIFEST if edge is None else f"{_EDGES}/{edge}/{MANIFEST}")
+
+
+def manifests(run: str, home: HomeSettings) -> list[Path]:
+    """Return the manifests of a run: one, or of several edges those that are here; none where there is no such run.
 
     Raises:
         UsageError: the id has characters that a run's id cannot have.
 
     """
-    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}", run):
-        raise UsageError(f"{run!r} cannot be a run's id: use up to 64 letters, digits, and . _ -")
-    return home.runs / run / MANIFEST
+    return _manifests_in(manifest_path(run, home).parent)
 
 
-def load_run(run: str, home: HomeSettings) -> Run:
-    """Read a run's manifest.
+def runs_here(home: HomeSettings) -> list[str]:
+    """Return the ids of the runs that have a manifest here, those last whose manifests were written last."""
+    written = {
+        folder.name: max(manifest.stat().st_mtime for manifest in found)
+        for folder in home.runs.glob("*")
+        if _NAME.fullmatch(folder.name) and (found := _manifests_in(folder))
+    }
+    return sorted(written, key=lambda run: written[run])
+
+
+def _manifests_in(folder: Path) -> list[Path]:
+    path = folder / MANIFEST
+    return [path] if path.is_file() else sorted(folder.glob(f"{_EDGES}/*/{MANIFEST}"))
+
+
+def load_run(run: str, home: HomeSettings, edge: str | None = None) -> Run:
+    """Read a run's manifest: the whole run's, or of one edge of several.
 
     Raises:
-        UsageError: there is no such run, or its manifest is damaged.
+        UsageError: there is no such run, its manifest is damaged, or manifests of different runs lie together.
 
     """
-    path = manifest_path(run, home)
-    if not path.is_file():
-        known = sorted(home.runs.glob(f"*/{MANIFEST}"), key=lambda p: p.stat().st_mtime)[-5:]
+    path = manifest_path(run, home, edge)
+    paths = [path] if edge else manifests(run, home)
+    if not paths or not paths[0].is_file():
         raise UsageError(
-            f"there is no run {run!r} in {home.runs}; the newest: {', '.join(p.parent.name for p in known) or 'none'}"
+            f"there is no run {run!r}{f' of an edge {edge!r}' if edge else ''} in {home.runs}; "
+            f"the newest: {', '.join(runs_here(home)[-5:]) or 'none'}"
         )
-    try:
-        return Run.model_validate_json(path.read_bytes())
-    except ValidationError as error:
-        raise UsageError(f"{path}: damaged: {error}") from error
+    found = []
+    for each in paths:
+        try:
+            found.append(Run.model_validate_json(each.read_bytes()))
+        except ValidationError as error:
+            raise UsageError(f"{each}: damaged: {error}") from error
+    return found[0] if paths[0] == path else _together(found, path.parent / _EDGES)
+
+
+def _together(found: list[Run], folder: Path) -> Run:
+    """Return the run that several edges' manifests tell of."""
+    for one, other in combinations(found, 2):
+        if one.joined and other.joined and one.members != other.members:
+            raise UsageError(
+                f"{folder}: the manifests of the edges {one.edge} and {other.edge} are of different runs of one id"
+            )
+        if shared := one.sources.keys() & other.sources.keys():
+            raise UsageError(f"{folder}: the edges {one.edge} and {other.edge} both have a category {min(shared)!r}")
+    absent = sorted(set(found[0].edges) - {each.edge for each in found})
+    states = {"stopped" if each.expelled and each.state == "finished" else each.state for each in found}
+    states |= {"running" for _ in absent}
+    return found[0].model_copy(
+        update={
+            "edge": None,
+            "sources": {category: source for each in found for category, source in each.sources.items()},
+            "rows": {category: rows for each in found for category, rows in each.rows.items()},
+            "state": next(state for state in ("running", "stopped", "finished") if state in states),
+            # Whoever has marked the end has known that all are done.
+            "end": max((each.end for each in found if each.end is not None), default=None),
+            "began": min((each.began for each in found if each.began is not None), default=None),
+            "created": min(each.created for each in found),
+            "allow_empty": all(each.allow_empty for each in found),
+            "absent": tuple(absent),
+        }
+    )
 
 
 def new_run_id() -> str:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Literal
 from pydantic import BaseModel, ValidationError
 
 from streamproof.core.errors import StreamproofError, UsageError
-from streamproof.core.run import Run, manifest_path
+from streamproof.core.run import Run, manifest_path, manifests
 from streamproof.core.settings import HomeSettings, PostgresSettings
 from streamproof.core.whole_file import write_whole
 from streamproof.stack.live_sinks import LAKE, live_sinks
@@ -69,12 +69,12 @@ class Kept(BaseModel):
     def note(self, run: str) -> None:
         """Note that a run is kept there, where this machine knows the run."""
         try:
-            manifest = manifest_path(run, HomeSettings())
+            is_here = manifests(run, HomeSettings())
         except UsageError:  # a foreign record's run may be called anything
             return
-        if manifest.is_file():
+        if is_here:
             name = f"{self.kind}-{sha256(str(self.file).encode()).hexdigest()[:8]}" if self.file else self.kind
-            (folder := manifest.parent / "kept").mkdir(exist_ok=True)
+            (folder := manifest_path(run, HomeSettings()).parent / "kept").mkdir(exist_ok=True)
             write_whole(folder / f"{name}.json", self.model_dump_json())
 
 

@@ -100,11 +100,13 @@ def test_packets_are_read_whole_and_in_order_wherever_the_bytes_are_cut(packets,
     assert [count for *_, count in fed.others] == before
 
 
-@given(TOPICS, PAYLOADS, IDS, st.booleans())
-def test_what_is_published_is_byte_for_byte_what_paho_sends(topic, payload, packet_id, again):
-    paho, client = Paho(), Qos1Client("ours")
-    paho._send_publish(packet_id, topic.encode(), payload, 1, False, again)
-    client.publish_at_qos1(topic.encode(), payload, packet_id, again=again)
+@given(TOPICS, PAYLOADS, IDS, st.booleans(), st.integers(0, 2**32 - 1))
+def test_what_is_published_is_byte_for_byte_what_paho_sends(topic, payload, packet_id, again, kept):
+    paho, client, made = Paho(), Qos1Client("ours"), Properties(PacketTypes.PUBLISH)
+    if kept:
+        made.MessageExpiryInterval = kept
+    paho._send_publish(packet_id, topic.encode(), payload, 1, kept > 0, again, properties=made)
+    client.publish_at_qos1(topic.encode(), payload, packet_id, again=again, kept_seconds=kept)
     assert list(client._unwritten) == paho.sent
 
 

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from flow_stand_in import FlowStandIn
 from free_ports import free_ports
 from tenacity import retry, retry_if_exception_type, stop_after_delay, wait_fixed
 from waiting import PATIENCE
@@ -57,6 +58,14 @@ def broker(tmp_path: Path) -> Iterator[Broker]:
     broker.start()
     yield broker
     broker.stop()
+
+
+@pytest.fixture
+def listener(broker: Broker) -> Iterator[FlowStandIn]:
+    listener = FlowStandIn(broker.settings)
+    yield listener
+    listener.client.disconnect()
+    listener.client.loop_stop()
 
 
 @pytest.fixture(scope="session")

@@ -14,11 +14,7 @@ from pathlib import Path
 
 import pytest
 from checkout import CHECKOUT
-from paho.mqtt.client import Client
-from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
-from paho.mqtt.packettypes import PacketTypes
-from paho.mqtt.properties import Properties
-from paho.mqtt.subscribeoptions import SubscribeOptions
+from flow_stand_in import write
 from tenacity import retry, retry_if_exception_type, stop_after_delay, wait_fixed
 from waiting import PATIENCE
 
@@ -30,67 +26,11 @@ from streamproof.core.contract import load_contract
 from streamproof.core.errors import StreamproofError, UsageError
 from streamproof.core.mqtt import connected, new_client
 from streamproof.core.run import load_run
-from streamproof.core.settings import MqttSettings
 
 START = 1_704_067_200_000
 patiently = retry(
     retry=retry_if_exception_type(AssertionError), stop=stop_after_delay(30), wait=wait_fixed(0.05), reraise=True
 )
-
-
-class FlowStandIn:
-    """A stand-in for the flow: keeps every row, and confirms it as the flow would, until told not to.
-
-    Its session outlives a restart of the broker.
-    """
-
-    def __init__(self, settings: MqttSettings) -> None:
-        self.rows: list[dict] = []
-        self.confirms = True
-        self.has_rows = threading.Event()
-        self.subscribed = threading.Event()
-        self.client = Client(CallbackAPIVersion.VERSION2, "listener", protocol=MQTTProtocolVersion.MQTTv5)
-        self.client.on_message = lambda _c, _u, m: self.take([json.loads(line) for line in m.payload.split(b"\n")])
-        self.client.on_subscribe = lambda *_: self.subscribed.set()
-        self.client.reconnect_delay_set(1, 1)
-        properties = Properties(PacketTypes.CONNECT)
-        properties.SessionExpiryInterval = 600
-        # Mosquitto 2.0 saves only sessions that did not ask for a clean start.
-        self.client.connect(settings.host, settings.port, clean_start=False, properties=properties)
-        self.client.loop_start()
-        self.client.subscribe("ratings/+", options=SubscribeOptions(qos=1))
-        assert self.subscribed.wait(PATIENCE)
-
-    def take(self, rows: list[dict]) -> None:
-        self.rows += rows
-        first, last = rows[0], rows[-1]
-        if first["seq"]:
-            self.has_rows.set()
-        if self.confirms and first["seq"]:
-            text = {"run": first["run"], "category": first["category"], "ranges": [[first["seq"], last["seq"]]]}
-            topic = f"ratings/{first['category']}/confirmed/{first['run']}"
-            self.client.publish(topic, json.dumps(text), qos=1)
-
-    def of(self, run: str, category: str) -> list[dict]:
-        return [row for row in list(self.rows) if (row["run"], row["category"]) == (run, category)]
-
-    @patiently
-    def wait_for_end(self, run: str, *categories: str) -> None:
-        for category in categories:
-            assert any(row["seq"] == -1 for row in self.of(run, category))
-
-
-@pytest.fixture
-def listener(broker):
-    listener = FlowStandIn(broker.settings)
-    yield listener
-    listener.client.disconnect()
-    listener.client.loop_stop()
-
-
-def write(path: Path, rows: int) -> Path:
-    path.write_text("".join(f"u{n},B{n % 7},{n % 5 + 1}.0,{n}\n" for n in range(1, rows + 1)))
-    return path
 
 
 def test_all_rows_arrive_in_order_with_their_envelope(broker, listener, home, ratings, tmp_path):

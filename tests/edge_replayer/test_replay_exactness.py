@@ -4,7 +4,8 @@ The chain is played in plain Python: messages and confirmations are dropped, dou
 Kafka is a list for each partition; Flink reads the partitions in any interleaving, takes its watermark as the least
 of the partitions' low watermarks, keeps the first copy of each row within a pane, and drops what comes too late.
 One edge sends the run, or several do. What edges say to each other may be heard never, at any time and any number of
-times, as from a broker that forgets a retained message, or goes back to an older one. Edges are killed and go on.
+times, as from a broker that forgets a retained message, or goes back to an older one. Edges are killed and go on, or
+are expelled.
 """
 
 import json
@@ -126,6 +127,7 @@ class Kinds:
     has_earlier_run: bool = False
     late_joiner: type[Edges] | None = None
     begun: bool = False  # the members know of each other when the adversary begins
+    expels_at_confirmed: bool = False  # an expelled edge has only its confirmed rows, and not all that were sent
 
 
 class Edge:
@@ -152,7 +154,19 @@ class Edge:
     def save(self) -> None:
         self.confirmed_to = {category: self.in_flight.confirmed_to(category) for category in self.categories}
         edges = self.edges
-        self.saved = {"incarnation": edges.incarnation, "members": edges.members, "joined": edges.joined}
+        self.saved |= {"incarnation": edges.incarnation, "members": edges.members, "joined": edges.joined}
+
+    def expel(self) -> None:
+        """Give it up: of its rows those are left that were sent."""
+        waiting = self.in_flight.unconfirmed() if self.world.kinds.expels_at_confirmed else []
+        self.rows = [
+            row
+            for row in self.rows
+            if row in self.world.rows and not any(m.category == row[0] and m.first <= row[1] for m in waiting)
+        ]
+        self.until = max((time for *_, time in self.rows), default=None)
+        self.saved["expelled"] = True
+        self.start()
 
     def low_watermark(self) -> int:
         return self.in_flight.low_watermark(self.to_send[0][2] if self.to_send else (self.until or 0) + 1)
@@ -317,6 +331,7 @@ STEPS = {
     "say": World.say,
     "hear": World.hear,
     "be killed and go on": lambda world: world.edge().start(),
+    "be expelled": lambda world: world.edge().expel(),
     "end": lambda world: world.edge().end(),
     "deliver": lambda world: world.deliver(keep=False),
     "double": lambda world: world.deliver(keep=True),
@@ -370,6 +385,9 @@ def test_windows_are_exact_whatever_is_lost_doubled_delayed_or_reordered(kinds, 
         ),
         pytest.param(Kinds(edges=EndsAlone, begun=True), 2, id="an edge's own end mark too early"),
         pytest.param(Kinds(edges=DoesNotWaitForTheIdle, begun=True), 2, id="no waiting for an idle edge", marks=LONG),
+        pytest.param(
+            Kinds(expels_at_confirmed=True, begun=True), 2, id="an expelled edge's unconfirmed rows forgotten"
+        ),
         pytest.param(Kinds(late_joiner=JoinsAtAnyTime, begun=True), 3, id="an edge that joins late"),
         pytest.param(
             Kinds(edges=BelievesAnEarlierRun, has_earlier_run=True),

@@ -18,7 +18,7 @@ import numpy as np
 from confluent_kafka import Message
 
 from streamproof.core.kafka import TopicReader
-from streamproof.core.run import RowCounts, Run, load_run, manifest_path
+from streamproof.core.run import RowCounts, Run, load_run, manifests, runs_here
 from streamproof.core.settings import HomeSettings, KafkaSettings
 from validation.answers import Wanted, results_table, why_no_answers
 from validation.comparison import AnswerCounts, Difference, InputRow, rows_behind
@@ -188,7 +188,7 @@ class Reader:
 
 def newest_run(home: HomeSettings) -> str | None:
     """Return the id of the run that began last, or None where there is none."""
-    created = {path.parent.name: _created(path) for path in home.runs.glob("*/manifest.json")}
+    created = {run: min(map(_created, manifests(run, home)), default="") for run in runs_here(home)}
     return max(created, key=lambda run: created[run], default=None)
 
 
@@ -253,7 +253,7 @@ class _Reading:
         came, is_behind = self._read()
         if came:
             self._heard = time.monotonic()
-        written_at = manifest_path(run.run, self._home).stat().st_mtime
+        written_at = max(path.stat().st_mtime for path in manifests(run.run, self._home))
         is_time = time.monotonic() - self._asked_jobs > _RETRY_SECONDS
         if is_time:
             before, self._by_jobs, self._asked_jobs = self._by_jobs, self._ask_jobs(), time.monotonic()

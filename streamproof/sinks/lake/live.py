@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from streamproof.core.command import console
 from streamproof.core.contract import Contract
 from streamproof.core.errors import StreamproofError
-from streamproof.core.run import MANIFEST, load_run
+from streamproof.core.run import load_run, runs_here
 from streamproof.core.settings import HomeSettings, KafkaSettings
 from streamproof.sinks.kept import Kept
 from streamproof.sinks.lake.catalogue import LakeSettings, name_of, open_catalogue
@@ -83,6 +83,5 @@ def store_all(stop: threading.Event) -> None:
 def _streams() -> Mapping[str, Contract]:
     """Return the contracts of the streams that have runs here, by their names: that of the newest run of each."""
     home = HomeSettings()
-    runs = sorted(home.runs.glob(f"*/{MANIFEST}"), key=lambda path: path.stat().st_mtime)
-    contracts = [load_run(path.parent.name, home).contract for path in runs]
+    contracts = [load_run(run, home).contract for run in runs_here(home)]
     return {contract.name: contract for contract in contracts}
