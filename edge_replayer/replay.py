@@ -71,6 +71,8 @@ def replay(
 
     """
     home, run = home or HomeSettings(), options.run or new_run_id()
+    for edge in options.edges:
+        manifest_path(run, home, edge)  # refuses what cannot be a name, also another edge's
     _refuse_known(run, home, options.edge)
     return _run(_Replay(run, options, home, mqtt or MqttSettings(), kafka or KafkaSettings()), stop)
 

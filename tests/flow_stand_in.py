@@ -17,7 +17,7 @@ from streamproof.core.settings import MqttSettings
 class FlowStandIn:
     """A stand-in for the flow: keeps every row, and confirms it as the flow would, until told not to.
 
-    Its session outlives a restart of the broker.
+    Its session outlives a restart of the broker, and it subscribes again to one that has forgotten it.
     """
 
     def __init__(self, settings: MqttSettings) -> None:
@@ -27,6 +27,7 @@ class FlowStandIn:
         self.subscribed = threading.Event()
         self.client = Client(CallbackAPIVersion.VERSION2, "listener", protocol=MQTTProtocolVersion.MQTTv5)
         self.client.on_message = lambda _c, _u, m: self.take([json.loads(line) for line in m.payload.split(b"\n")])
+        self.client.on_connect = lambda *_: self.client.subscribe("ratings/+", options=SubscribeOptions(qos=1))
         self.client.on_subscribe = lambda *_: self.subscribed.set()
         self.client.reconnect_delay_set(1, 1)
         properties = Properties(PacketTypes.CONNECT)
@@ -34,7 +35,6 @@ class FlowStandIn:
         # Mosquitto 2.0 saves only sessions that did not ask for a clean start.
         self.client.connect(settings.host, settings.port, clean_start=False, properties=properties)
         self.client.loop_start()
-        self.client.subscribe("ratings/+", options=SubscribeOptions(qos=1))
         assert self.subscribed.wait(PATIENCE)
 
     def take(self, rows: list[dict]) -> None:

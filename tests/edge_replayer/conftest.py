@@ -38,9 +38,9 @@ class Broker:
     def _wait_until_it_answers(self) -> None:
         socket.create_connection((self.settings.host, self.settings.port)).close()
 
-    def stop(self) -> None:
+    def stop(self, *, at_once: bool = False) -> None:
         if self._process:
-            self._process.terminate()
+            self._process.kill() if at_once else self._process.terminate()
             self._process.wait(PATIENCE)
             self._process = None
 

@@ -1,12 +1,16 @@
 """Runs that several edges send: what each waits for, what is refused, and how a dead edge goes on or is expelled."""
 
+import os
+import subprocess
+import sys
 import threading
 from contextlib import contextmanager
 from fractions import Fraction
 
 import pytest
+from checkout import CHECKOUT
 from flow_stand_in import write
-from waiting import until
+from waiting import PATIENCE, until
 
 from edge_replayer.edges import Edges
 from edge_replayer.options import ReplayOptions
@@ -81,9 +85,9 @@ def unconfirmed(listener):
     listener.confirms = True
 
 
-def assert_exact(listener, sent):
+def assert_exact(listener, sent, interval=1):
     """Assert that each row came, and none behind a message whose low watermark had reached it, and the end at last."""
-    greatest, seen, last = -1, set(), START + max(sent.values()) - 1
+    greatest, seen, last = -1, set(), START + (max(sent.values()) - 1) * interval
     for row in list(listener.rows):
         if row["seq"] > 0 and (row["category"], row["seq"]) not in seen:
             seen.add((row["category"], row["seq"]))
@@ -103,6 +107,42 @@ def test_all_wait_for_one_that_is_not_there_and_the_end_is_marked_when_all_are_d
     assert not listener.rows
     assert {edge.state() for edge in [*first, begin("c", 900)]} == {"finished"}
     assert_exact(listener, {"A": 300, "B": 2_000, "C": 900})
+
+
+@pytest.mark.long
+def test_a_killed_edge_goes_on_elsewhere_and_a_killed_broker_costs_no_exactness(broker, listener, tmp_path):
+    processes, rows = {}, 4_000
+
+    def start(name, *arguments, home):
+        environment = os.environ | {
+            "STREAMPROOF_HOME": str(tmp_path / home),
+            "STREAMPROOF_MQTT_PORT": str(broker.settings.port),
+            "STREAMPROOF_KAFKA_SERVERS": "127.0.0.1:1",
+        }
+        command = [sys.executable, "-m", "edge_replayer", *arguments, "--edge", name]
+        processes[name] = subprocess.Popen(command, env=environment, cwd=CHECKOUT)
+
+    try:
+        for name in EDGES:
+            file = write(tmp_path / f"{name}.csv", rows)
+            told = ("--edges", ",".join(EDGES), "--run", "many", "--rate", "500", "--start", "2024-01-01T00:00:00Z")
+            start(name, "ratings", f"{name.upper()}={file}", *told, "--batch-rows", "20", home=name)
+        until(lambda: len(listener.of("many", "C")) > 500)
+        processes["c"].kill()
+        processes["c"].wait()
+        (tmp_path / "c").rename(tmp_path / "elsewhere")
+        moved = (tmp_path / "c.csv").rename(tmp_path / "moved.csv")
+        broker.stop(at_once=True)  # what it had not saved is lost: all that the edges said
+        broker.start()
+        start("c", "--resume", "many", f"C={moved}", home="elsewhere")
+        until(lambda: len(listener.of("many", "C")) > 2_000)
+        broker.stop(at_once=True)
+        broker.start()
+        assert [process.wait(PATIENCE) for process in processes.values()] == [0, 0, 0]
+    finally:
+        for process in processes.values():
+            process.kill()
+    assert_exact(listener, {"A": rows, "B": rows, "C": rows}, interval=2)
 
 
 @pytest.mark.long
@@ -175,6 +215,13 @@ def edges_of_one_run(**options):
 def test_what_does_not_go_with_several_edges_is_refused(ratings, tmp_path, options, text):
     with pytest.raises(UsageError, match=text):
         ReplayOptions(contract=ratings, files={"A": tmp_path / "a.csv"}, **options)
+
+
+@pytest.mark.parametrize("name", ["", "b/c", "+"])
+def test_a_name_that_no_edge_can_have_is_refused(ratings, home, tmp_path, name):
+    options = ReplayOptions(contract=ratings, files={"A": tmp_path / "a.csv"}, **edges_of_one_run(edges=("a", name)))
+    with pytest.raises(UsageError, match="cannot be an edge's name"):
+        replay(options, home)
 
 
 def test_what_is_no_word_of_an_edge_is_left_alone():
