@@ -1,7 +1,7 @@
 """The commands ``setup``, ``up``, ``submit`` and ``resubmit``: this machine's servers, and the jobs looked after."""
 
 from functools import wraps
-from typing import Any
+from typing import Annotated, Any
 
 import typer
 
@@ -9,6 +9,7 @@ import flink_jobs.cli
 from nifi_templates.extensions import install_extensions
 from streamproof.chain.ended_runs import EndedRuns
 from streamproof.chain.lost_jobs import resubmit_lost_jobs
+from streamproof.chain.secured import named_edge, secure
 from streamproof.chain.start_servers import WithOption, extensions_folder, look_after, named_sinks, start_servers
 from streamproof.core.command import console
 from streamproof.stack.servers import Stack
@@ -20,12 +21,28 @@ def setup() -> None:
     install_extensions(extensions_folder())
 
 
-def up(sinks: WithOption = "") -> None:
+def up(
+    sinks: WithOption = "",
+    secured: Annotated[
+        bool, typer.Option("--secured", help="Let in only who has a certificate, which is made and renewed by this.")
+    ] = False,
+    edges: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--edge",
+            metavar="NAME=STREAM/CATEGORY,…",
+            help="Make a certificate for an edge, which may send these categories. Can be given several times.",
+        ),
+    ] = None,
+) -> None:
     """Start the servers on this machine and wait until each is healthy; jobs that ran before go on.
 
     What ends by itself from then on is started again.
     """
-    start_servers(Stack.from_environment(), extensions_folder(), named_sinks(sinks))
+    named = named_sinks(sinks)
+    if secured or edges:
+        secure([named_edge(text) for text in edges or []])
+    start_servers(Stack.from_environment(), extensions_folder(), named)
 
 
 @wraps(flink_jobs.cli.submit)

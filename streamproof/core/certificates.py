@@ -1,6 +1,7 @@
 """Certificates and keys in PEM files: read, and refused with the file's name and what to do."""
 
 import os
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -68,6 +69,23 @@ def check_identity(ca: Path, cert: Path, key: Path) -> None:
         raise UsageError(f"{cert}: this certificate is of another authority than those in {ca}: {_RENEW}")
     if private.public_key() != certificate.public_key():
         raise UsageError(f"{key}: this key belongs to another certificate than {cert}: set both to files of one name")
+
+
+def java_keystore(certificate: "x509.Certificate", key: "EllipticCurvePrivateKey", password: str) -> bytes:
+    """Return a PKCS12 store with a key and its certificate."""
+    from cryptography.hazmat.primitives.serialization import BestAvailableEncryption
+    from cryptography.hazmat.primitives.serialization.pkcs12 import serialize_key_and_certificates
+
+    return serialize_key_and_certificates(b"own", key, certificate, None, BestAvailableEncryption(password.encode()))
+
+
+def java_truststore(authorities: "Iterable[x509.Certificate]", password: str) -> bytes:
+    """Return a PKCS12 store of authorities, marked as Java wants them: else it sees none."""
+    from cryptography.hazmat.primitives.serialization import BestAvailableEncryption
+    from cryptography.hazmat.primitives.serialization.pkcs12 import PKCS12Certificate, serialize_java_truststore
+
+    named = [PKCS12Certificate(each, f"authority {number}".encode()) for number, each in enumerate(authorities)]
+    return serialize_java_truststore(named, BestAvailableEncryption(password.encode()))
 
 
 def _has_signed(authority: "x509.Certificate", certificate: "x509.Certificate") -> bool:

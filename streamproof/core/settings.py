@@ -201,7 +201,7 @@ class KafkaSettings(Settings):
     tls: TlsSettings = Field(default_factory=TlsSettings)
 
     @property
-    def client(self) -> dict[str, str | int]:
+    def client(self) -> dict[str, str | int | float | bool]:
         """What every client of librdkafka begins with: where Kafka is, and who asks."""
         return {"bootstrap.servers": self.servers, "log_level": 0, **self.tls.librdkafka}
 

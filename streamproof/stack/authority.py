@@ -6,7 +6,7 @@ the broker's listener for edges trusts that one: an edge's certificate opens no 
 
 import os
 import secrets
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 from datetime import UTC, datetime, timedelta
 from ipaddress import ip_address
 from pathlib import Path
@@ -16,16 +16,12 @@ from urllib.parse import quote, unquote
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.serialization import BestAvailableEncryption, Encoding, NoEncryption, PrivateFormat
-from cryptography.hazmat.primitives.serialization.pkcs12 import (
-    PKCS12Certificate,
-    serialize_java_truststore,
-    serialize_key_and_certificates,
-)
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-from streamproof.core.certificates import read_certificates, read_key
+from streamproof.core.certificates import java_keystore, java_truststore, read_certificates, read_key
 from streamproof.core.errors import UsageError
+from streamproof.core.settings import TlsSettings
 
 SERVICES, EDGES = "services", "edges"
 """The authority's two certificates."""
@@ -68,6 +64,11 @@ class Edge(NamedTuple):
     name: str
     categories: tuple[str, ...]
 
+    @property
+    def streams(self) -> list[str]:
+        """The streams that these are of."""
+        return sorted({category.partition("/")[0] for category in self.categories})
+
 
 class Authority:
     """The authority in a folder.
@@ -104,7 +105,6 @@ class Authority:
         write_secret(self.folder / "ca.pem", _pem(services.certificate) + _pem(for_edges.certificate))
         if not (file := self._password_file).exists():
             write_secret(file, secrets.token_urlsafe(24).encode())
-        trust = [PKCS12Certificate(services.certificate, SERVICES.encode())]
         made = [name for name in IDENTITIES if self._is_due(name, services)]
         for name in made:
             pair = services.sign(name, IDENTITIES[name], _LOCALHOST if _SERVER in IDENTITIES[name] else ())
@@ -112,7 +112,7 @@ class Authority:
             if name in _JAVA:
                 self._write_store(name, pair)
         if made or not (self.folder / "trust.p12").exists():
-            write_secret(self.folder / "trust.p12", serialize_java_truststore(trust, self._encryption))
+            write_secret(self.folder / "trust.p12", java_truststore([services.certificate], self.password))
         if _is_due(self.folder / f"{INTERNAL}.pem"):
             pair = _self_signed(INTERNAL, DAYS, signs=False)
             self._write(INTERNAL, pair)
@@ -120,7 +120,7 @@ class Authority:
             made.append(INTERNAL)
         wanted = {edge.name: edge for edge in (*self.edges(), *edges)}
         for edge in wanted.values():
-            _check_name(edge.name)
+            _check(edge)
             if edge not in self.edges() or self._is_due(edge.name, for_edges):
                 rights = [x509.UniformResourceIdentifier(_RIGHT + quote(each)) for each in edge.categories]
                 self._write(edge.name, for_edges.sign(edge.name, (_CLIENT,), rights))
@@ -138,12 +138,19 @@ class Authority:
             found.append(Edge(file.stem, tuple(unquote(name.removeprefix(_RIGHT)) for name in names)))
         return found
 
-    def settings(self, name: str) -> Mapping[str, str]:
-        """Return the settings of an identity, by the names of environment variables."""
+    def identity(self, name: str) -> TlsSettings:
+        """Return the settings of an identity."""
+        return TlsSettings(**self._files(name))
+
+    def environment(self, name: str) -> dict[str, str]:
+        """Return the same as environment variables."""
+        return {f"STREAMPROOF_TLS_{setting}".upper(): str(file) for setting, file in self._files(name).items()}
+
+    def _files(self, name: str) -> dict[str, Path]:
         return {
-            "STREAMPROOF_TLS_CA": str(self.folder / "ca.pem"),
-            "STREAMPROOF_TLS_CERT": str(self.folder / f"{name}.pem"),
-            "STREAMPROOF_TLS_KEY": str(self.folder / f"{name}.key"),
+            "ca": self.folder / "ca.pem",
+            "cert": self.folder / f"{name}.pem",
+            "key": self.folder / f"{name}.key",
         }
 
     @property
@@ -159,10 +166,6 @@ class Authority:
     @property
     def _password_file(self) -> Path:
         return self.folder / "store.password"
-
-    @property
-    def _encryption(self) -> BestAvailableEncryption:
-        return BestAvailableEncryption(self.password.encode())
 
     def _own(self, name: str) -> "_Pair":
         certificate, key = self.folder / f"{name}.pem", self.folder / f"{name}.key"
@@ -191,8 +194,7 @@ class Authority:
             write_secret(self.folder / f"{name}.keystore.pem", _key_pem(pair.key) + _pem(pair.certificate))
 
     def _write_store(self, name: str, pair: "_Pair") -> None:
-        store = serialize_key_and_certificates(name.encode(), pair.key, pair.certificate, None, self._encryption)
-        write_secret(self.folder / f"{name}.p12", store)
+        write_secret(self.folder / f"{name}.p12", java_keystore(pair.certificate, pair.key, self.password))
 
 
 class _Pair(NamedTuple):
@@ -270,11 +272,16 @@ def _is_due(file: Path) -> bool:
     return read_certificates(file)[0].not_valid_after_utc <= _now() + timedelta(days=RENEWED_DAYS)
 
 
-def _check_name(name: str) -> None:
+def _check(edge: Edge) -> None:
+    name = edge.name
     if not name.replace("-", "").replace("_", "").isalnum() or not name.isascii() or len(name) > _LONGEST_NAME:
         raise UsageError(f"an edge cannot be named {name!r}: letters, digits, - and _ only, {_LONGEST_NAME} at most")
     if name in {"ca", SERVICES, EDGES, INTERNAL, *IDENTITIES}:
         raise UsageError(f"an edge cannot be named {name!r}: that is the name of a certificate that is there already")
+    for category in edge.categories:
+        stream, slash, rest = category.partition("/")
+        if not (stream and slash and rest) or set(rest) & set("/+#") or not category.isprintable():
+            raise UsageError(f"the edge {name} cannot send {category!r}: write STREAM/CATEGORY, like ratings/Books")
 
 
 def _now() -> datetime:

@@ -11,6 +11,7 @@ from confluent_kafka.admin import AdminClient
 from streamproof.core.errors import StreamproofError
 from streamproof.core.settings import KafkaSettings
 from streamproof.stack.artifacts import Store, read_lock
+from streamproof.stack.authority import Authority
 from streamproof.stack.configuration import render
 from streamproof.stack.java import java_command
 from streamproof.stack.part import Part
@@ -18,7 +19,9 @@ from streamproof.stack.process import Program
 from streamproof.stack.settings import Address, StackSettings, loopback_address
 
 
-def kafka_part(home: Path, store: Store, kafka: KafkaSettings, settings: StackSettings) -> Part:
+def kafka_part(
+    home: Path, store: Store, kafka: KafkaSettings, settings: StackSettings, authority: Authority | None = None
+) -> Part:
     """Describe the broker at ``kafka.servers``."""
     folder = home / "kafka"
     address = loopback_address(kafka.servers, "STREAMPROOF_KAFKA_SERVERS")
@@ -32,6 +35,7 @@ def kafka_part(home: Path, store: Store, kafka: KafkaSettings, settings: StackSe
             kafka=address,
             controller_port=settings.kafka_controller_port,
             data=folder / "data",
+            tls=authority and authority.folder,
         )
         java = java_command(settings, settings.kafka_heap, "-cp", os.pathsep.join(jars))
         if not (folder / "data" / "meta.properties").exists():
@@ -39,10 +43,11 @@ def kafka_part(home: Path, store: Store, kafka: KafkaSettings, settings: StackSe
         return Program([*java, "kafka.Kafka", str(properties)], folder)
 
     def healthy() -> bool:
-        client = AdminClient({"bootstrap.servers": kafka.servers, "log_level": 0})
+        client = AdminClient(kafka.client)
         return bool(client.list_topics(timeout=3).brokers)
 
-    return Part("kafka", ("kafka",), (address, controller), 450, prepare, healthy)
+    certificate = authority.folder / "kafka.pem" if authority else None
+    return Part("kafka", ("kafka",), (address, controller), 450, prepare, healthy, certificate=certificate)
 
 
 def _format(command: list[str]) -> None:

@@ -16,6 +16,7 @@ import psutil
 from streamproof.core.errors import UsageError
 from streamproof.core.settings import NifiSettings
 from streamproof.stack.artifacts import Artifact, Store, read_lock
+from streamproof.stack.authority import Authority
 from streamproof.stack.configuration import render
 from streamproof.stack.java import java_command
 from streamproof.stack.part import Part
@@ -37,19 +38,29 @@ def nifi_part(
     settings: StackSettings,
     processes: Processes,
     extensions: Path,
+    authority: Authority | None = None,
 ) -> Part:
     """Describe the NiFi at ``nifi.api_endpoint``; ``extensions`` holds its Python processors."""
     folder = home / "nifi"
     url = urlsplit(nifi.api_endpoint)
-    if url.scheme != "http" or url.path.rstrip("/") != "/nifi-api":
+    scheme = "https" if authority else "http"
+    if url.scheme not in ("http", "https") or url.path.rstrip("/") != "/nifi-api":
         raise UsageError(
             f"NIFI_API_ENDPOINT={nifi.api_endpoint}: `up` starts NiFi at an address like "
-            "http://127.0.0.1:28080/nifi-api; leave `up` out for a NiFi that runs elsewhere"
+            f"{scheme}://127.0.0.1:28080/nifi-api; leave `up` out for a NiFi that runs elsewhere"
         )
     address = loopback_address(url.netloc, "NIFI_API_ENDPOINT")
     # NiFi's second listener, for its own health page; its default is one fixed port for every NiFi of a machine.
     port = settings.nifi_management_port or address.port + _MANAGEMENT_PORT_AFTER
     management = Address(address.host, port, "STREAMPROOF_STACK_NIFI_MANAGEMENT_PORT")
+
+    def check() -> None:
+        if url.scheme != scheme:
+            secured = "is" if authority else "is not"
+            raise UsageError(
+                f"NIFI_API_ENDPOINT={nifi.api_endpoint}: the stack {secured} secured (`up --secured`): write {scheme}://"
+                ", or leave `up` out for a NiFi that runs elsewhere"
+            )
 
     def prepare() -> Program:
         program = nifi_program(cache, store)
@@ -64,9 +75,14 @@ def nifi_part(
             # NiFi runs this Python without site packages: a virtual environment's own path would mislead it
             python=Path(sys.executable).resolve(),
             extensions=extensions.resolve(),
+            tls=authority and authority.folder,
+            password=authority and authority.password,
         )
         for name in ("logback.xml", "state-management.xml", "authorizers.xml", "login-identity-providers.xml"):
-            render(f"nifi-{name}", configuration / name)
+            render(f"nifi-{name}", configuration / name, tls=authority and authority.folder)
+        tls = []
+        if authority:
+            tls = [f"-Djava.security.properties={render('java-tls.security', configuration / 'java-tls.security')}"]
         command = java_command(
             settings,
             settings.nifi_heap,
@@ -74,13 +90,14 @@ def nifi_part(
             f"-Dorg.apache.nifi.management.server.address={management.host}:{management.port}",
             "-Djavax.security.auth.useSubjectCredsOnly=true",
             "--enable-native-access=ALL-UNNAMED",
+            *tls,
             "-cp",
             os.pathsep.join((str(configuration), str(program / "lib" / "*"))),
         )
         return Program([*command, "org.apache.nifi.NiFi"], folder)
 
     def healthy() -> bool:
-        return rest_client().get(f"{nifi.api_endpoint}/flow/status").is_success
+        return rest_client(nifi.tls).get(f"{nifi.api_endpoint}/flow/status").is_success
 
     def clear() -> None:
         # A killed NiFi leaves its Python processes behind, and they keep their MQTT client ids.
@@ -89,7 +106,10 @@ def nifi_part(
                 process.terminate()
                 end(process, 5)
 
-    return Part("nifi", ARTIFACTS, (address, management), 800, prepare, healthy, clear)
+    certificate = authority.folder / "nifi.pem" if authority else None
+    return Part(
+        "nifi", ARTIFACTS, (address, management), 800, prepare, healthy, clear, certificate=certificate, check=check
+    )
 
 
 def nifi_program(cache: Path, store: Store) -> Path:

@@ -106,7 +106,7 @@ def own(tmp_path, monkeypatch):
     """A home whose operator's settings are in the environment."""
     own = Authority(tmp_path / "tls")
     own.renew()
-    for variable, value in own.settings("operator").items():
+    for variable, value in own.environment("operator").items():
         monkeypatch.setenv(variable, value)
     return own
 
@@ -141,7 +141,7 @@ def test_a_file_that_is_no_certificate_and_one_that_is_no_key_are_named(own):
 def test_a_certificate_that_has_ended_says_when(own, monkeypatch):
     _later(monkeypatch, days=-400)
     Authority(own.folder.parent / "old").renew()
-    for variable, value in Authority(own.folder.parent / "old").settings("operator").items():
+    for variable, value in Authority(own.folder.parent / "old").environment("operator").items():
         monkeypatch.setenv(variable, value)
     with pytest.raises(UsageError, match=r"operator.pem: this certificate ended on \d{4}-\d\d-\d\d: `streamproof up"):
         TlsSettings()
