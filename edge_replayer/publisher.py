@@ -16,8 +16,8 @@ from typing import Literal, Protocol
 from uuid import uuid4
 
 import msgspec
-from paho.mqtt.client import Client, ConnectFlags, DisconnectFlags, MQTTMessage
-from paho.mqtt.enums import MQTTErrorCode
+from paho.mqtt.client import Client, ConnectFlags, DisconnectFlags
+from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 from tenacity import RetryCallState, Retrying, retry_if_exception_type, stop_after_delay, wait_fixed
@@ -27,10 +27,14 @@ from edge_replayer.message import Message
 from streamproof.core.command import console
 from streamproof.core.errors import StreamproofError
 from streamproof.core.message import CONFIRMATION_TOPIC, PROCESSES_TOPIC
-from streamproof.core.mqtt import breaks_off, broker_at, cannot_be_reached, does_not_answer, new_client, why_refused
+from streamproof.core.mqtt import breaks_off, broker_at, cannot_be_reached, does_not_answer, log_in_as, why_refused
+from streamproof.core.qos1_client import Arrived, Qos1Client
 from streamproof.core.settings import MqttSettings
 
 _NO_SUBSCRIBERS = 0x10
+_FAILURE = 0x80
+"""From this reason code on the broker has refused (MQTT 5.0, 2.4)."""
+
 _SENT_ALREADY = (
     "a run {run} is being sent by another process, over {broker}, too: wait for its end, or choose another id. "
     "That one goes on undisturbed"
@@ -103,8 +107,8 @@ class _Process(msgspec.Struct, omit_defaults=True):
     sends_already: str = ""
 
 
-_Waiting = tuple[str, bytes, Message | None]
-"""A topic and what is to be sent there; what need not arrive has no message."""
+_Waiting = tuple[bytes, bytes, Message | None]
+"""A topic and what is sent there; what need not arrive has no message."""
 
 
 class _Confirmation(msgspec.Struct):
@@ -135,11 +139,11 @@ class MqttPublisher:
         self._confirm = confirm
         self._confirmations = CONFIRMATION_TOPIC.format(stream=stream, category="+", run=run)
         self._decoder = msgspec.json.Decoder(_Confirmation)
-        self._waiting: dict[int, tuple[str, Message | None]] = {}
+        self._waiting: dict[int, _Waiting] = {}  # by packet id, for an acknowledgement
         self._queue: deque[_Waiting] = deque()  # behind what may be on the wire at once
         self._window = _MOST_UNACKNOWLEDGED
-        self._early: dict[int, bool] = {}
-        self._lock = threading.Lock()
+        self._is_open = False
+        self._lock = threading.Lock()  # for what waits, and for what goes over which connection
         self._sending = threading.Lock()
         self._connected = threading.Event()
         self._failure = ""
@@ -149,14 +153,14 @@ class MqttPublisher:
         # be pushed off again, for ever: so each has its own, and they talk to each other.
         self._me, self._told, self._is_only_one = uuid4().hex, threading.Event(), threading.Event()
         self._processes = PROCESSES_TOPIC.format(stream=stream, run=run)
-        self._client = new_client(settings, f"streamproof/{stream}/{run}/{self._me}")
-        self._client.max_inflight_messages_set(0)  # bounded here: paho knows no receive maximum, and is slow at it
+        self._client = Qos1Client(f"streamproof/{stream}/{run}/{self._me}")
+        log_in_as(self._client, settings)
         self._client.reconnect_delay_set(1, 5)
         self._client.on_connect = self._on_connect
         self._client.on_disconnect = self._on_disconnect
-        self._client.on_publish = self._on_publish
+        self._client.on_acknowledged = self._on_acknowledged
         self._client.on_subscribe = self._on_subscribe
-        self._client.on_message = self._on_message
+        self._client.on_arrived = self._on_arrived
         with ExitStack() as on_error:
             on_error.callback(self.close)
             self._open(patience)
@@ -230,20 +234,17 @@ class MqttPublisher:
             finally:
                 self._sending.release()
 
-    def _topic(self, category: str) -> str:
-        return f"{self._stream}/{category}"
+    def _topic(self, category: str) -> bytes:
+        return f"{self._stream}/{category}".encode()
 
-    def _publish(self, topic: str, payload: bytes, message: Message | None) -> None:
-        info = self._client.publish(topic, payload, qos=1)
-        if info.rc not in (MQTTErrorCode.MQTT_ERR_SUCCESS, MQTTErrorCode.MQTT_ERR_NO_CONN):
-            self._failure = f"{self._broker}: {topic}: {info.rc.name}"
+    def _publish(self, topic: bytes, payload: bytes, message: Message | None) -> None:
         with self._lock:
-            # The acknowledgement can come before publish() has told us the message's id.
-            has_subscriber = self._early.pop(info.mid, None)
-            if has_subscriber is None:
-                self._waiting[info.mid] = (topic, message)
-        if has_subscriber is not None:
-            self._acknowledge(topic, message, has_subscriber=has_subscriber)
+            packet_id = self._client.next_packet_id()
+            while packet_id in self._waiting:
+                packet_id = self._client.next_packet_id()
+            self._waiting[packet_id] = (topic, payload, message)
+            if self._is_open:  # else it goes out when the connection stands
+                self._client.publish_at_qos1(topic, payload, packet_id)
 
     def _say(self, text: str) -> None:
         console.print(text, markup=False, soft_wrap=True)
@@ -257,11 +258,15 @@ class MqttPublisher:
         self._window = min(_MOST_UNACKNOWLEDGED, getattr(told, "ReceiveMaximum", _MOST_UNACKNOWLEDGED))
         # Before anything is sent: a confirmation that nobody hears is lost, and its rows are sent again.
         self._client.subscribe([(self._confirmations, 1), (self._processes, 1)])
-        if self._connected.is_set():
-            with self._lock:
-                again = [message for _, message in self._waiting.values() if message]  # paho sends them
-            for message in again:
+        with self._lock:
+            again = list(self._waiting.items())
+            for packet_id, (topic, payload, _) in again:
+                self._client.publish_at_qos1(topic, payload, packet_id, again=True)
+            self._is_open = True
+        for _, (_, _, message) in again:
+            if message:
                 self._in_flight.resent[message.category] += message.rows
+        if self._connected.is_set():
             self._say(f"connected again to {self._broker}")
 
     def _on_subscribe(self, _c: Client, _u: object, _mid: int, codes: list[ReasonCode], _p: Properties | None) -> None:
@@ -269,7 +274,12 @@ class MqttPublisher:
             self._failure = f"{self._broker} refuses to subscribe to {self._confirmations}: {codes[0]}"
         self._connected.set()
 
-    def _on_message(self, _c: Client, _u: object, message: MQTTMessage) -> None:
+    def _on_arrived(self, messages: list[Arrived]) -> None:
+        for message in messages:
+            self._take(message)
+        self._client.acknowledge([message.packet_id for message in messages])
+
+    def _take(self, message: Arrived) -> None:
         if message.topic == self._processes:
             self._hear(message.payload)
             return
@@ -281,7 +291,7 @@ class MqttPublisher:
             for first, last in confirmation.ranges:
                 self._in_flight.confirm(confirmation.category, first, last)
 
-    def _hear(self, payload: bytes | bytearray) -> None:
+    def _hear(self, payload: bytes) -> None:
         """Hear another process that sends a run of this id: the one that was there first goes on."""
         try:
             other = msgspec.json.decode(payload, type=_Process)
@@ -294,12 +304,14 @@ class MqttPublisher:
             self._tell(_Process(sends_already=other.asks))
 
     def _tell(self, process: _Process) -> None:
-        self._queue.append((self._processes, msgspec.json.encode(process), None))
+        self._queue.append((self._processes.encode(), msgspec.json.encode(process), None))
         self._send_queued()
 
     def _on_disconnect(
         self, _c: Client, _u: object, _f: DisconnectFlags, code: ReasonCode, _p: Properties | None
     ) -> None:
+        with self._lock:
+            self._is_open = False
         if self._settings.tls.ca and not self._connected.is_set():
             self._failure = breaks_off(self._settings)
             self._connected.set()
@@ -310,23 +322,25 @@ class MqttPublisher:
         if not self._closing and not self._failure:
             self._say(f"the connection to {self._broker} broke ({code}): trying again")
 
-    def _on_publish(self, _c: Client, _u: object, mid: int, code: ReasonCode, _p: Properties | None) -> None:
-        has_subscriber = code.value != _NO_SUBSCRIBERS
+    def _on_acknowledged(self, codes: list[tuple[int, int]]) -> None:
         with self._lock:
-            if mid not in self._waiting and not code.is_failure:
-                self._early[mid] = has_subscriber
-                return
-            topic, message = self._waiting.pop(mid, (self._topic("+"), None))
-        if code.is_failure:
-            self._failure = f"{self._broker} refuses messages to {topic}: {code}"
-            return
+            told = [(self._waiting.pop(packet_id, None), code) for packet_id, code in codes]
         self._send_queued()
-        self._acknowledge(topic, message, has_subscriber=has_subscriber)
+        for waiting, code in told:
+            if waiting:
+                self._acknowledge(*waiting, code)
 
-    def _acknowledge(self, topic: str, message: Message | None, *, has_subscriber: bool) -> None:
+    def _acknowledge(self, topic: bytes, _: bytes, message: Message | None, code: int) -> None:
+        if code >= _FAILURE:
+            reason = ReasonCode(PacketTypes.PUBACK, identifier=code)
+            self._failure = f"{self._broker} refuses messages to {topic.decode()}: {reason}"
+            return
+        has_subscriber = code != _NO_SUBSCRIBERS
         if not has_subscriber and not self._warned:
             self._warned = True
-            self._say(f"nobody subscribes to {topic}: what is sent now is sent again later (streamproof deploy)")
+            self._say(
+                f"nobody subscribes to {topic.decode()}: what is sent now is sent again later (streamproof deploy)"
+            )
         if message:
             self._in_flight.acknowledge(message, has_subscriber=has_subscriber)
             if self._confirm == "broker":

@@ -25,6 +25,7 @@ from edge_replayer.resume import SORT_FOLDER, FilesAsTheyWere, take_over
 from edge_replayer.schedule import Schedule, now_ms
 from edge_replayer.sender import Sender
 from edge_replayer.sent_file import SentFile
+from streamproof.core.brokers import kafka_at
 from streamproof.core.command import console
 from streamproof.core.errors import StreamproofError, UsageError
 from streamproof.core.known_runs import KnownRuns
@@ -129,7 +130,7 @@ class _Replay:
         before: Run | None = None,
         sent: SentFile | None = None,
     ) -> None:
-        self.id, self._options, self._home = run, options, home
+        self.id, self._options, self._home, self._kafka = run, options, home, kafka
         self.cleanup, self.stop = ExitStack(), threading.Event()
         self.is_interrupted = False
         self._before = {c: before.rows[c] if before else RowCounts() for c in options.files}
@@ -342,7 +343,7 @@ class _Replay:
             self._complain_at = now + _COMPLAIN_EVERY
             console.print(
                 f"nothing was confirmed for {quiet:.0f} s; what is unconfirmed is kept and sent again. "
-                "Does the flow run, and is Kafka there? "
+                f"Does the flow run, and is Kafka there, at {kafka_at(self._kafka)}? "
                 f"`streamproof flow status {self._options.contract.name}`, `streamproof status`",
                 markup=False,
                 soft_wrap=True,

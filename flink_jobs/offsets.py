@@ -6,6 +6,7 @@ from tenacity import retry, retry_if_exception, stop_after_delay, wait_fixed
 
 from flink_jobs.records import JobRecord, Start
 from flink_jobs.tables import consumer_group
+from streamproof.core.brokers import kafka_at
 from streamproof.core.contract import Contract
 from streamproof.core.errors import StreamproofError
 from streamproof.core.kafka import ends_of, new_consumer
@@ -32,7 +33,7 @@ def start_offsets(contract: Contract, kafka: KafkaSettings, start: Start) -> dic
         return _offsets(admin, contract.topics.rows, start)
     except KafkaException as error:
         raise StreamproofError(
-            f"Kafka at {kafka.servers}: {error.args[0].str()}: is it up? (STREAMPROOF_KAFKA_SERVERS says where it is)"
+            f"Kafka at {kafka_at(kafka)}: {error.args[0].str()}: is it up? (STREAMPROOF_KAFKA_SERVERS says where it is)"
         ) from error
 
 
@@ -52,7 +53,7 @@ def read_offsets(record: JobRecord, kafka: KafkaSettings) -> dict[int, tuple[int
         asked = [TopicPartition(record.contract.topics.rows, partition) for partition in record.offsets]
         places = asker.committed(asked, timeout=_TIMEOUT_S)
     except KafkaException as error:
-        raise StreamproofError(f"Kafka at {kafka.servers}: {error.args[0].str()}") from error
+        raise StreamproofError(f"Kafka at {kafka_at(kafka)}: {error.args[0].str()}") from error
     finally:
         asker.close()
     read = {place.partition: place.offset for place in places}
@@ -71,7 +72,7 @@ def end_offsets(record: JobRecord, kafka: KafkaSettings) -> dict[int, int]:
         places = [TopicPartition(record.contract.topics.rows, partition) for partition in record.offsets]
         return ends_of(asker, places, _TIMEOUT_S)
     except KafkaException as error:
-        raise StreamproofError(f"Kafka at {kafka.servers}: {error.args[0].str()}") from error
+        raise StreamproofError(f"Kafka at {kafka_at(kafka)}: {error.args[0].str()}") from error
     finally:
         asker.close()
 

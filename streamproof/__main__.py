@@ -10,6 +10,9 @@ def main() -> None:
     """Run the command line; Ctrl-C is quiet even while its parts are being imported."""
     try:
         ignore_pythonpath()
+        from streamproof.core.unused_extras import leave_out_extras
+
+        leave_out_extras()
         from streamproof.cli import app
         from streamproof.core.command import run_app
     except KeyboardInterrupt:

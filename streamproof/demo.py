@@ -27,7 +27,7 @@ from streamproof.core.run import category_files, new_run_id
 from streamproof.core.settings import HomeSettings, KafkaSettings, NifiSettings
 from streamproof.generator.declaration import load_generator
 from streamproof.generator.make import make
-from streamproof.stack.servers import ALL_PARTS, Stack
+from streamproof.stack.servers import Stack
 from validation.answers import in_words
 from validation.report import print_verdict, write_report
 from validation.verdict import validate
@@ -69,7 +69,7 @@ def run_demo(what: Sequence[str], extensions: Path, sinks: Sequence[str] = ()) -
     stack = Stack.from_environment()
     with ExitStack() as on_failure:
         _step("1/5 starting Mosquitto, Kafka, NiFi and Flink")
-        stopped = [name for name in ALL_PARTS if stack.processes.find(name) is None]
+        stopped = [name for name in stack.all_parts if stack.processes.find(name) is None]
         start_servers(stack, extensions, sinks)
         on_failure.callback(stack.down, parts=stopped)
 

@@ -1,7 +1,7 @@
 """Some servers of a stack, on free ports and in a home of their own; the environment says where they are."""
 
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 
 import pytest
@@ -11,11 +11,12 @@ from streamproof.stack.servers import Stack
 
 
 @contextmanager
-def own_servers(*parts: str, **more: object) -> Iterator[Stack]:
+def own_servers(*parts: str, brokers: Collection[str] = ("kafka",), **more: object) -> Iterator[Stack]:
     """Start a Kafka and other parts, and stop them at the end.
 
     Args:
         parts: those beside Kafka.
+        brokers: those that are Kafka's.
         more: environment variables that hold as long.
 
     """
@@ -31,7 +32,7 @@ def own_servers(*parts: str, **more: object) -> Iterator[Stack]:
             environment.setenv(name, str(value))
         stack = Stack.from_environment()
         try:
-            stack.up(parts=("kafka", *parts))
+            stack.up(parts=(*brokers, *parts))
             yield stack
         finally:
             stack.down()

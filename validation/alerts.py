@@ -13,6 +13,7 @@ from confluent_kafka import KafkaException, TopicPartition
 
 from streamproof.core.alert_rule import CLEAR_COLUMN, GROUP, ID_DIGITS, AlertRule
 from streamproof.core.batch import create_views
+from streamproof.core.brokers import kafka_at
 from streamproof.core.errors import StreamproofError
 from streamproof.core.kafka import new_consumer
 from streamproof.core.question import Question
@@ -148,7 +149,7 @@ def windows_behind(db: duckdb.DuckDBPyConnection, run: Run, answers: Answers, ka
         asked = TopicPartition(answers.question.tally_topic(run.contract), 0)
         (place,) = consumer.committed([asked], timeout=_TIMEOUT_S)
     except KafkaException as error:
-        raise StreamproofError(f"Kafka at {kafka.servers}: {error.args[0].str()}") from error
+        raise StreamproofError(f"Kafka at {kafka_at(kafka)}: {error.args[0].str()}") from error
     finally:
         consumer.close()
     if place.offset < 0:

@@ -38,7 +38,6 @@ _LONGEST = 1 << 20
 """Bytes of the longest record with its line end; it bounds how far an open quote is followed."""
 _LF = ord("\n")
 _SCHEMA = pa.schema([("number", pa.int64()), ("line", pa.large_string())])
-_BLANK = pa.array([b"", b"\r"], pa.large_binary())
 
 
 @dataclass(frozen=True)
@@ -231,13 +230,15 @@ class _Records:
         return pa.RecordBatchReader.from_batches(_SCHEMA, self._batches())
 
     def _batches(self) -> Iterator[pa.RecordBatch]:
-        import pyarrow.compute as pc  # loads pandas
+        # Not where the module is loaded: a command's help would wait for both, and the second loads pandas.
+        import pyarrow.compute as pc
 
+        blank = pa.array([b"", b"\r"], pa.large_binary())
         number, self.not_blank = self._skipped + 1, 0
         for records in self._blocks():
             if self._comment:
                 records = pc.if_else(pc.starts_with(records, self._comment), b"", records)  # noqa: PLW2901
-            self.not_blank += len(records) - pc.is_in(records, _BLANK).true_count
+            self.not_blank += len(records) - pc.is_in(records, blank).true_count
             try:
                 texts = records.cast(pa.large_string())
             except pa.ArrowInvalid:

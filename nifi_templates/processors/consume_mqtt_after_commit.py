@@ -19,12 +19,12 @@ from nifiapi.componentstate import Scope, StateException
 from nifiapi.flowfilesource import FlowFileSource, FlowFileSourceResult
 from nifiapi.properties import PropertyDescriptor, StandardValidators
 from nifiapi.relationship import Relationship
-from paho.mqtt.client import Client, ConnectFlags, DisconnectFlags, MQTTMessage
-from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
+from paho.mqtt.client import Client, ConnectFlags, DisconnectFlags
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 from python_process import carry_bytes_fast, end_with_parent
+from qos1_client import Arrived, Qos1Client
 from received_lines import check_message, fitting_rows
 from row_ranges import Ledger, RowRanges
 
@@ -43,7 +43,6 @@ class Received(NamedTuple):
 
     connection: int
     packet_id: int
-    qos: int
     topic: str
     payload: bytes
     received_at: int
@@ -160,7 +159,7 @@ class ConsumeMqttAfterCommit(FlowFileSource):
     def __init__(self, **_: object) -> None:
         end_with_parent()
         carry_bytes_fast(py4j.protocol)
-        self.client: Client | None = None
+        self.client: Qos1Client | None = None
         self.arrival = threading.Condition()
         self.buffer: deque[Received] = deque()
         self.committed: list[Batch] = []  # all of their FlowFiles are committed at the next call
@@ -271,10 +270,9 @@ class ConsumeMqttAfterCommit(FlowFileSource):
                 context.getStateManager().setState(self.ledger.texts, Scope.LOCAL)
             except StateException as error:  # the next time writes the whole ledger anew
                 self.logger.warn(f"The ledger of received rows cannot be written: {error}")
+        messages = (message for batch in committed for message in batch.messages)
         with self.arrival:  # the connection cannot change between the look and the acknowledgement
-            for message in (message for batch in committed for message in batch.messages):
-                if message.connection == self.connection:
-                    self.client.ack(message.packet_id, message.qos)
+            self.client.acknowledge([m.packet_id for m in messages if m.connection == self.connection])
 
     def _connect(self, context: Any) -> None:
         def value(descriptor: Any) -> str:
@@ -286,16 +284,14 @@ class ConsumeMqttAfterCommit(FlowFileSource):
         self.linger = int(value(self.LINGER)) / 1000
         self.batch_messages, self.batch_bytes = int(value(self.BATCH_MESSAGES)), int(value(self.BATCH_BYTES))
         self.fit = fitting_rows(value(self.RECORD_SCHEMA))
-        client = Client(
-            CallbackAPIVersion.VERSION2, value(self.CLIENT_ID), protocol=MQTTProtocolVersion.MQTTv5, manual_ack=True
-        )
+        client = Qos1Client(value(self.CLIENT_ID))
         if username := value(self.USERNAME):
             client.username_pw_set(username, value(self.PASSWORD) or None)
         if ca := value(self.CA_FILE):
             client.tls_set(ca, value(self.CERTIFICATE_FILE) or None, value(self.KEY_FILE) or None)
         # Set before the connection is made: the broker sends what it kept at once.
         client.on_connect, client.on_disconnect = self._on_connect, self._on_disconnect
-        client.on_message = self._on_message
+        client.on_arrived = self._on_arrived
         client.reconnect_delay_set(1, 5)
         properties = Properties(PacketTypes.CONNECT)
         properties.SessionExpiryInterval = FOR_EVER
@@ -337,10 +333,8 @@ class ConsumeMqttAfterCommit(FlowFileSource):
         if reason.is_failure and self.client is not None:
             self.logger.warn(f"The MQTT connection is gone: {reason}; it will be made again")
 
-    def _on_message(self, _client: Client, _data: object, message: MQTTMessage) -> None:
+    def _on_arrived(self, messages: list[Arrived]) -> None:
         received_at = time.time_ns() // 1_000_000
         with self.arrival:
-            self.buffer.append(
-                Received(self.connection, message.mid, message.qos, message.topic, bytes(message.payload), received_at)
-            )
+            self.buffer += [Received(self.connection, m.packet_id, m.topic, m.payload, received_at) for m in messages]
             self.arrival.notify()

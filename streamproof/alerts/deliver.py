@@ -15,6 +15,7 @@ from tenacity.nap import sleep_using_event
 from streamproof.alerts.outbox import Outbox, Waiting
 from streamproof.alerts.receivers import Receiver
 from streamproof.core.alert_rule import ALERTS
+from streamproof.core.brokers import kafka_at
 from streamproof.core.command import console
 from streamproof.core.errors import StreamproofError
 from streamproof.core.kafka import ends_of, new_consumer, topics_of
@@ -67,7 +68,7 @@ class Delivery:
                         self._read(consumer, stop)
                 except (KafkaException, StreamproofError) as error:
                     said = error.args[0].str() if isinstance(error, KafkaException) else error
-                    _say(f"alerts cannot be read from Kafka at {self._kafka.servers}: {said}: trying again")
+                    _say(f"alerts cannot be read from Kafka at {kafka_at(self._kafka)}: {said}: trying again")
                     stop.wait(_LOOK_S)
         finally:
             stop.set()

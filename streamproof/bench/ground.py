@@ -37,7 +37,7 @@ from streamproof.core.window import Window
 from streamproof.generator.declaration import load_generator
 from streamproof.generator.make import make
 from streamproof.stack.flink import TASKMANAGERS
-from streamproof.stack.servers import PARTS, Stack
+from streamproof.stack.servers import Stack
 from validation.answers import Wanted
 from validation.verdict import validate
 
@@ -284,7 +284,7 @@ def join_taskmanagers(figures: Mapping[str, float]) -> dict[str, float]:
 
 def _by_part(stack: Stack, measure: Callable[[psutil.Process], float]) -> dict[str, float]:
     found: dict[str, float] = {}
-    for part in PARTS:
+    for part in stack.parts:
         if (process := stack.processes.find(part)) is None:
             continue
         children = ((f"{part}'s Python", child) for child in process.children(recursive=True))

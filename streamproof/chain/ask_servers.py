@@ -1,6 +1,6 @@
 """How the servers are and what they have done for a run, for the live page."""
 
-import socket
+from collections.abc import Sequence
 from urllib.parse import urlsplit
 
 from flink_jobs.cluster import Cluster
@@ -8,12 +8,12 @@ from flink_jobs.offsets import end_offsets, read_offsets
 from flink_jobs.records import JobRecord, reader_of
 from nifi_templates.deployment import received_rows, status
 from streamproof.chain.health import Answer, AskPart, Questions
+from streamproof.core.brokers import accepts
 from streamproof.core.errors import StreamproofError
 from streamproof.core.run import Run
 from streamproof.core.settings import KafkaSettings, MqttSettings, NifiSettings
+from streamproof.stack.kafka import broker_names
 from streamproof.stack.servers import Stack
-
-_TIMEOUT_S = 2
 
 
 def questions() -> dict[str, Questions]:
@@ -21,40 +21,43 @@ def questions() -> dict[str, Questions]:
     stack, cluster = Stack.from_environment(), Cluster()
     mqtt, kafka, nifi = MqttSettings(), KafkaSettings(), NifiSettings()
     return {
-        "Mosquitto": Questions(_works(stack, "mosquitto", [f"{mqtt.host}:{mqtt.port}"])),
-        "NiFi": Questions(_works(stack, "nifi", [urlsplit(nifi.api_endpoint).netloc]), _flow),
-        "Kafka": Questions(_works(stack, "kafka", kafka.servers.split(","))),
-        "Flink": Questions(_works(stack, "jobmanager", [cluster.address]), lambda run: _job(cluster, run)),
+        "Mosquitto": Questions(_works(stack, ["mosquitto"], [f"{mqtt.host}:{mqtt.port}"])),
+        "NiFi": Questions(_works(stack, ["nifi"], [urlsplit(nifi.api_endpoint).netloc]), _flow),
+        "Kafka": Questions(_works(stack, broker_names(kafka), kafka.brokers)),
+        "Flink": Questions(_works(stack, ["jobmanager"], [cluster.address]), lambda run: _job(cluster, run)),
     }
 
 
-def _works(stack: Stack, part: str, places: list[str]) -> AskPart:
-    """Return the question whether a part works: by its own protocol where this machine's stack runs it.
+def _works(stack: Stack, parts: Sequence[str], places: list[str]) -> AskPart:
+    """Return the question whether a server works: by its own protocol where this machine's stack runs it.
 
-    Of a server that runs elsewhere it is whether one of its places, each ``host:port``, accepts connections.
+    One of several processes works while most of them do; the others are named. Of a server that runs elsewhere it is
+    whether one of its places, each ``host:port``, accepts connections.
     """
 
     def ask(_run: Run | None) -> Answer:
-        record = stack.processes.record(part)
-        if record is None:
-            return Answer(is_up=any(_accepts(place) for place in places), says="at " + ", ".join(places))
-        if stack.processes.find(part) is None:
-            return Answer(is_up=False, says="given up: it ended again and again" if record.given_up else "has ended")
-        if not stack.is_healthy(part):
-            return Answer(is_up=False, says="does not answer")
-        restarts = (("started again", f"{record.restarts:,}"),) if record.restarts else ()
-        return Answer(is_up=True, says="answers", figures=restarts)
+        records = [record for part in parts if (record := stack.processes.record(part))]
+        if not records:
+            return Answer(is_up=any(accepts(place, 443) for place in places), says="at " + ", ".join(places))
+        wrong = {part: why for part in parts if (why := _what_is_wrong(stack, part))}
+        restarts = sum(record.restarts for record in records)
+        figures = (("started again", f"{restarts:,}"),) if restarts else ()
+        if len(parts) == 1:
+            return Answer(is_up=not wrong, says=wrong.get(parts[0], "answers"), figures=figures)
+        return Answer(
+            is_up=2 * len(wrong) < len(parts),
+            says=", ".join(f"{part} {why}" for part, why in wrong.items()) or "answers",
+            figures=(("brokers", f"{len(parts) - len(wrong)} of {len(parts)}"), *figures),
+        )
 
     return ask
 
 
-def _accepts(place: str) -> bool:
-    try:
-        parts = urlsplit(f"//{place}")
-        socket.create_connection((parts.hostname or "", parts.port or 443), _TIMEOUT_S).close()
-    except (OSError, ValueError):
-        return False
-    return True
+def _what_is_wrong(stack: Stack, part: str) -> str:
+    record = stack.processes.record(part)
+    if record is None or stack.processes.find(part) is None:
+        return "given up: it ended again and again" if record and record.given_up else "has ended"
+    return "" if stack.is_healthy(part) else "does not answer"
 
 
 def _flow(run: Run | None) -> Answer:

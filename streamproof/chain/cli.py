@@ -12,6 +12,8 @@ from streamproof.chain.lost_jobs import resubmit_lost_jobs
 from streamproof.chain.secured import named_edge, secure
 from streamproof.chain.start_servers import WithOption, extensions_folder, look_after, named_sinks, start_servers
 from streamproof.core.command import console
+from streamproof.core.settings import HomeSettings
+from streamproof.stack.kafka import keep_brokers
 from streamproof.stack.servers import Stack
 
 
@@ -34,12 +36,18 @@ def up(
             help="Make a certificate for an edge, which may send these categories. Can be given several times.",
         ),
     ] = None,
+    brokers: Annotated[
+        int | None,
+        typer.Option(help="Kafka brokers: 1, or 3, of which one may be away. A home keeps the number it began with."),
+    ] = None,
 ) -> None:
     """Start the servers on this machine and wait until each is healthy; jobs that ran before go on.
 
     What ends by itself from then on is started again.
     """
     named = named_sinks(sinks)
+    if brokers is not None:
+        keep_brokers(HomeSettings().home, brokers)
     if secured or edges:
         secure([named_edge(text) for text in edges or []])
     start_servers(Stack.from_environment(), extensions_folder(), named)

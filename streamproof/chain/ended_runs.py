@@ -23,6 +23,7 @@ from edge_replayer.payload import Payloads
 from flink_jobs.cluster import Cluster
 from flink_jobs.offsets import end_offsets, read_offsets
 from flink_jobs.records import JobRecord, alone, ended_run, find_record, followers
+from streamproof.core.brokers import kafka_at
 from streamproof.core.errors import StreamproofError
 from streamproof.core.message import END_SEQ
 from streamproof.core.run import Run
@@ -121,6 +122,6 @@ def _mark_end(run: Run, kafka: KafkaSettings) -> None:
         errors.append(error)
     if any(errors):
         raise StreamproofError(
-            f"Kafka at {kafka.servers} does not take the end mark of the run {run.run} ({next(filter(None, errors))}): "
-            "see `streamproof status`"
+            f"Kafka at {kafka_at(kafka)} does not take the end mark of the run {run.run} "
+            f"({next(filter(None, errors))}): see `streamproof status`"
         )

@@ -7,7 +7,7 @@ from streamproof.core.command import console
 from streamproof.core.errors import UsageError
 from streamproof.core.kafka_rights import EVERY, Right, allow
 from streamproof.core.settings import HomeSettings, KafkaSettings, NifiSettings
-from streamproof.stack.authority import OBSERVER, OPERATOR, Authority, Edge
+from streamproof.stack.authority import HEALTH, OBSERVER, OPERATOR, Authority, Edge
 
 
 def named_edge(text: str) -> Edge:
@@ -45,7 +45,7 @@ def secure(edges: Collection[Edge]) -> None:
 
 
 def give_rights() -> None:
-    """Give the operator and the observer their rights in NiFi, and the observer's in Kafka; the others have theirs.
+    """Give the operator and the observer their rights in NiFi, and in Kafka the observer and the health check theirs.
 
     Raises:
         StreamproofError: a server does not answer, or refuses.
@@ -57,6 +57,7 @@ def give_rights() -> None:
 
     looking_on = [Right("topic", EVERY, ("read", "describe")), Right("group", EVERY, ("describe",))]
     allow(KafkaSettings(), OBSERVER, looking_on)
+    allow(KafkaSettings(), HEALTH, [Right("topic", EVERY, ("describe",))])  # a broker is healthy when all is in sync
     with nifi_connection(NifiSettings()):
         # NiFi gives the first administrator no right on a flow that it has not made yet.
         security.bootstrap_security_policies("nifi", user_identity=security.get_service_user(OPERATOR))

@@ -14,7 +14,7 @@ from streamproof.core.errors import UsageError
 from streamproof.core.settings import HomeSettings, PostgresSettings
 from streamproof.stack.live_sinks import LAKE, keep_live
 from streamproof.stack.postgres import POSTGRES
-from streamproof.stack.servers import PARTS, Stack
+from streamproof.stack.servers import Stack
 
 SINKS = (POSTGRES, LAKE)
 """The sinks that can be kept running beside the servers."""
@@ -49,7 +49,7 @@ def start_servers(stack: Stack, extensions: Path, sinks: Collection[str] = ()) -
     """
     install_extensions(extensions)
     with_postgres = POSTGRES in sinks and PostgresSettings().is_own
-    stack.up(extensions=extensions, parts=(*PARTS, POSTGRES) if with_postgres else PARTS)
+    stack.up(extensions=extensions, parts=stack.all_parts if with_postgres else stack.parts)
     if stack.authority:
         give_rights()
     if sinks:

@@ -16,7 +16,7 @@ from streamproof.chain.ended_runs import EndedRuns
 from streamproof.chain.failing_jobs import give_up_failing_jobs
 from streamproof.core.command import set_by
 from streamproof.stack.live_sinks import live_sinks
-from streamproof.stack.servers import ALL_PARTS, Stack
+from streamproof.stack.servers import Stack
 from streamproof.stack.supervisor import Supervisor, say
 
 _LOOK = 3.0  # seconds
@@ -87,7 +87,7 @@ def look_after_jobs(stack: Stack, alerter: AlerterProcess, sinks: SinkProcesses,
                 subprocess.run(_RESUBMIT, stdin=subprocess.DEVNULL, check=False)
             has_work = alerter.keep()
             sinks.keep()
-            if not has_work and not followers() and not any(stack.processes.record(part) for part in ALL_PARTS):
+            if not has_work and not followers() and not any(stack.processes.record(part) for part in stack.all_parts):
                 stop.set()
         except Exception as error:  # else windows would stay open, and nobody would know why
             say(f"the jobs of ended runs could not be looked after, which is tried once more: {error!r}")

@@ -11,6 +11,7 @@ from typing import cast
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient
 
+from streamproof.core.brokers import kafka_at
 from streamproof.core.errors import StreamproofError
 from streamproof.core.settings import KafkaSettings
 
@@ -61,7 +62,7 @@ def topics_of(kafka: KafkaSettings) -> set[str]:
     try:
         return set(AdminClient(kafka.client).list_topics(timeout=15).topics)
     except KafkaException as error:
-        raise StreamproofError(f"Kafka at {kafka.servers}: {error.args[0].str()}") from error
+        raise StreamproofError(f"Kafka at {kafka_at(kafka)}: {error.args[0].str()}") from error
 
 
 class TopicReader:
@@ -133,8 +134,8 @@ class TopicReader:
                 yield messages
             elif time.monotonic() - heard > _STALLED_SECONDS:
                 raise StreamproofError(
-                    f"Kafka at {self._kafka.servers}: nothing more of topic {self.topic} within {_STALLED_SECONDS} s, "
-                    "though its end is not reached: see the broker's log"
+                    f"Kafka at {kafka_at(self._kafka)}: nothing more of topic {self.topic} within "
+                    f"{_STALLED_SECONDS} s, though its end is not reached: see the broker's log"
                 )
 
     def read_on(self) -> list[Message]:
@@ -189,7 +190,7 @@ class TopicReader:
 
     def _failure(self, error: KafkaError) -> StreamproofError:
         return StreamproofError(
-            f"Kafka at {self._kafka.servers}: topic {self.topic} cannot be read: {error.str()}. "
+            f"Kafka at {kafka_at(self._kafka)}: topic {self.topic} cannot be read: {error.str()}. "
             "Are the servers up, and has the flow been deployed?"
         )
 
@@ -216,14 +217,14 @@ def read_records(topic: str, places: Collection[tuple[int, int]], kafka: KafkaSe
                 found = consumer.consume(_BATCH, 0.1)
                 for message in found:
                     if error := message.error():
-                        raise StreamproofError(f"Kafka at {kafka.servers}: topic {topic}: {error.str()}")
+                        raise StreamproofError(f"Kafka at {kafka_at(kafka)}: topic {topic}: {error.str()}")
                     at = cast("int", message.offset()) + 1
                     if (partition, at - 1) in wanted:
                         yield message
                 if found:
                     heard = time.monotonic()
                 elif time.monotonic() - heard > _STALLED_SECONDS:
-                    raise StreamproofError(f"Kafka at {kafka.servers}: topic {topic} gives no records from {at} on")
+                    raise StreamproofError(f"Kafka at {kafka_at(kafka)}: topic {topic} gives no records from {at} on")
     finally:
         consumer.close()
 

@@ -6,15 +6,12 @@ milliseconds, and forgets it after ``offsets.retention.minutes`` (7 days, as it 
 over another MQTT broker is noted apart: it need not have come to this Kafka.
 """
 
-import socket
-from contextlib import suppress
-from urllib.parse import urlsplit
-
+from streamproof.core.brokers import accepting
 from streamproof.core.contract import Contract
 from streamproof.core.errors import UsageError
 from streamproof.core.settings import KafkaSettings, MqttSettings
 
-_CONNECT_SECONDS, _ANSWER_SECONDS = 1.0, 5.0
+_ANSWER_SECONDS = 5.0
 
 
 class KnownRuns:
@@ -42,7 +39,7 @@ class KnownRuns:
 
     def _commit(self, run: str, *, note: bool) -> bool:
         """Note a run, or tell whether it was noted."""
-        if not any(_accepts(server) for server in self._kafka.servers.split(",")):
+        if not accepting(self._kafka):
             return False
         from confluent_kafka import KafkaException, TopicPartition
 
@@ -60,11 +57,3 @@ class KnownRuns:
             return found.offset >= 0
         finally:
             consumer.close()
-
-
-def _accepts(server: str) -> bool:
-    with suppress(OSError, ValueError):
-        place = urlsplit(f"//{server.strip()}")
-        socket.create_connection((place.hostname or "", place.port or 9092), _CONNECT_SECONDS).close()
-        return True
-    return False

@@ -21,11 +21,16 @@ def broker_at(mqtt: MqttSettings) -> str:
 def new_client(mqtt: MqttSettings, client_id: str = "", *, manual_ack: bool = False) -> Client:
     """Return a client that is not connected yet."""
     client = Client(CallbackAPIVersion.VERSION2, client_id, protocol=MQTTProtocolVersion.MQTTv5, manual_ack=manual_ack)
+    log_in_as(client, mqtt)
+    return client
+
+
+def log_in_as(client: Client, mqtt: MqttSettings) -> None:
+    """Let a client say who it is."""
     if context := mqtt.tls.context():
         client.tls_set_context(context)
     if mqtt.username:
         client.username_pw_set(mqtt.username, mqtt.password.get_secret_value() or None)
-    return client
 
 
 def cannot_be_reached(mqtt: MqttSettings, error: OSError) -> StreamproofError:

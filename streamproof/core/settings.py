@@ -15,6 +15,9 @@ from streamproof.core.errors import UsageError
 _Absolute = Annotated[Path, AfterValidator(Path.absolute)]
 
 
+SERVERS_FILE = "servers.env"
+"""In a home: settings of its servers that differ from the defaults, as ``up`` was told by its options."""
+
 _ENV_FILE = ".env"
 _ENCODING = "utf-8-sig"
 """Some editors begin a file with a byte order mark, which else would belong to the first name."""
@@ -43,6 +46,8 @@ JavaHome = Annotated[Path, AfterValidator(_has_java)]
 class Settings(BaseSettings):
     """Settings of one part: each is an environment variable, or a line of ``.env`` in the working directory.
 
+    What neither says is as ``up`` left it in ``SERVERS_FILE`` of the home.
+
     Raises:
         UsageError: a value cannot be used, or ``.env`` cannot be read; the text names the variable.
 
@@ -53,9 +58,15 @@ class Settings(BaseSettings):
     def __init__(self, **values: Any) -> None:
         _check_env_file()
         try:
-            super().__init__(**values)
+            super().__init__(**{"_env_file": self._env_files()} | values)
         except ValidationError as error:
-            raise UsageError("\n".join(self._wrong(problem) for problem in error.errors())) from None
+            # A default that depends on another setting is not wrong itself.
+            problems = [problem for problem in error.errors() if problem["type"] != "default_factory_not_called"]
+            raise UsageError("\n".join(map(self._wrong, problems))) from None
+
+    @classmethod
+    def _env_files(cls) -> tuple[Path | str, ...]:
+        return HomeSettings().home / SERVERS_FILE, _ENV_FILE
 
     @classmethod
     def _wrong(cls, problem: ErrorDetails) -> str:
@@ -87,6 +98,10 @@ class HomeSettings(Settings):
     """Where streamproof keeps its runs, its servers' data and its downloads: in the current folder, if not told."""
 
     model_config = SettingsConfigDict(env_prefix="STREAMPROOF_")
+
+    @classmethod
+    def _env_files(cls) -> tuple[Path | str, ...]:
+        return (_ENV_FILE,)
 
     home: _Absolute = Path(".streamproof")
     cache: _Absolute = Field(default_factory=lambda settings: settings["home"] / "cache")
@@ -190,14 +205,17 @@ class MqttSettings(Settings):
 
 
 class KafkaSettings(Settings):
-    """The Kafka cluster. ``cluster_servers`` are the brokers as NiFi and Flink see them, where that differs."""
+    """The Kafka cluster. ``cluster_servers`` are the brokers as NiFi and Flink see them, where that differs.
+
+    A topic that is made has a replica on each broker that is named, and at most three.
+    """
 
     model_config = SettingsConfigDict(env_prefix="STREAMPROOF_KAFKA_")
 
     servers: str = "127.0.0.1:29092"
     cluster_servers: str = ""
     partitions: int = Field(default=4, ge=1)
-    replication: int = Field(default=1, ge=1)
+    replication: int = Field(default_factory=lambda settings: min(3, len(_places(settings["servers"]))), ge=1)
     tls: TlsSettings = Field(default_factory=TlsSettings)
 
     @property
@@ -206,9 +224,18 @@ class KafkaSettings(Settings):
         return {"bootstrap.servers": self.servers, "log_level": 0, **self.tls.librdkafka}
 
     @property
+    def brokers(self) -> list[str]:
+        """The brokers, each ``host:port``."""
+        return _places(self.servers)
+
+    @property
     def servers_for_cluster(self) -> str:
         """The brokers as ``host:port,…``, seen from NiFi and Flink."""
         return self.cluster_servers or self.servers
+
+
+def _places(servers: str) -> list[str]:
+    return [place.strip() for place in servers.split(",") if place.strip()]
 
 
 class NifiSettings(Settings):

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Mapping
 from confluent_kafka import KafkaError, KafkaException
 from confluent_kafka.admin import AdminClient, NewTopic
 
+from streamproof.core.brokers import kafka_at
 from streamproof.core.errors import StreamproofError
 from streamproof.core.settings import KafkaSettings
 from streamproof.core.wait import wait_until
@@ -26,9 +27,9 @@ def partitions_of(topic: str, kafka: KafkaSettings) -> list[int]:
     try:
         about = AdminClient(kafka.client).list_topics(topic, _TIMEOUT_S).topics[topic]
     except KafkaException as error:
-        raise StreamproofError(f"Kafka at {kafka.servers}: {error.args[0].str()}") from error
+        raise StreamproofError(f"Kafka at {kafka_at(kafka)}: {error.args[0].str()}") from error
     if about.error:
-        raise StreamproofError(f"Kafka at {kafka.servers}: topic {topic}: {about.error.str()}")
+        raise StreamproofError(f"Kafka at {kafka_at(kafka)}: topic {topic}: {about.error.str()}")
     return list(about.partitions)
 
 
@@ -44,9 +45,9 @@ def ensure_topics(names: Iterable[str], kafka: KafkaSettings, config: Mapping[st
         StreamproofError: Kafka cannot be reached or refuses.
 
     """
-    wanted = [
-        NewTopic(name, kafka.partitions, kafka.replication, config={**_CONFIG, **(config or {})}) for name in names
-    ]
+    # A record is acknowledged when all replicas but one have it: one broker's loss loses nothing and stops nothing.
+    own = {**_CONFIG, "min.insync.replicas": str(max(1, kafka.replication - 1)), **(config or {})}
+    wanted = [NewTopic(name, kafka.partitions, kafka.replication, config=own) for name in names]
     admin = AdminClient(kafka.client)  # kept: it takes its pending answers with it
     made = []
     for name, result in admin.create_topics(wanted, request_timeout=_TIMEOUT_S).items():
@@ -56,7 +57,7 @@ def ensure_topics(names: Iterable[str], kafka: KafkaSettings, config: Mapping[st
         except KafkaException as error:
             if error.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:
                 raise StreamproofError(
-                    f"Kafka at {kafka.servers}: topic {name} cannot be made: {error.args[0].str()}"
+                    f"Kafka at {kafka_at(kafka)}: topic {name} cannot be made: {error.args[0].str()}"
                 ) from error
     for name in made:
         _wait_until_known(admin, name, kafka)
@@ -72,5 +73,5 @@ def _wait_until_known(admin: AdminClient, topic: str, kafka: KafkaSettings) -> N
 
     if not wait_until(is_known, _TIMEOUT_S, 0.1):
         raise StreamproofError(
-            f"Kafka at {kafka.servers}: topic {topic} was made, but not all of its partitions have a leader"
+            f"Kafka at {kafka_at(kafka)}: topic {topic} was made, but not all of its partitions have a leader"
         )

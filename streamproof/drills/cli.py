@@ -14,9 +14,9 @@ from rich.table import Column, Table
 
 from streamproof.chain.start_servers import extensions_folder, start_servers
 from streamproof.core.command import console
-from streamproof.core.errors import StreamproofError, UsageError
+from streamproof.core.errors import StreamproofError
 from streamproof.drills.drill import DrillOptions, DrillResult, drilled_chain
-from streamproof.drills.faults import FAULTS
+from streamproof.drills.faults import FAULTS, faults_here, refuse_faults
 from streamproof.stack.servers import Stack
 
 _ALL = "all"
@@ -42,9 +42,8 @@ def drill(
     json: Annotated[bool, typer.Option("--json", help="Print the results as JSON on standard output.")] = False,
 ) -> None:
     """Kill, restart or cut off a part of the running chain, and prove that it did no harm; exit code 0 if so."""
-    if unknown := set(names) - {_ALL, *FAULTS}:
-        raise UsageError(f"there is no drill {min(unknown)!r}: name {_ALL}, or some of {', '.join(FAULTS)}")
-    wanted = list(FAULTS) if _ALL in names else names
+    refuse_faults({*names} - {_ALL})
+    wanted = faults_here() if _ALL in names else names
     options = DrillOptions(rounds, secrets.randbelow(10**6) if seed is None else seed, rate, clock, confirm)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(_TERMINATED))  # so that its job and replayer end with it
     stack = Stack.from_environment()
@@ -78,7 +77,7 @@ def drill(
 
 def _table(results: list[DrillResult]) -> Table:
     numbers = (
-        *("rounds", "recovery s", "longest s", "rows sent", "resent", "doubled", "lost"),
+        *("rounds", "recovery s", "longest s", "standstill s", "rows sent", "resent", "doubled", "lost"),
         *("windows right", "other", "alerts right", "other", "untold"),
     )
     table = Table("drill", *(Column(name, justify="right") for name in numbers), "verdict", box=HORIZONTALS)
@@ -91,6 +90,7 @@ def _table(results: list[DrillResult]) -> Table:
             str(len(r.recoveries)),
             f"{r.median_recovery:.0f}",
             f"{max(r.recoveries):.0f}",
+            f"{max(r.standstills):.1f}",
             *(f"{count:,}" for count in (*counts, r.untold)),
             "proven" if r.proven else "NOT PROVEN",
         )

@@ -4,12 +4,13 @@ import random
 import statistics
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from itertools import pairwise
 from pathlib import Path
-from typing import Literal
+from typing import Literal, cast
 
 from pydantic import BaseModel
 
@@ -22,6 +23,7 @@ from streamproof.chain.late_rows import late_rows
 from streamproof.core.command import console
 from streamproof.core.contract import DEFAULT_STREAM, Contract, copy_contract, load_contract
 from streamproof.core.errors import StreamproofError
+from streamproof.core.kafka import TopicReader
 from streamproof.core.question import load_question
 from streamproof.core.run import load_run, new_run_id
 from streamproof.core.settings import HomeSettings, KafkaSettings, MqttSettings
@@ -31,7 +33,7 @@ from streamproof.drills.programs import Deliverer, Replayer
 from streamproof.drills.proxy import Proxy
 from streamproof.generator.declaration import load_generator
 from streamproof.generator.make import make
-from streamproof.stack.servers import PARTS, Stack
+from streamproof.stack.servers import Stack
 from validation.alert_events import read_alerts
 from validation.answers import Wanted
 from validation.comparison import AnswerCounts
@@ -80,6 +82,8 @@ class DrillResult(BaseModel):
     Attributes:
         recoveries: seconds from each strike until the part is healthy, all rows sent before are confirmed, and the
             window job has completed a checkpoint that it began after the strike.
+        standstills: seconds, after each strike, for which nothing came into one of the partitions of the rows topic at
+            the longest, by Kafka's own times.
         untold: events of alerts that were not delivered.
         proven: the verdict, and that all alerts were delivered; ``reasons`` say why not.
 
@@ -89,6 +93,7 @@ class DrillResult(BaseModel):
     run: str
     seed: int
     recoveries: list[float]
+    standstills: list[float]
     rows: RowTotals
     windows: AnswerCounts
     alerts: AnswerCounts
@@ -138,15 +143,29 @@ class DrilledChain:
             cleanup.callback(replayer.kill)
             deliverer = Deliverer(run, self._folder)
             cleanup.callback(deliverer.kill)
-            target = Target(self._stack, self._edge_side, self._flow_side, replayer, deliverer, job, chance)
+            target = Target(
+                self._stack,
+                self._edge_side,
+                self._flow_side,
+                replayer,
+                deliverer,
+                job,
+                chance,
+                confirmed=lambda: self._rows(run, "confirmed"),
+            )
+            strikes: list[datetime] = []
             recoveries = []
             self._wait_until_works(target, datetime.now(UTC), 1)
             for number in range(1, options.rounds + 1):
                 time.sleep(chance.uniform(*_PAUSE))
                 struck = datetime.now(UTC)
+                strikes.append(struck)
                 what = FAULTS[name](target)
                 self._wait_until_works(target, struck, self._rows(run, "sent") + 1)
                 recoveries.append((datetime.now(UTC) - struck).total_seconds())
+                while target.away:
+                    self._stack.up(parts=(target.away.pop(),))
+                    self._wait_until_works(target, datetime.now(UTC), self._rows(run, "sent") + 1)
                 console.print(
                     f"{name}, round {number} of {options.rounds}: {what}; all well again after {recoveries[-1]:.0f} s",
                     markup=False,
@@ -162,6 +181,7 @@ class DrilledChain:
             run=run,
             seed=options.seed,
             recoveries=recoveries,
+            standstills=_standstills(self.contract.topics.rows, list(zip(strikes, recoveries, strict=True))),
             rows=verdict.rows,
             windows=AnswerCounts(**verdict.windows.model_dump(exclude={"late"})),
             alerts=next(AnswerCounts(**each.alerts.model_dump()) for each in verdict.questions.values() if each.alerts),
@@ -236,8 +256,26 @@ class DrilledChain:
             checkpoint = None
         if checkpoint is None or checkpoint < since:
             return "the window job has not completed a checkpoint"
-        unhealthy = [name for name in PARTS if not self._stack.is_healthy(name)]
+        here = (name for name in self._stack.parts if name not in target.away)
+        unhealthy = [name for name in here if not self._stack.is_healthy(name)]
         return f"{', '.join(unhealthy)} is not healthy" if unhealthy else ""
+
+
+def _standstills(topic: str, strikes: Sequence[tuple[datetime, float]]) -> list[float]:
+    """Return, of each strike and its recovery, the longest time (seconds) in which nothing came into a partition."""
+    with closing(TopicReader(topic, strikes[0][0], KafkaSettings())) as reader:
+        came: dict[int, list[int]] = {partition: [] for partition in reader.positions}
+        for messages in reader.read():
+            for message in messages:
+                came[cast("int", message.partition())].append(message.timestamp()[1])
+
+    def longest(struck: datetime, seconds: float) -> float:
+        begin = int(struck.timestamp() * 1000)
+        end = begin + int(seconds * 1000)
+        within = ([begin, *(time for time in times if begin < time < end), end] for times in came.values())
+        return max(later - time for times in within for time, later in pairwise(times)) / 1000
+
+    return [longest(*strike) for strike in strikes]
 
 
 @contextmanager

@@ -1,25 +1,34 @@
 """What a drill does to the chain, by name."""
 
 import random
+import signal
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
+from itertools import cycle
 
 import psutil
+from confluent_kafka.admin import AdminClient
 
 from flink_jobs.cluster import Cluster
 from streamproof.chain.lost_jobs import resubmit_lost_jobs
-from streamproof.core.errors import StreamproofError
+from streamproof.core.errors import StreamproofError, UsageError
+from streamproof.core.settings import KafkaSettings
 from streamproof.core.wait import wait_until
 from streamproof.drills.programs import Deliverer, Program, Replayer
 from streamproof.drills.proxy import Proxy
+from streamproof.stack.kafka import broker_names
 from streamproof.stack.servers import Stack
 
 _CUT_SECONDS = 20
 _FLAP_SECONDS = 60
 _ALERTER_SECONDS = 30
+_ON_THEIR_WAY_SECONDS = 5
+_WAIT_SECONDS = 20
+_END_SECONDS = 10
+_FAIL_OVER_SECONDS = 120
 
 PARTS = ("mosquitto", "kafka", "nifi", "taskmanager", "jobmanager", "replayer", "alerter", "deliverer")
 
@@ -35,7 +44,10 @@ class Target:
         deliverer: the program that tells of its alerts.
         job: the window job's label.
         chance: decides whatever is left to chance.
+        confirmed: returns how many rows are confirmed.
         left: the parts that ``kill-any`` has still to kill before it begins anew.
+        brokers: the parts that are Kafka's, one after the other, again and again.
+        away: parts that were taken away, and without which the chain has to go on before they come back.
 
     """
 
@@ -46,7 +58,10 @@ class Target:
     deliverer: Deliverer
     job: str
     chance: random.Random
+    confirmed: Callable[[], int]
     left: list[str] = field(default_factory=list)
+    brokers: Iterator[str] = field(default_factory=lambda: cycle(broker_names(KafkaSettings())))
+    away: list[str] = field(default_factory=list)
 
     def program(self, part: str) -> Program | None:
         """Return the drill's own program of this name; None where it is a part of the chain."""
@@ -58,7 +73,9 @@ Strike = Callable[[Target], str]
 
 
 def _server(target: Target, part: str) -> str:
-    """Return the name in the stack; of the TaskManagers, one that the job runs on."""
+    """Return the name in the stack: of the brokers each in turn, of the TaskManagers one that the job runs on."""
+    if part == "kafka":
+        return next(target.brokers)
     return target.chance.choice(sorted(Cluster().taskmanagers(target.job))) if part == "taskmanager" else part
 
 
@@ -142,10 +159,68 @@ def _flap(target: Target) -> str:
     return "MQTT connections"
 
 
+def _lose_broker(target: Target) -> str:
+    name, began = _take_away(target), time.monotonic()
+    target.away.append(name)
+    if not wait_until(lambda: not _is_counted_on(name), _FAIL_OVER_SECONDS, 0.1):
+        raise StreamproofError(f"{_FAIL_OVER_SECONDS} s after the end of {name} Kafka still counts on it")
+    return f"{name}, without which Kafka went on after {time.monotonic() - began:.1f} s"
+
+
+def _is_counted_on(broker: str) -> bool:
+    """Return whether a partition waits for a broker, be it to lead it or to have its records."""
+    kafka = KafkaSettings()
+    node = broker_names(kafka).index(broker) + 1
+    topics = AdminClient(kafka.client).list_topics(timeout=_END_SECONDS).topics
+    partitions = (partition for topic in topics.values() for partition in topic.partitions.values())
+    return any(node in partition.isrs for partition in partitions)
+
+
+def _lose_two_brokers(target: Target) -> str:
+    first, second = _take_away(target), _take_away(target)
+    time.sleep(_ON_THEIR_WAY_SECONDS)
+    before = target.confirmed()
+    time.sleep(_WAIT_SECONDS)
+    if confirmed := target.confirmed() - before:
+        raise StreamproofError(f"{confirmed} rows were confirmed while {first} and {second} were away: one is too few")
+    target.away.append(second)
+    target.stack.up(parts=(first,))
+    return f"{first} and {second}, of which {first} came back"
+
+
+def _take_away(target: Target) -> str:
+    """Kill a broker, which nobody starts again."""
+    name = next(target.brokers)
+    target.stack.processes.stop(name, _END_SECONDS, signal.SIGKILL)
+    return name
+
+
+OF_THREE_BROKERS: Mapping[str, Strike] = {"lose-broker": _lose_broker, "lose-two-brokers": _lose_two_brokers}
+"""What only three brokers can be put to."""
+
 FAULTS: Mapping[str, Strike] = {
     **{f"kill-{part}": partial(_kill, part) for part in PARTS},
     **{f"restart-{part}": partial(_restart, part) for part in PARTS if part != "alerter"},
     "kill-any": _kill_any,
     "cut-mqtt": _cut,
     "flap-mqtt": _flap,
+    **OF_THREE_BROKERS,
 }
+
+
+def faults_here() -> list[str]:
+    """Return the names of the faults that these servers can be put to."""
+    return [name for name in FAULTS if name not in OF_THREE_BROKERS or len(KafkaSettings().brokers) > 1]
+
+
+def refuse_faults(names: Collection[str]) -> None:
+    """Refuse names of which there is no fault, or not here.
+
+    Raises:
+        UsageError: as it says.
+
+    """
+    if unknown := set(names) - {*FAULTS}:
+        raise UsageError(f"there is no drill {min(unknown)!r}: name all, or some of {', '.join(FAULTS)}")
+    if missing := set(names) - {*faults_here()}:
+        raise UsageError(f"{min(missing)} takes three brokers: `streamproof up --brokers 3`, in a home of its own")

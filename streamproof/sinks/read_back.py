@@ -17,12 +17,15 @@ class ReadBack:
 
     Attributes:
         kept: where it is.
-        name: what people call it.
 
     """
 
     kept: Kept
-    name: str
+
+    @property
+    def name(self) -> str:
+        """What people call it."""
+        return self.kept.where
 
     def done_to(self, run: Run, question: Question, *, are_alerts: bool) -> int | None:  # noqa: ARG002
         """Return that it has to have all."""
@@ -39,4 +42,4 @@ class ReadBack:
 
 def read_back(run: Run) -> list[ReadBack]:
     """Return the databases where a run is kept, for the verdict."""
-    return [ReadBack(kept, kept.where) for kept in databases_of(run)]
+    return [ReadBack(kept) for kept in databases_of(run)]

@@ -19,6 +19,7 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Topic
 from tenacity import RetryError, Retrying, retry_if_exception_type, stop_when_event_set, wait_exponential_jitter
 from tenacity.nap import sleep_using_event
 
+from streamproof.core.brokers import kafka_at
 from streamproof.core.command import console
 from streamproof.core.errors import StreamproofError
 from streamproof.core.kafka import SLACK, new_consumer
@@ -188,7 +189,7 @@ class Sink(Generic[Block]):
                 reading.incremental_assign(starts)
                 self._positions |= {(start.topic, start.partition): start.offset for start in starts}
         except KafkaException as error:
-            _say(f"Kafka at {self._kafka.servers}: {error.args[0].str()}: trying again")
+            _say(f"Kafka at {kafka_at(self._kafka)}: {error.args[0].str()}: trying again")
             return False
         return True
 
@@ -245,7 +246,7 @@ class Sink(Generic[Block]):
         error = cast("KafkaError", message.error())
         if error.code() == KafkaError._PARTITION_EOF:
             return _place(message), cast("int", message.offset())
-        text = f"Kafka at {self._kafka.servers}: topic {message.topic()} cannot be read: {error.str()}"
+        text = f"Kafka at {kafka_at(self._kafka)}: topic {message.topic()} cannot be read: {error.str()}"
         if not error.retriable() and error.code() not in _PASSING:
             raise StreamproofError(text)
         _say(f"{text}: trying again")

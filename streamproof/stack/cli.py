@@ -12,10 +12,9 @@ from rich.table import Column, Table
 from streamproof.core.errors import UsageError
 from streamproof.core.settings import HomeSettings, PostgresSettings
 from streamproof.stack.postgres import POSTGRES
-from streamproof.stack.servers import ALL_PARTS, SUPERVISOR, Stack
+from streamproof.stack.servers import SUPERVISOR, Stack
 
 _FOLLOW = 0.3  # seconds between two looks at a log
-_LOGS = (*ALL_PARTS, SUPERVISOR)
 
 
 def down() -> None:
@@ -56,14 +55,15 @@ def status(
 
 
 def logs(
-    part: Annotated[str, typer.Argument(help=f"One of {', '.join(_LOGS)}.")],
+    part: Annotated[str, typer.Argument(help=f"One that `status` shows, or {SUPERVISOR}.")],
     lines: Annotated[int, typer.Option("--lines", "-n", min=0, help="How many lines of the end to print.")] = 50,
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on printing what comes, until Ctrl-C.")] = False,
 ) -> None:
     """Print the end of a part's log."""
-    if part not in _LOGS:
-        raise UsageError(f"there is no part {part!r}: name one of {', '.join(_LOGS)}")
-    log = Stack.from_environment().processes.log(part)
+    stack = Stack.from_environment()
+    if part not in (known := (*stack.all_parts, SUPERVISOR)):
+        raise UsageError(f"there is no part {part!r}: name one of {', '.join(known)}")
+    log = stack.processes.log(part)
     if not log.exists():
         raise UsageError(f"{part} has no log yet ({log}): run `streamproof up` first")
     with log.open(encoding="utf-8", errors="replace") as file:

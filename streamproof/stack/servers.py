@@ -4,7 +4,9 @@ import re
 import signal
 import time
 from collections.abc import Collection, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, ExitStack
+from itertools import groupby
 from pathlib import Path
 from typing import NamedTuple, Self
 
@@ -23,7 +25,7 @@ from streamproof.core.wait import wait_until
 from streamproof.stack.artifacts import Store, read_lock
 from streamproof.stack.authority import HEALTH, Authority
 from streamproof.stack.flink import TASKMANAGERS, flink_library, flink_parts
-from streamproof.stack.kafka import kafka_part
+from streamproof.stack.kafka import broker_names, kafka_parts
 from streamproof.stack.live_sinks import end_live
 from streamproof.stack.mosquitto import find_mosquitto, install_mosquitto, mosquitto_part
 from streamproof.stack.nifi import nifi_part, nifi_program
@@ -33,16 +35,9 @@ from streamproof.stack.preflight import check_before_start
 from streamproof.stack.process import Processes, Program
 from streamproof.stack.settings import StackSettings
 
-PARTS = ("mosquitto", "kafka", "nifi", "jobmanager", *TASKMANAGERS)
-"""The names of the parts of every stack, in the order in which they start."""
-
-ALL_PARTS = (*PARTS, POSTGRES)
-"""With those that are started only where they are asked for."""
-
 SUPERVISOR = "supervisor"
 """The name under which the process that looks after the parts is remembered."""
 
-_STOP_ORDER = (*reversed(TASKMANAGERS), "jobmanager", "nifi", "kafka", "mosquitto", POSTGRES)
 _POLL = 0.5  # seconds
 _LAST_LINES = 15
 _LOOKED_AT = 200
@@ -71,7 +66,13 @@ class PartStatus(NamedTuple):
 
 
 class Stack:
-    """The servers of one home. Every method works on the parts that are named, by default on all."""
+    """The servers of one home. Every method works on the parts that are named, by default on all.
+
+    Attributes:
+        parts: the names of those that belong to every stack, in the order in which they start.
+        all_parts: with those that are started only where they are asked for.
+
+    """
 
     def __init__(
         self,
@@ -94,6 +95,8 @@ class Stack:
         self.authority = own if kafka.tls.ca == own.folder / "ca.pem" else None
         self._servers = (mqtt, kafka, nifi, flink)
         self._postgres = postgres or PostgresSettings()
+        self.parts = ("mosquitto", *broker_names(kafka), "nifi", "jobmanager", *TASKMANAGERS)
+        self.all_parts = (*self.parts, POSTGRES)
 
     @classmethod
     def from_environment(cls) -> Self:
@@ -102,7 +105,7 @@ class Stack:
             home=HomeSettings(), mqtt=MqttSettings(), kafka=KafkaSettings(), nifi=NifiSettings(), flink=FlinkSettings()
         )
 
-    def setup(self, parts: Collection[str] = PARTS) -> None:
+    def setup(self, parts: Collection[str] = ()) -> None:
         """Install what the parts need; what is there is left as it is.
 
         Raises:
@@ -110,9 +113,9 @@ class Stack:
             StreamproofError: something cannot be fetched, or is not what the lock file names.
 
         """
-        self._setup(self._choose(parts))
+        self._setup(self._choose(parts or self.parts))
 
-    def up(self, extensions: Path | None = None, parts: Collection[str] = PARTS) -> None:
+    def up(self, extensions: Path | None = None, parts: Collection[str] = ()) -> None:
         """Start the parts that do not run and return when all of them are healthy.
 
         Args:
@@ -127,7 +130,7 @@ class Stack:
         """
         self._extensions = extensions or self._extensions
         with _working_alone(self._home / "lock"):
-            chosen = self._choose(parts)
+            chosen = self._choose(parts or self.parts)
             self._stop([part for part in chosen if self._has_old_certificate(part)])
             missing = [part for part in chosen if self.processes.find(part.name) is None]
             for part in missing:
@@ -170,10 +173,11 @@ class Stack:
             self.processes.start(name, part.prepare())
             return True
 
-    def down(self, parts: Collection[str] = ALL_PARTS) -> None:
+    def down(self, parts: Collection[str] = ()) -> None:
         """Stop the parts in order: TaskManagers, JobManager, NiFi, Kafka, Mosquitto, PostgreSQL."""
         with _working_alone(self._home / "lock"):
-            if set(parts) >= set(PARTS):
+            parts = parts or self.all_parts
+            if set(parts) >= set(self.parts):
                 end_live()
                 self.processes.stop(SUPERVISOR, self.settings.stop_timeout)
             self._stop(self._choose(parts))
@@ -195,7 +199,8 @@ class Stack:
     def status(self) -> list[PartStatus]:
         """Ask every part how it is; one that is not in every stack only where it was started."""
         found = []
-        for part in self._choose([name for name in ALL_PARTS if name in PARTS or self.processes.record(name)]):
+        names = [name for name in self.all_parts if name in self.parts or self.processes.record(name)]
+        for part in self._choose(names):
             process = self.processes.find(part.name)
             record = self.processes.record(part.name)
             healthy = process is not None and _is_healthy(part)
@@ -225,15 +230,15 @@ class Stack:
         return part
 
     def _choose(self, names: Collection[str]) -> list[Part]:
-        if unknown := set(names) - set(ALL_PARTS):
-            raise UsageError(f"there is no part {min(unknown)!r}: name one of {', '.join(ALL_PARTS)}")
+        if unknown := set(names) - set(self.all_parts):
+            raise UsageError(f"there is no part {min(unknown)!r}: name one of {', '.join(self.all_parts)}")
         mqtt, kafka, nifi, flink = self._servers
         if self.authority:  # who only asks whether a server answers needs no other right; NiFi and Flink know none such
             asking = {"tls": self.authority.identity(HEALTH)}
             mqtt, kafka = mqtt.model_copy(update=asking), kafka.model_copy(update=asking)
         parts = (
             mosquitto_part(self._home, self._cache, mqtt, self.settings, self.authority),
-            kafka_part(self._home, self._store, kafka, self.settings, self.authority),
+            *kafka_parts(self._home, self._store, kafka, self.settings, self.authority),
             nifi_part(
                 home=self._home,
                 cache=self._cache,
@@ -290,11 +295,23 @@ class Stack:
         self._stop(started)
 
     def _stop(self, parts: list[Part]) -> None:
-        for part in sorted(parts, key=lambda part: _STOP_ORDER.index(part.name)):
-            if self.processes.find(part.name):
-                console.print(f"stopping {part.name}")
-            self.processes.stop(part.name, self.settings.stop_timeout, part.stop_signal)
-            part.clear()
+        order = [_kind(name) for name in (*reversed(self.parts), POSTGRES)]
+        in_order = sorted(parts, key=lambda part: order.index(_kind(part.name)))
+        for _, alike in groupby(in_order, lambda part: _kind(part.name)):
+            # At once: a broker that were left alone could not tell the others that it leaves, and would wait for them.
+            with ThreadPoolExecutor() as pool:
+                list(pool.map(self._stop_one, alike))
+
+    def _stop_one(self, part: Part) -> None:
+        if self.processes.find(part.name):
+            console.print(f"stopping {part.name}")
+        self.processes.stop(part.name, self.settings.stop_timeout, part.stop_signal)
+        part.clear()
+
+
+def _kind(name: str) -> str:
+    """Return a part's name without its number."""
+    return name.rstrip("-0123456789")
 
 
 def _working_alone(lock: Path) -> AbstractContextManager[None]:

@@ -8,7 +8,7 @@ from types import MappingProxyType
 
 from streamproof.core.command import console, wait_for
 from streamproof.core.errors import StreamproofError
-from streamproof.stack.servers import ALL_PARTS, Stack
+from streamproof.stack.servers import Stack
 
 _LOOK = 0.25
 _LONGEST_PAUSE = 30.0
@@ -37,7 +37,7 @@ class Supervisor:
 
     def run(self, stop: threading.Event) -> None:
         """Look after the parts until ``stop`` is set."""
-        for name in ALL_PARTS:
+        for name in self._stack.all_parts:
             threading.Thread(target=self._look_after, args=(name, stop), name=name, daemon=True).start()
         wait_for(stop)
 

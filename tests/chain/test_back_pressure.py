@@ -13,7 +13,7 @@ from waiting import PATIENCE, until
 from nifi_templates.deployment import status
 from streamproof.core.errors import UsageError
 from streamproof.core.run import RowCounts, load_run
-from streamproof.stack.servers import PARTS, Stack
+from streamproof.stack.servers import Stack
 
 START = 1_704_067_200_000
 ROWS, IN_FLIGHT, BATCH = 150_000, 20_000, 500
@@ -34,7 +34,7 @@ def under_way(chain, run: str) -> int:
 
 
 def memory(stack: Stack) -> int:
-    found = [process for part in PARTS if (process := stack.processes.find(part))]
+    found = [process for part in stack.parts if (process := stack.processes.find(part))]
     found += [child for process in found for child in process.children(recursive=True)]
     return sum(process.memory_info().rss for process in found if process.status() != psutil.STATUS_ZOMBIE)
 

@@ -10,7 +10,7 @@ from nifi_templates.deployment import status
 from streamproof.chain.start_servers import extensions_folder, start_servers
 from streamproof.core.errors import UsageError
 from streamproof.core.run import load_run
-from streamproof.stack.servers import PARTS, Stack
+from streamproof.stack.servers import Stack
 
 START = 1_704_067_200_000
 
@@ -45,7 +45,7 @@ def test_a_restart_of_the_stack_in_the_middle_of_a_run_loses_nothing(chain):
     start_servers(stack, extensions_folder())
     replaying.join(PATIENCE)
     assert not replaying.is_alive()
-    assert {part.name for part in stack.status() if part.healthy} == set(PARTS)
+    assert {part.name for part in stack.status() if part.healthy} == set(stack.parts)
 
     # NiFi answers before its Python processors are loaded; the flow then goes on by itself.
     def flow_runs():

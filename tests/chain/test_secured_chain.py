@@ -256,11 +256,6 @@ def test_kafka_lets_those_read_who_need_it(secured, proven, name):  # noqa: ARG0
     assert read(as_(secured, "observer", KafkaSettings), "ratings") is None
 
 
-def test_whoever_only_asks_whether_kafka_answers_sees_no_topic(secured, proven):  # noqa: ARG001
-    seen = AdminClient(as_(secured, "health", KafkaSettings).client).list_topics(timeout=PATIENCE)
-    assert (len(seen.brokers), seen.topics) == (1, {})
-
-
 @pytest.fixture(scope="module")
 def job(secured):  # noqa: ARG001 - it runs there
     job = submit([load_question("rating_averages")], JobOptions(run=RUN)).job

@@ -12,6 +12,7 @@ from checkout import CHECKOUT
 from streamproof.cli import app
 
 SLOW = {"pyflink", "dash", "plotly", "pandas", "duckdb", "pyarrow", "numpy", "nipyapi", "confluent_kafka", "apprise"}
+UNUSED = {"dns"}
 BATCH = {"duckdb", "pyarrow", "numpy", "confluent_kafka"}
 NEEDED = {
     "--help": set(),
@@ -67,6 +68,7 @@ def test_a_command_loads_only_what_it_needs(line, tmp_path):
     loaded = set(re.findall(r"^import time:.*\| +(\w+)$", done.stderr, re.MULTILINE))
     assert "streamproof.core" not in loaded  # the pattern finds whole packages
     assert {"streamproof", "typer"} <= loaded
+    assert not loaded & UNUSED
     assert loaded & SLOW == NEEDED[line], done.stderr[-2000:]
 
 

@@ -12,7 +12,9 @@ PAGES = {
 COMMANDS = dict(part.split("\n", 1) for part in PAGES["docs/commands.md"].split("\n## streamproof ")[1:])
 README = PAGES["README.md"]
 GROUPS = "flow|question|contract|alert|sink|lake|model"
-FOLDERS = "edge_replayer|nifi_templates|flink_jobs|validation|streams|streamproof|notebooks|grafana|tests|docs"
+FOLDERS = (
+    "edge_replayer|nifi_templates|flink_jobs|validation|streams|streamproof|notebooks|grafana|kubernetes|tests|docs"
+)
 FOR_TESTS = "".join(path.read_text() for path in CHECKOUT.glob("tests/**/*.py"))
 
 

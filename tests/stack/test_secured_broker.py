@@ -2,6 +2,7 @@
 
 import queue
 import re
+import threading
 from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime, timedelta
 
@@ -15,7 +16,8 @@ from edge_replayer.in_flight import InFlight
 from edge_replayer.publisher import MqttPublisher
 from nifi_templates.session import keep_session
 from streamproof.core.errors import StreamproofError
-from streamproof.core.mqtt import connected, new_client
+from streamproof.core.mqtt import connected, log_in_as, new_client
+from streamproof.core.qos1_client import Qos1Client
 from streamproof.core.settings import (
     FlinkSettings,
     HomeSettings,
@@ -184,6 +186,50 @@ def test_a_client_id_that_an_edge_takes_is_not_nifis_and_nifis_session_keeps_its
     session.SessionExpiryInterval = 60
     with broker.client("nifi", "ratings/+", NIFI_ID, session) as (_, arrived):
         assert arrived.get(timeout=60) == ("ratings/Books", "kept")
+
+
+@contextmanager
+def qos1_client(settings, topic_filter=None):
+    """Yield a client that stands, the messages that arrive and the acknowledgements that come."""
+    client, arrived, acknowledged, stands = Qos1Client(settings.tls.cert.stem), [], [], threading.Event()
+    log_in_as(client, settings)
+    client.on_acknowledged = acknowledged.extend
+    client.on_subscribe = lambda *_: stands.set()
+
+    def on_connect(*_):
+        if topic_filter:
+            client.subscribe(topic_filter, qos=1)
+        else:
+            stands.set()
+
+    def on_arrived(messages):
+        arrived.extend(message.payload for message in messages)
+        client.acknowledge([message.packet_id for message in messages])
+
+    client.on_connect, client.on_arrived = on_connect, on_arrived
+    client.connect(settings.host, settings.port)
+    client.loop_start()
+    try:
+        assert stands.wait(60)
+        yield client, arrived, acknowledged
+    finally:
+        client.disconnect()
+        client.loop_stop()
+
+
+def test_messages_of_every_size_pass_over_tls_whole_and_in_order(broker):
+    # Shorter than a record, about as long as one, and longer than what either side's socket holds.
+    sizes = [*range(0, 3000, 3), *range(16_300, 16_450), 1 << 17, *[7 << 20] * 3, *range(200)]
+    sent = [bytes((number % 251,)) * size for number, size in enumerate(sizes)]
+    with (
+        qos1_client(broker.settings("operator"), "ratings/Books") as (_, arrived, _),
+        qos1_client(broker.settings("books")) as (client, _, acknowledged),
+    ):
+        for packet_id, payload in enumerate(sent, 1):
+            client.publish_at_qos1(b"ratings/Books", payload, packet_id)
+        until(lambda: len(arrived) == len(acknowledged) == len(sent))
+        assert [code for _, code in acknowledged] == [0] * len(sent)
+        assert arrived == sent
 
 
 @pytest.mark.long

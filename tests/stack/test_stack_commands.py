@@ -4,7 +4,7 @@ import json
 import subprocess
 import sys
 
-from streamproof.stack.servers import PARTS
+PARTS = ("mosquitto", "kafka", "nifi", "jobmanager", "taskmanager-1", "taskmanager-2")
 
 
 def stack(*arguments):

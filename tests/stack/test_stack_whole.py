@@ -4,7 +4,7 @@ import httpx
 import psutil
 import pytest
 
-from streamproof.stack.servers import PARTS, Stack
+from streamproof.stack.servers import Stack
 
 
 def processes_of(name):
@@ -18,7 +18,7 @@ def processes_of(name):
 def test_every_part_is_healthy_and_a_second_up_changes_nothing():
     stack = Stack.from_environment()
     before = stack.status()
-    assert [status.name for status in before] == list(PARTS)
+    assert [status.name for status in before] == list(stack.parts)
     assert all(status.healthy for status in before)
     stack.up()
     assert [status.pid for status in stack.status()] == [status.pid for status in before]
@@ -26,7 +26,7 @@ def test_every_part_is_healthy_and_a_second_up_changes_nothing():
 
 @pytest.mark.usefixtures("servers")
 def test_it_runs_in_four_gigabytes():
-    everything = [process for name in PARTS for process in processes_of(name)]
+    everything = [process for name in Stack.from_environment().parts for process in processes_of(name)]
     assert sum(process.memory_info().rss for process in everything) < 4 * 1024**3
 
 
@@ -44,7 +44,7 @@ def test_flink_has_both_taskmanagers_with_their_slots(servers):
 
 @pytest.mark.usefixtures("servers")
 def test_everything_listens_on_loopback_only():
-    for name in PARTS:
+    for name in Stack.from_environment().parts:
         for process in processes_of(name):
             for connection in process.net_connections("tcp"):
                 if connection.status == psutil.CONN_LISTEN:

@@ -1,0 +1,1 @@
+../../streamproof/core/qos1_client.py
