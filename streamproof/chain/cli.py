@@ -13,6 +13,7 @@ from streamproof.chain.secured import named_edge, secure
 from streamproof.chain.start_servers import WithOption, extensions_folder, look_after, named_sinks, start_servers
 from streamproof.core.command import console
 from streamproof.core.settings import HomeSettings
+from streamproof.stack.authority import Authority
 from streamproof.stack.kafka import keep_brokers
 from streamproof.stack.servers import Stack
 
@@ -48,7 +49,7 @@ def up(
     named = named_sinks(sinks)
     if brokers is not None:
         keep_brokers(HomeSettings().home, brokers)
-    if secured or edges:
+    if secured or edges or Authority(HomeSettings().home / "tls").exists:
         secure([named_edge(text) for text in edges or []])
     start_servers(Stack.from_environment(), extensions_folder(), named)
 

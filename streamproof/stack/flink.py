@@ -9,7 +9,7 @@ from pathlib import Path
 from streamproof.core.errors import StreamproofError
 from streamproof.core.settings import FlinkSettings
 from streamproof.stack.artifacts import Store, read_lock
-from streamproof.stack.authority import OPERATOR, Authority
+from streamproof.stack.authority import INTERNAL, OPERATOR, Authority
 from streamproof.stack.configuration import render
 from streamproof.stack.java import java_command
 from streamproof.stack.part import Part
@@ -120,7 +120,11 @@ def flink_parts(  # noqa: PLR0917 - as the other parts have it
             for name in TASKMANAGERS
         ),
     ]
-    return [replace(part, certificate=authority.folder / "flink.pem") for part in parts] if authority else parts
+    if authority is None:
+        return parts
+    # The operator's, too: the cluster lets it in by its digest.
+    certificates = tuple(authority.folder / f"{name}.pem" for name in ("flink", INTERNAL, OPERATOR))
+    return [replace(part, certificates=certificates) for part in parts]
 
 
 def flink_library(cache: Path, store: Store) -> Path:

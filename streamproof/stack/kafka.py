@@ -89,7 +89,7 @@ def kafka_parts(
             450,
             partial(prepare, place),
             partial(healthy, place),
-            certificate=authority.folder / "kafka.pem" if authority else None,
+            certificates=(authority.folder / "kafka.pem",) if authority else (),
         )
         for place, name in enumerate(names)
     ]

@@ -57,7 +57,10 @@ def mosquitto_part(
         return Program([str(program), "-c", str(configuration)], folder, environment)
 
     part = Part("mosquitto", (), (address,), 10, prepare, lambda: _accepts_connections(mqtt))
-    return replace(part, addresses=(address, edges), reread=give_rights) if authority else part
+    if authority is None:
+        return part
+    certificates = (authority.folder / "mosquitto.pem",)
+    return replace(part, addresses=(address, edges), reread=give_rights, certificates=certificates)
 
 
 def find_mosquitto(cache: Path) -> Path | None:

@@ -106,9 +106,9 @@ def nifi_part(
                 process.terminate()
                 end(process, 5)
 
-    certificate = authority.folder / "nifi.pem" if authority else None
+    certificates = (authority.folder / "nifi.pem",) if authority else ()
     return Part(
-        "nifi", ARTIFACTS, (address, management), 800, prepare, healthy, clear, certificate=certificate, check=check
+        "nifi", ARTIFACTS, (address, management), 800, prepare, healthy, clear, certificates=certificates, check=check
     )
 
 

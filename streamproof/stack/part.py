@@ -23,7 +23,7 @@ class Part:
         clear: called when the part does not run, before its start and after its end.
         stop_signal: asks it to end.
         check: raises the UsageError for which it cannot be started, before anything is.
-        certificate: what it reads at its start alone, so it must be started again when that is renewed.
+        certificates: what it reads at its start alone, so it must be started again when one is renewed.
         reread: writes what the running server reads anew on SIGHUP; None where there is nothing such.
 
     """
@@ -37,5 +37,5 @@ class Part:
     clear: Callable[[], None] = lambda: None
     stop_signal: int = SIGTERM
     reread: Callable[[], None] | None = None
-    certificate: Path | None = None
+    certificates: tuple[Path, ...] = ()
     check: Callable[[], None] = lambda: None

@@ -23,7 +23,7 @@ from streamproof.core.settings import (
 )
 from streamproof.core.wait import wait_until
 from streamproof.stack.artifacts import Store, read_lock
-from streamproof.stack.authority import HEALTH, Authority
+from streamproof.stack.authority import HEALTH, OPERATOR, Authority
 from streamproof.stack.flink import TASKMANAGERS, flink_library, flink_parts
 from streamproof.stack.kafka import broker_names, kafka_parts
 from streamproof.stack.live_sinks import end_live
@@ -131,7 +131,7 @@ class Stack:
         self._extensions = extensions or self._extensions
         with _working_alone(self._home / "lock"):
             chosen = self._choose(parts or self.parts)
-            self._stop([part for part in chosen if self._has_old_certificate(part)])
+            self._stop_what_has_old_certificates(chosen)
             missing = [part for part in chosen if self.processes.find(part.name) is None]
             for part in missing:
                 part.clear()
@@ -266,9 +266,24 @@ class Stack:
             if "jobmanager" in names:
                 flink_library(self._cache, self._store)
 
-    def _has_old_certificate(self, part: Part) -> bool:
-        process = self.processes.find(part.name)
-        return bool(process and part.certificate and part.certificate.stat().st_mtime > process.create_time())
+    def _stop_what_has_old_certificates(self, parts: list[Part]) -> None:
+        """Stop what was started before its certificate was made, and so also what let in everybody until now."""
+        tls = self._home / "tls"
+        if self.authority is None:
+            if Authority(tls).exists:
+                raise UsageError(
+                    f"the servers of {self._home} are secured: `streamproof up --secured` names the settings that "
+                    f"commands need; without the folder {tls} they are not"
+                )
+            return
+
+        def is_older(name: str, certificates: Collection[Path]) -> bool:
+            process = self.processes.find(name)
+            return bool(process and any(file.stat().st_mtime > process.create_time() for file in certificates))
+
+        if is_older(SUPERVISOR, [tls / f"{OPERATOR}.pem", tls / f"{HEALTH}.pem"]):
+            self.processes.stop(SUPERVISOR, self.settings.stop_timeout)
+        self._stop([part for part in parts if is_older(part.name, part.certificates)])
 
     def _wait_until_healthy(self, parts: list[Part], started: Collection[str]) -> None:
         began, waiting = time.monotonic(), list(parts)

@@ -2,6 +2,8 @@
 
 import queue
 import re
+import socket
+import ssl
 import threading
 from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime, timedelta
@@ -15,7 +17,7 @@ from waiting import until
 from edge_replayer.in_flight import InFlight
 from edge_replayer.publisher import MqttPublisher
 from nifi_templates.session import keep_session
-from streamproof.core.errors import StreamproofError
+from streamproof.core.errors import StreamproofError, UsageError
 from streamproof.core.mqtt import connected, log_in_as, new_client
 from streamproof.core.qos1_client import Qos1Client
 from streamproof.core.settings import (
@@ -276,3 +278,48 @@ def _publish_until_taken(settings, topic):
             return answers.get(timeout=60) < NOT_AUTHORISED
 
     until(is_taken)
+
+
+@pytest.mark.long
+def test_a_plain_broker_is_secured_by_a_first_up_and_no_stack_of_that_home_is_plain_again(tmp_path):
+    home, (port, edge_port) = HomeSettings(home=tmp_path / "home", cache=HomeSettings().cache), free_ports(2)
+
+    def stack(tls):
+        return Stack(
+            home=home,
+            mqtt=MqttSettings(port=port, tls=tls),
+            kafka=KafkaSettings(tls=tls),
+            nifi=NifiSettings(tls=tls, api_endpoint="http://127.0.0.1:28080/nifi-api"),
+            flink=FlinkSettings(tls=tls),
+            settings=StackSettings(mosquitto_edge_port=edge_port),
+        )
+
+    plain = TlsSettings()
+    authority = Authority(home.home / "tls")
+    stack(plain).up(parts=["mosquitto"])
+    authority.renew()
+    secured = stack(authority.identity("operator"))
+    try:
+        secured.up(parts=["mosquitto"])
+        assert secured.is_healthy("mosquitto")
+        assert not stack(plain).is_healthy("mosquitto")
+        before = secured.processes.find("mosquitto").pid
+        secured.up(parts=["mosquitto"])
+        assert secured.processes.find("mosquitto").pid == before
+        with pytest.raises(UsageError, match="are secured"):
+            stack(plain).up(parts=["mosquitto"])
+        (authority.folder / "mosquitto.pem").unlink()
+        authority.renew()
+        secured.up(parts=["mosquitto"])
+        shown = ssl.PEM_cert_to_DER_cert((authority.folder / "mosquitto.pem").read_text())
+        assert is_shown(port, authority.identity("operator"), shown)
+    finally:
+        secured.down(["mosquitto"])
+
+
+def is_shown(port, tls, certificate):
+    with (
+        socket.create_connection(("127.0.0.1", port)) as plain,
+        tls.context().wrap_socket(plain, server_hostname="localhost") as shaken,
+    ):
+        return shaken.getpeercert(binary_form=True) == certificate
