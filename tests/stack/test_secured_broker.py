@@ -42,7 +42,7 @@ class Broker:
     """A secured broker, and whoever has a certificate for it."""
 
     def __init__(self, folder):
-        home = HomeSettings(home=folder / "home", cache=HomeSettings().cache)
+        home = self.home = HomeSettings(home=folder / "home", cache=HomeSettings().cache)
         self.authority = Authority(home.home / "tls")
         self.authority.renew(EDGES)
         self.inner, self.edge_port = free_ports(2)
@@ -278,6 +278,21 @@ def _publish_until_taken(settings, topic):
             return answers.get(timeout=60) < NOT_AUTHORISED
 
     until(is_taken)
+
+
+def test_a_nifi_that_settings_name_in_the_plain_is_refused_before_anything_starts(broker):
+    tls = broker.authority.identity("operator")
+    nifi = NifiSettings(tls=tls, api_endpoint="http://127.0.0.1:28080/nifi-api")
+    stack = Stack(
+        home=broker.home,
+        mqtt=broker.settings("operator"),
+        kafka=KafkaSettings(tls=tls),
+        nifi=nifi,
+        flink=FlinkSettings(tls=tls),
+    )
+    with pytest.raises(UsageError, match=r"NIFI_API_ENDPOINT=http://.*: write https://"):
+        stack.up(parts=["kafka", "nifi"])
+    assert stack.processes.find("kafka") is None
 
 
 @pytest.mark.long
