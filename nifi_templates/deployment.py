@@ -12,6 +12,7 @@ from typing import Any
 
 import nipyapi
 from nipyapi import canvas
+from nipyapi.nifi.rest import ApiException
 
 from nifi_templates.connection import nifi_connection
 from nifi_templates.definition import (
@@ -302,7 +303,8 @@ def _take_away(stream: str, group: str, drain_seconds: float, *, force: bool) ->
     if _queued(group):
         canvas.purge_process_group(canvas.get_process_group(group, "id"))
     canvas.schedule_all_controllers(group, False)
-    canvas.delete_process_group(canvas.get_process_group(group, "id"))
+    if not wait_until(lambda: _deleted(group), STOP_SECONDS):
+        canvas.delete_process_group(canvas.get_process_group(group, "id"))
     context = nipyapi.parameters.get_parameter_context(context_name(stream), greedy=False)
     if context is not None:
         nipyapi.parameters.delete_parameter_context(context)
@@ -311,6 +313,15 @@ def _take_away(stream: str, group: str, drain_seconds: float, *, force: bool) ->
 
 _ON_THEIR_WAY = {"STARTING", "RUNNING", "STOPPING"}
 """States of processors behind what NiFi shows: one that is not valid yet is shown as stopped while it starts."""
+
+
+def _deleted(group: str) -> bool:
+    """Delete a group unless NiFi refuses: what could not start, as it is invalid, it may still be about to start."""
+    try:
+        canvas.delete_process_group(canvas.get_process_group(group, "id"))
+    except (ValueError, ApiException):
+        return False
+    return True
 
 
 def _stopped(stream: str, processor: str) -> None:

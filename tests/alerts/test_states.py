@@ -4,6 +4,7 @@ from datetime import datetime, timedelta
 
 import duckdb
 import pytest
+from hunting import cases
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
@@ -134,7 +135,7 @@ def database():
         yield db
 
 
-@settings(max_examples=60)
+@settings(max_examples=cases(30))
 @given(rules, runs, st.integers(0, 5))
 @example(AlertRule(when="n > 2", for_windows=3, absent="breach", repeat="25s"), {1000: {"a": 0}, 1001: {"b": 3}}, 5)
 def test_alerts_are_the_same_as_they_come_in_sql_and_by_the_rule_said_plainly(database, rule, windows, more):

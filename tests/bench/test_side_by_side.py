@@ -29,6 +29,7 @@ def home(tmp_path, monkeypatch):
     return tmp_path
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("program", ["batch_duckdb", "batch_pandas", "batch_polars"])
 def test_batch_programs_give_exactly_the_windows_of_the_validation(home, program):
     run = new_run("r", ROWS, keys=5, interval=Fraction(10_000, 7))
@@ -53,6 +54,7 @@ def test_windows_that_are_wrong_missing_or_extra_are_counted(home):
     assert compare_with_truth(run, home / "w") == AnswerCounts(right=len(rows) - 3, wrong=2, missing=1, extra=2)
 
 
+@pytest.mark.long
 @pytest.mark.usefixtures("home")
 def test_a_batch_benchmark_gives_a_figure_and_how_many_windows_equal_the_batch():
     once = SIDE_BY_SIDE["validate.pandas"].run(ROWS)

@@ -36,6 +36,7 @@ def test_five_thousand_categories_are_proven_in_one_run(chain):
     prove(chain, 5000, 20)
 
 
+@pytest.mark.long
 def test_a_second_run_of_one_id_is_refused_and_what_it_sends_all_the_same_is_named(chain, tmp_path):
     run, elsewhere = chain.new_run("twice"), HomeSettings(home=tmp_path / "elsewhere")
     job = chain.submit("30s/5s", run)

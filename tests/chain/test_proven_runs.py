@@ -14,6 +14,7 @@ from streamproof.core.duration import parse_duration
 START = 1_704_067_200_000  # 2024-01-01T00:00:00Z, a boundary of every shape below
 
 
+@pytest.mark.long
 def test_two_categories_are_proven_in_tumbling_short_and_long_windows(chain):
     files = {name: chain.sample(name, 3000) for name in ("Movies_and_TV", "Home_and_Kitchen")}
     run = chain.new_run("shapes")

@@ -48,9 +48,8 @@ def test_a_run_is_seen_while_it_goes_on(tab, live, address):
     picture(page, "dashboard")
 
 
-@pytest.mark.parametrize(
-    ("name", "how"), [pytest.param("nifi", signal.SIGKILL, marks=pytest.mark.long), ("kafka", signal.SIGSTOP)]
-)
+@pytest.mark.long
+@pytest.mark.parametrize(("name", "how"), [("nifi", signal.SIGKILL), ("kafka", signal.SIGSTOP)])
 def test_a_part_that_is_away_is_shown_so_at_once_and_back_afterwards(tab, address, name, how):
     shown = {"nifi": "NiFi", "kafka": "Kafka"}[name]
     page = tab.open(address)
@@ -112,6 +111,7 @@ def test_each_question_has_a_card_and_an_address(tab, address):
     expect(page.locator("#question-verdict")).to_contain_text("RIGHT SO FAR")
 
 
+@pytest.mark.long
 def test_a_dead_letter_is_opened(tab, live, address, servers):
     row = {"run": live.run, "category": "Books", "seq": 1, "event_time": 1, "low_watermark": 0, "rating": "five"}
     single("ratings/Books", json.dumps(row), qos=1, hostname=servers.mqtt.host, port=servers.mqtt.port)

@@ -44,6 +44,7 @@ def is_accessible(page):
     assert not found.response["violations"], found.generate_report()
 
 
+@pytest.mark.long
 def test_the_newest_window_is_on_the_map_and_each_mark_bears_its_verdict(tab, made_up):
     run, address = made_up
     page, asked = tab.open(address), []

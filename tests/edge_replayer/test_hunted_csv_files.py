@@ -50,7 +50,7 @@ def read_by_the_validation(stream, path):
         return db.execute("SELECT id, amount, _time FROM accepted ORDER BY _line").fetchall(), counts
 
 
-@settings(max_examples=cases(100))
+@settings(max_examples=cases(50))
 @given(file=files(), block=st.integers(4, 300))
 @example(file=File(",", header=False, unit="s", packed=False, content=b"\n\r\r\n"), block=4)
 @example(

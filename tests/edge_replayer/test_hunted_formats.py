@@ -11,7 +11,7 @@ import validation.csv_rows
 from streamproof.core.errors import UsageError
 
 
-@settings(max_examples=cases(40))
+@settings(max_examples=cases(20))
 @given(file=formatted_files(), block=st.integers(4, 300))
 def test_replayer_and_validation_read_every_cell_alike(tmp_path, file, block):
     path = tmp_path / "a.csv"

@@ -155,7 +155,8 @@ def test_a_reader_that_goes_away_ends_the_replay_quietly(files):
         assert b"Traceback" not in replaying.stderr.read()
 
 
-@pytest.mark.parametrize("pace", ["--rate=max", pytest.param("--speed=1", marks=pytest.mark.long)])
+@pytest.mark.long
+@pytest.mark.parametrize("pace", ["--rate=max", "--speed=1"])
 def test_a_large_file_is_streamed_in_little_memory(tmp_path, pace):
     big = tmp_path / "big.csv"
     with big.open("w") as file:

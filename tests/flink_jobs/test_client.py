@@ -4,6 +4,8 @@ import os
 import subprocess
 import sys
 
+import pytest
+
 PROGRAM = """
 import os
 from flink_jobs.client import Session
@@ -18,6 +20,7 @@ def plan(tmp_path, program=PROGRAM, **variables):
     return subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=False)
 
 
+@pytest.mark.long
 def test_another_flink_in_the_environment_changes_nothing(tmp_path):
     (tmp_path / "config.yaml").write_text("env.java.home: /nowhere\n")
     own = {name: str(tmp_path) for name in ("FLINK_HOME", "FLINK_CONF_DIR", "FLINK_LIB_DIR", "FLINK_OPT_DIR")}
@@ -50,6 +53,7 @@ ended.set()
 """
 
 
+@pytest.mark.long
 def test_garbage_of_another_thread_does_not_move_the_planner_to_another_thread_of_the_jvm(tmp_path):
     done = plan(tmp_path, GARBAGE)
     assert done.returncode == 0, done.stderr

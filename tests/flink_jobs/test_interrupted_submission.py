@@ -67,7 +67,8 @@ def test_a_client_that_is_ended_while_it_starts_leaves_nothing(servers, submissi
     assert cluster.states() == jobs
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.long)])
+@pytest.mark.long
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_job_whose_wait_is_interrupted_is_cancelled(servers, idle_taskmanagers, submission, number):
     cluster, records = Cluster(servers.flink), load_records()
     before = cluster.states()

@@ -114,7 +114,7 @@ class Dying:
         self._producer.commit_transaction(*timeout)
 
 
-@pytest.mark.parametrize("number", [0, 1], ids=["seasonal", "forest"])
+@pytest.mark.parametrize("number", [0, pytest.param(1, marks=pytest.mark.long)], ids=["seasonal", "forest"])
 def test_a_scorer_that_ends_within_a_transaction_leaves_nothing_of_it(scored_run, monkeypatch, number):
     run, model = scored_run, scored_run.question.models[number]
     monkeypatch.setattr(scorer_module, "_MOST", 40)

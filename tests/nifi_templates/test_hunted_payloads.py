@@ -213,7 +213,7 @@ def outcome_of_letter(letter):
 fit = fitting_rows(json.dumps(load_contract("ratings").avro_schema()))
 
 
-@settings(max_examples=cases(1000))
+@settings(max_examples=cases(500))
 @given(near_rows())
 def test_what_passes_unchecked_is_rows_each_on_a_line_of_its_own(payload):
     if fit(payload):

@@ -163,6 +163,20 @@ def test_a_changed_definition_replaces_the_old_one_and_loses_nothing_that_is_que
     eventually(all_there)
 
 
+def test_a_flow_that_nifi_does_not_let_go_at_once_is_removed_when_it_does(stream, monkeypatch):
+    stream.deploy()
+    refusals, delete = iter([ValueError("is running"), ValueError("is running")]), canvas.delete_process_group
+
+    def delete_at_the_third_time(group):
+        for refusal in refusals:
+            raise refusal
+        return delete(group)
+
+    monkeypatch.setattr(canvas, "delete_process_group", delete_at_the_third_time)
+    assert stream.remove().existed
+    assert not stream.status().deployed
+
+
 def test_what_is_published_while_the_flow_is_away_comes_through_after_the_next_deployment(stream):
     stream.deploy()
     assert stream.remove().existed

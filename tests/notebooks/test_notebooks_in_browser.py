@@ -11,16 +11,17 @@ from waiting import PATIENCE
 PICTURES = CHECKOUT / "docs" / "pictures"
 
 
+@pytest.mark.long
 @pytest.mark.usefixtures("servers")
-@pytest.mark.parametrize("theme", ["light", pytest.param("dark", marks=pytest.mark.long)])
+@pytest.mark.parametrize("theme", ["light", "dark"])
 @pytest.mark.parametrize(
     ("executed", "name", "charts", "shown"),
     [
         ("first_run", "notebook-01", 3, 2),
         ("checked", "notebook-02", 2, 1),
-        pytest.param("explored", "notebook-03", 5, 3, marks=pytest.mark.long),
-        pytest.param("lateness", "notebook-04", 4, 1, marks=pytest.mark.long),
-        pytest.param("kept", "notebook-09", 2, 0, marks=pytest.mark.long),
+        ("explored", "notebook-03", 5, 3),
+        ("lateness", "notebook-04", 4, 1),
+        ("kept", "notebook-09", 2, 0),
     ],
 )
 def test_every_chart_is_drawn_without_a_network(request, browser, tmp_path, executed, name, charts, shown, theme):

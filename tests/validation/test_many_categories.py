@@ -4,6 +4,7 @@ from collections import Counter
 
 import duckdb
 import pytest
+from hunting import cases
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -87,7 +88,7 @@ def test_each_category_has_its_own_counts_however_many_are_counted_at_once(run, 
 seqs = st.lists(st.none() | st.integers(-2, 14), max_size=25)
 
 
-@settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(deadline=None, max_examples=cases(30), suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(sent=st.integers(0, 12), rows=seqs, letters=seqs, until=st.integers(0, 20), given_up=st.integers(0, 12))
 def test_whatever_came_is_counted_as_sets_in_plain_python_count_it(run, sent, rows, letters, until, given_up):
     given_up = min(given_up, sent)

@@ -50,7 +50,8 @@ def on_s3(s3, own_kafka, monkeypatch):  # noqa: ARG001
     return monkeypatch
 
 
-@pytest.mark.parametrize("catalogue", ["", pytest.param("glue", marks=pytest.mark.long)])
+@pytest.mark.long
+@pytest.mark.parametrize("catalogue", ["", "glue"])
 def test_a_lake_on_s3_holds_every_row_and_is_asked_and_tidied_like_one_on_disk(on_s3, s3, new_lake_run, catalogue):
     on_s3.setenv("STREAMPROOF_LAKE_CATALOG", catalogue)
     on_s3.setenv("STREAMPROOF_LAKE_GLUE_ENDPOINT", s3)

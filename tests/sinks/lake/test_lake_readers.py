@@ -17,6 +17,7 @@ OPENING, *READING = re.findall(r"^```python\n(.+?)^```", PAGE, re.MULTILINE | re
 ROWS = 2000
 
 
+@pytest.mark.long
 def test_the_lines_of_the_page_read_every_row(new_lake_run):
     lake = new_lake_run(ROWS)
     lake.store()
