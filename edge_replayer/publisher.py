@@ -9,6 +9,7 @@ confirmation (``confirm="broker"``), what it loses is lost: at most once behind 
 
 import sys
 import threading
+import time
 from collections import deque
 from contextlib import ExitStack
 from typing import Literal, Protocol
@@ -27,7 +28,7 @@ from edge_replayer.message import Message
 from streamproof.core.command import console
 from streamproof.core.errors import StreamproofError
 from streamproof.core.message import CONFIRMATION_TOPIC, LOW_WATERMARK_TOPIC, PROCESSES_TOPIC
-from streamproof.core.mqtt import broker_at, cannot_be_reached, does_not_answer, log_in_as, why_refused
+from streamproof.core.mqtt import breaks_off, broker_at, cannot_be_reached, does_not_answer, log_in_as, why_refused
 from streamproof.core.qos1_client import Arrived, Qos1Client
 from streamproof.core.settings import MqttSettings
 
@@ -39,8 +40,15 @@ _SENT_ALREADY = (
     "a run {run} is being sent by another process, over {broker}, too: wait for its end, or choose another id. "
     "That one goes on undisturbed"
 )
+_PUSHED_OFF = (
+    "{broker} has ended the connection {times} times in a row as soon as it stood: another process sends with the same "
+    "certificate, {certificate}. One certificate serves one process; --resume goes on with the run"
+)
 _ANSWER_SECONDS = 0.2
 _KEPT_SECONDS = 7 * 86_400  # what an edge has said, by the broker: as long as Kafka knows its run
+_SOON, _PUSHES = 5.0, 5
+"""Seconds within which a connection ends that another process takes over, and how often in a row that is no chance."""
+
 _MOST_UNACKNOWLEDGED = 500
 """Messages of one connection on the wire; fewer where the broker's receive maximum says so (MQTT 5, 4.9)."""
 
@@ -151,6 +159,7 @@ class MqttPublisher:
         self._connected = threading.Event()
         self._failure = ""
         self._closing = self._warned = False
+        self._connected_at, self._pushes = 0.0, 0
         # With the same id for both, a second process that sends the run would push the first one off the broker, and
         # be pushed off again, for ever: so each has its own, and they talk to each other.
         self._me, self._told, self._is_only_one = uuid4().hex, threading.Event(), threading.Event()
@@ -271,6 +280,7 @@ class MqttPublisher:
             self._failure = why_refused(self._settings, code)
             self._connected.set()
             return
+        self._connected_at = time.monotonic()
         self._window = min(_MOST_UNACKNOWLEDGED, getattr(told, "ReceiveMaximum", _MOST_UNACKNOWLEDGED))
         # Before anything is sent: a confirmation that nobody hears is lost, and its rows are sent again.
         of_edges = [(f"{self._low_watermarks}+", 1)] if self._edges else []
@@ -332,6 +342,13 @@ class MqttPublisher:
     ) -> None:
         with self._lock:
             self._is_open = False
+        if self._settings.tls.ca and not self._connected.is_set():
+            self._failure = breaks_off(self._settings)
+            self._connected.set()
+        self._pushes = self._pushes + 1 if time.monotonic() < self._connected_at + _SOON else 0
+        certificate = self._settings.tls.cert
+        if certificate and self._pushes >= _PUSHES:
+            self._failure = _PUSHED_OFF.format(broker=self._broker, times=self._pushes, certificate=certificate)
         if not self._closing and not self._failure:
             self._say(f"the connection to {self._broker} broke ({code}): trying again")
 

@@ -13,7 +13,7 @@ import httpx
 
 from flink_jobs.records import JobRecord, find_record, load_records, newest_id
 from streamproof.core.errors import StreamproofError, UsageError
-from streamproof.core.settings import FlinkSettings
+from streamproof.core.settings import FlinkSettings, TlsSettings
 from streamproof.core.wait import wait_until
 
 ENDED = {"FINISHED", "CANCELED", "FAILED"}
@@ -75,12 +75,13 @@ class Cluster:
     """
 
     def __init__(self, settings: FlinkSettings | None = None) -> None:
-        self.address = (settings or FlinkSettings()).jobmanager
-        self._http = httpx.Client(base_url=f"http://{self.address}", timeout=20, trust_env=False, verify=_authorities())
+        flink = settings or FlinkSettings()
+        self.address, self.url = flink.jobmanager, flink.url
+        self._http = httpx.Client(base_url=self.url, timeout=20, trust_env=False, verify=_authorities(flink.tls))
 
     def page(self, job: str) -> str:
         """Return the address of a job's page in Flink's web interface."""
-        return f"http://{self.address}/#/job/running/{newest_id(job)}/overview"
+        return f"{self.url}/#/job/running/{newest_id(job)}/overview"
 
     def list(self) -> list[Job]:
         """Return the jobs that the cluster remembers, the newest first, then finished ones that it has forgotten."""
@@ -343,9 +344,9 @@ class Cluster:
 
 
 @cache
-def _authorities() -> SSLContext:
+def _authorities(tls: TlsSettings) -> SSLContext:
     """Return the certificate authorities of each client; reading them takes 50 ms of CPU, and the page asks often."""
-    return httpx.create_ssl_context(trust_env=False)
+    return tls.context() or httpx.create_ssl_context(trust_env=False)
 
 
 def _mark(job: str, state: Literal["cancelled", "stopped"]) -> None:

@@ -26,7 +26,7 @@ def start_offsets(contract: Contract, kafka: KafkaSettings, start: Start) -> dic
         StreamproofError: Kafka cannot be reached or refuses.
 
     """
-    admin = AdminClient({"bootstrap.servers": kafka.servers, "log_level": 0})
+    admin = AdminClient(kafka.client)
     try:
         admin.list_topics(timeout=_TIMEOUT_S)
         ensure_topics([contract.topics.rows], kafka)

@@ -2,7 +2,7 @@
 
 import uuid
 from collections.abc import Callable, Collection, Sequence
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
@@ -21,10 +21,12 @@ from flink_jobs.records import (
     newest_checkpoint,
     writer_of,
 )
-from flink_jobs.tables import kafka_sink, kafka_source, tally_sink
+from flink_jobs.rest_stores import rest_stores
+from flink_jobs.tables import consumer_group, kafka_sink, kafka_source, tally_sink
 from streamproof.core.alert_rule import alerts_topic
-from streamproof.core.contract import load_contract
+from streamproof.core.contract import Contract, load_contract
 from streamproof.core.errors import StreamproofError, UsageError
+from streamproof.core.kafka_rights import Right, allow
 from streamproof.core.question import Asked, Question
 from streamproof.core.settings import FlinkSettings, KafkaSettings
 from streamproof.core.topics import ensure_topics
@@ -206,25 +208,27 @@ def _launch(record: JobRecord, options: JobOptions, flink: FlinkSettings, kafka:
         }
     )
     launched.save()  # before the job runs: if this process is killed, the job is known all the same
+    stores = ExitStack()
     try:
-        session = Session(_configuration(options, flink, launched.name, flink_id))
+        secured = stores.enter_context(rest_stores(flink))
+        session = Session(_configuration(options, flink, launched.name, flink_id) | secured)
         questions = [each.question for each in record.asked]
-        servers = kafka.servers_for_cluster
         planned = plan_job(
             session,
             questions,
             contract,
             label=record.label,
             run=options.run,
-            source=kafka_source(questions, contract, label=record.label, servers=servers, options=start),
-            sink=lambda question: kafka_sink(question, contract, label=record.label, servers=servers),
-            tally=lambda question: tally_sink(question, contract, label=record.label, servers=servers),
+            source=kafka_source(questions, contract, label=record.label, kafka=kafka, options=start),
+            sink=lambda question: kafka_sink(question, contract, label=record.label, kafka=kafka),
+            tally=lambda question: tally_sink(question, contract, label=record.label, kafka=kafka),
         )
         ensure_topics([each.question.topic(contract) for each in planned], kafka)
         if record.followed:
             tallied = [each.tally_topic(contract) for each in questions if each.is_tallied]
             ensure_topics(tallied, kafka.model_copy(update={"partitions": 1}))
             ensure_topics([alerts_topic(contract)], kafka)
+        allow(kafka, "flink", _rights(record.label, questions, contract))
         session.submit()
         cluster.wait_until_running(flink_id)
     except BaseException as error:
@@ -234,8 +238,26 @@ def _launch(record: JobRecord, options: JobOptions, flink: FlinkSettings, kafka:
         else:
             launched.remove()
         raise
+    finally:
+        stores.close()
     notes = [f"{each.question.name}: {note}" for each in planned for note in each.notes]
     return Submitted(record.label, launched.name, cluster.page(flink_id), flink_id, notes)
+
+
+def _rights(label: str, questions: Collection[Question], contract: Contract) -> list[Right]:
+    """Return what Flink may do for a job: read the rows, write the results, and end its own transactions.
+
+    To find those that were left open it lists them, and Kafka leaves out, without a word, what it may not describe; and
+    it asks who writes to a topic, for which Kafka wants the right to read it.
+    """
+    written = [each.topic(contract) for each in questions]
+    written += [each.tally_topic(contract) for each in questions if each.is_tallied]
+    return [
+        Right("topic", contract.topics.rows, ("read", "describe")),
+        Right("group", consumer_group(label), ("read",)),
+        *(Right("topic", topic, ("write", "describe", "read")) for topic in written),
+        Right("transactional_id", f"streamproof-{label}-", ("write", "describe"), is_prefix=True),
+    ]
 
 
 def _take_back(cluster: Cluster, flink_id: str, *, interrupted: bool) -> None:

@@ -6,6 +6,7 @@ from math import gcd
 from streamproof.core.contract import Contract
 from streamproof.core.message import BEFORE_ALL_TIME, END_SEQ, ENVELOPE
 from streamproof.core.question import TALLY, Question
+from streamproof.core.settings import KafkaSettings
 from streamproof.core.sql_quoting import literal
 from streamproof.core.window import Window
 
@@ -35,7 +36,7 @@ def pane_of(questions: Collection[Question]) -> int:
 
 
 def kafka_source(
-    questions: Collection[Question], contract: Contract, *, label: str, servers: str, options: Mapping[str, str]
+    questions: Collection[Question], contract: Contract, *, label: str, kafka: KafkaSettings, options: Mapping[str, str]
 ) -> dict[str, str]:
     """Return the options of the table of messages that reads the stream's topic.
 
@@ -43,13 +44,13 @@ def kafka_source(
         questions: what is asked of the stream.
         contract: the stream.
         label: what marks the job's results and its Kafka transactions; the same when it is submitted again.
-        servers: the brokers as Flink sees them.
+        kafka: where it is, and the certificate that Flink shows it.
         options: further ones, such as where to start.
 
     """
     return {
         "connector": "kafka",
-        "properties.bootstrap.servers": servers,
+        **_brokers(kafka),
         "format": "json",
         "topic": contract.topics.rows,
         "properties.group.id": consumer_group(label),
@@ -63,17 +64,21 @@ def kafka_source(
     } | dict(options)
 
 
-def kafka_sink(question: Question, contract: Contract, *, label: str, servers: str) -> dict[str, str]:
+def kafka_sink(question: Question, contract: Contract, *, label: str, kafka: KafkaSettings) -> dict[str, str]:
     """Return the options of the table that writes a question's results into its topic, exactly once."""
     return {
         "connector": "kafka",
-        "properties.bootstrap.servers": servers,
+        **_brokers(kafka),
         "topic": question.topic(contract),
         "sink.transactional-id-prefix": f"streamproof-{label}-{question.name}",
         "sink.delivery-guarantee": "exactly-once",
         "sink.transaction-naming-strategy": "pooling",
         "properties.transaction.timeout.ms": str(_TRANSACTION_TIMEOUT_MS),
     }
+
+
+def _brokers(kafka: KafkaSettings) -> dict[str, str]:
+    return {"properties.bootstrap.servers": kafka.servers_for_cluster, **kafka.tls.flink_kafka}
 
 
 def shared_statements(
@@ -167,12 +172,12 @@ LEFT JOIN (SELECT {bounds}, COUNT(*) AS answers FROM (
 ON held.window_start = told.window_start AND held.window_end = told.window_end"""
 
 
-def tally_sink(question: Question, contract: Contract, *, label: str, servers: str) -> dict[str, str]:
+def tally_sink(question: Question, contract: Contract, *, label: str, kafka: KafkaSettings) -> dict[str, str]:
     """Return the options of the table that writes how many results each window has, exactly once, in their order.
 
     One task writes them, as its topic has one partition: windows close in the order of their ends.
     """
-    return kafka_sink(question, contract, label=label, servers=servers) | {
+    return kafka_sink(question, contract, label=label, kafka=kafka) | {
         "topic": question.tally_topic(contract),
         "sink.transactional-id-prefix": f"streamproof-{label}-{question.name}-{TALLY}",
         "sink.parallelism": "1",

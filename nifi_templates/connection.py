@@ -15,9 +15,7 @@ from streamproof.core.settings import NifiSettings
 
 @contextmanager
 def nifi_connection(nifi: NifiSettings) -> Iterator[None]:
-    """Let nipyapi speak with a NiFi; log in where a user name is set.
-
-    nipyapi reads ``NIFI_VERIFY_SSL``, ``NIFI_CA_CERT_PATH`` and the rest of its names from the environment itself.
+    """Let nipyapi speak with a NiFi: show it the certificate that is set, or log in where a user name is set.
 
     Raises:
         StreamproofError: NiFi cannot be reached, does not let us in, or refuses what is asked. It names those of
@@ -41,12 +39,15 @@ def _refusals_as_errors(nifi: NifiSettings) -> Iterator[None]:
         yield
     except ApiException as error:
         if error.status in (401, 403):
-            raise StreamproofError(f"{where} does not let us in: set NIFI_USERNAME and NIFI_PASSWORD") from error
+            raise StreamproofError(
+                f"{where} does not let us in: {error.body or error.reason} (STREAMPROOF_TLS_CERT, or NIFI_USERNAME and "
+                "NIFI_PASSWORD, say who asks)"
+            ) from error
         raise StreamproofError(f"{where} refuses: {error.body or error.reason}") from error
     except (urllib3.exceptions.HTTPError, ConnectionError) as error:
         raise StreamproofError(
             f"{where} cannot be reached: start it (`streamproof up`), or set NIFI_API_ENDPOINT to one that runs; "
-            f"for a certificate of its own set NIFI_CA_CERT_PATH ({_cause(error)})"
+            f"STREAMPROOF_TLS_CA names the authority of its certificate ({_cause(error)})"
         ) from error
     except ValueError as error:  # what nipyapi makes of some refusals
         raise StreamproofError(f"{where} refuses: {error}") from error
@@ -74,9 +75,10 @@ def _connect_to(endpoint: str, nifi: NifiSettings) -> None:
             "NIFI_API_ENDPOINT": endpoint,
             "NIFI_USERNAME": nifi.username,
             "NIFI_PASSWORD": nifi.password.get_secret_value(),
-        }
+        } | ({"TLS_CA_CERT_PATH": str(nifi.tls.ca)} if nifi.tls.ca else {})
         nipyapi.profiles.switch("env")
     else:
-        nipyapi.security.reset_service_connections()
+        nipyapi.config.nifi_config.ssl_context = nifi.tls.context()
         nipyapi.config.nifi_config.host = endpoint.rstrip("/")
+        nipyapi.security.reset_service_connections()
     nipyapi.nifi.FlowApi().get_flow_config()

@@ -44,6 +44,9 @@ PARAMETERS = (
     "kafka.servers",
     "kafka.topic.rows",
     "kafka.topic.dead.letters",
+    "tls.ca",
+    "tls.certificate",
+    "tls.key",
     "record.schema",
     "record.key",
 )
@@ -60,7 +63,8 @@ _IN_ORDER = [
 
 
 def stream_parameters(contract: Contract, mqtt: MqttSettings, kafka: KafkaSettings) -> dict[str, str]:
-    """Return the parameters of a stream's flow: every address, topic, name and schema in it."""
+    """Return the parameters of a stream's flow: every address, topic, name, schema and certificate's file in it."""
+    folder = mqtt.tls.for_cluster
     return {
         "mqtt.broker": mqtt.address_for_nifi,
         "mqtt.topic.filter": f"{contract.name}/+",
@@ -71,6 +75,9 @@ def stream_parameters(contract: Contract, mqtt: MqttSettings, kafka: KafkaSettin
         "kafka.servers": kafka.servers_for_cluster,
         "kafka.topic.rows": contract.topics.rows,
         "kafka.topic.dead.letters": contract.topics.dead_letters,
+        "tls.ca": str(folder / "ca.pem") if folder else "",
+        "tls.certificate": str(folder / "nifi.pem") if folder else "",
+        "tls.key": str(folder / "nifi.key") if folder else "",
         "record.schema": json.dumps(contract.avro_schema()),
         "record.key": contract.partition_by or "",
     }
@@ -119,8 +126,9 @@ def build_definition() -> dict[str, Any]:
         "strict-type-checking": "true",
         "validation-details-attribute-name": "validation.details",
     }
-    publish = {"Bootstrap Servers": "#{kafka.servers}", "Topic": "#{kafka.topic.dead.letters}"}
-    broker = {"Broker": "#{mqtt.broker}", "Username": "#{mqtt.username}", "Password": f"#{{{PASSWORD}}}"}
+    tls = {"CA File": "#{tls.ca}", "Certificate File": "#{tls.certificate}", "Key File": "#{tls.key}"}
+    publish = {"Bootstrap Servers": "#{kafka.servers}", "Topic": "#{kafka.topic.dead.letters}"} | tls
+    broker = {"Broker": "#{mqtt.broker}", "Username": "#{mqtt.username}", "Password": f"#{{{PASSWORD}}}"} | tls
     consume = broker | {"Topic Filter": "#{mqtt.topic.filter}", "Client ID": "#{mqtt.client.id}"}
     consume |= {"Record Schema": "#{record.schema}"}
     rows = {"Topic": "#{kafka.topic.rows}", "Content": "rows", "Key Field": "#{record.key}"}

@@ -31,6 +31,7 @@ from nifi_templates.processors.row_ranges import Ledger, RunRows, merge_ranges
 from nifi_templates.session import keep_session
 from streamproof.core.contract import Contract
 from streamproof.core.errors import StreamproofError
+from streamproof.core.kafka_rights import Right, allow
 from streamproof.core.settings import KafkaSettings, MqttSettings, NifiSettings
 from streamproof.core.topics import ensure_topics
 from streamproof.core.wait import wait_until
@@ -122,7 +123,9 @@ def deploy(
     digest = _digest(template, parameters)
     with nifi_connection(nifi):
         _require_processors()
-        topics_made = ensure_topics([contract.topics.rows, contract.topics.dead_letters], kafka)
+        topics = [contract.topics.rows, contract.topics.dead_letters]
+        topics_made = ensure_topics(topics, kafka)
+        allow(kafka, "nifi", [Right("topic", topic, ("write", "describe")) for topic in topics])
         old = _group(contract.name)
         if old is not None and digest in (old.component.comments or ""):
             _start(contract.name, old.id)

@@ -98,6 +98,15 @@ class ConsumeMqttAfterCommit(FlowFileSource):
     PASSWORD = PropertyDescriptor(
         name="Password", description="For brokers that ask for one.", required=False, sensitive=True
     )
+    CA_FILE = PropertyDescriptor(
+        name="CA File",
+        description="Authorities that must have signed the server's certificate, PEM. Without it nothing is encrypted.",
+        required=False,
+    )
+    CERTIFICATE_FILE = PropertyDescriptor(
+        name="Certificate File", description="The certificate that is shown to the server, PEM.", required=False
+    )
+    KEY_FILE = PropertyDescriptor(name="Key File", description="Its private key, PEM.", required=False)
     RECEIVE_MAXIMUM = PropertyDescriptor(
         name="Receive Maximum",
         description="Messages that the broker may send ahead of their acknowledgement.",
@@ -137,6 +146,9 @@ class ConsumeMqttAfterCommit(FlowFileSource):
         CLIENT_ID,
         USERNAME,
         PASSWORD,
+        CA_FILE,
+        CERTIFICATE_FILE,
+        KEY_FILE,
         RECEIVE_MAXIMUM,
         BATCH_MESSAGES,
         BATCH_BYTES,
@@ -282,6 +294,8 @@ class ConsumeMqttAfterCommit(FlowFileSource):
         client = Qos1Client(value(self.CLIENT_ID))
         if username := value(self.USERNAME):
             client.username_pw_set(username, value(self.PASSWORD) or None)
+        if ca := value(self.CA_FILE):
+            client.tls_set(ca, value(self.CERTIFICATE_FILE) or None, value(self.KEY_FILE) or None)
         # Set before the connection is made: the broker sends what it kept at once.
         client.on_connect, client.on_disconnect = self._on_connect, self._on_disconnect
         client.on_arrived = self._on_arrived

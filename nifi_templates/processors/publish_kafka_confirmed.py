@@ -78,7 +78,16 @@ class PublishKafkaConfirmed(FlowFileTransform):
         default_value="10",
         validators=[StandardValidators.POSITIVE_INTEGER_VALIDATOR],
     )
-    descriptors = (SERVERS, TOPIC, CONTENT, KEY_FIELD, PATIENCE)
+    CA_FILE = PropertyDescriptor(
+        name="CA File",
+        description="Authorities that must have signed the server's certificate, PEM. Without it nothing is encrypted.",
+        required=False,
+    )
+    CERTIFICATE_FILE = PropertyDescriptor(
+        name="Certificate File", description="The certificate that is shown to the server, PEM.", required=False
+    )
+    KEY_FILE = PropertyDescriptor(name="Key File", description="Its private key, PEM.", required=False)
+    descriptors = (SERVERS, TOPIC, CONTENT, KEY_FIELD, PATIENCE, CA_FILE, CERTIFICATE_FILE, KEY_FILE)
 
     def __init__(self, **_: object) -> None:
         end_with_parent()
@@ -122,8 +131,15 @@ class PublishKafkaConfirmed(FlowFileTransform):
         self.keys_of = key_reader(value(self.KEY_FIELD))
         self.patience = int(value(self.PATIENCE))
         self.partitions: tuple[float, int] = (0.0, 0)
+        tls = {
+            "security.protocol": "ssl",
+            "ssl.ca.location": value(self.CA_FILE),
+            "ssl.certificate.location": value(self.CERTIFICATE_FILE),
+            "ssl.key.location": value(self.KEY_FILE),
+        }
         self.producer = Producer(
             {
+                **({name: text for name, text in tls.items() if text} if value(self.CA_FILE) else {}),
                 "bootstrap.servers": value(self.SERVERS),
                 "enable.idempotence": True,
                 "acks": "all",

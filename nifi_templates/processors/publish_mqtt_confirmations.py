@@ -51,7 +51,16 @@ class PublishMqttConfirmations(FlowFileTransform):
     PASSWORD = PropertyDescriptor(
         name="Password", description="For brokers that ask for one.", required=False, sensitive=True
     )
-    descriptors = (BROKER, TOPIC, USERNAME, PASSWORD)
+    CA_FILE = PropertyDescriptor(
+        name="CA File",
+        description="Authorities that must have signed the server's certificate, PEM. Without it nothing is encrypted.",
+        required=False,
+    )
+    CERTIFICATE_FILE = PropertyDescriptor(
+        name="Certificate File", description="The certificate that is shown to the server, PEM.", required=False
+    )
+    KEY_FILE = PropertyDescriptor(name="Key File", description="Its private key, PEM.", required=False)
+    descriptors = (BROKER, TOPIC, USERNAME, PASSWORD, CA_FILE, CERTIFICATE_FILE, KEY_FILE)
 
     def __init__(self, **_: object) -> None:
         end_with_parent()
@@ -102,6 +111,8 @@ class PublishMqttConfirmations(FlowFileTransform):
         client = Client(CallbackAPIVersion.VERSION2, protocol=MQTTProtocolVersion.MQTTv5)
         if username := value(self.USERNAME):
             client.username_pw_set(username, value(self.PASSWORD) or None)
+        if ca := value(self.CA_FILE):
+            client.tls_set(ca, value(self.CERTIFICATE_FILE) or None, value(self.KEY_FILE) or None)
         client.connect_timeout = PATIENCE_SECONDS
         host, _, port = value(self.BROKER).rpartition(":")
         client.connect(host, int(port), keepalive=30)

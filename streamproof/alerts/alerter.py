@@ -103,7 +103,7 @@ class Alerter:
         self._group = GROUP.format(job=record.label, question=question.name)
         self._producer = Producer(
             {
-                "bootstrap.servers": kafka.servers,
+                **kafka.client,
                 "transactional.id": self._group,
                 "transaction.timeout.ms": _TRANSACTION_TIMEOUT_MS,
                 "log_level": 0,

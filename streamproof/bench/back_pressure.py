@@ -19,7 +19,6 @@ import httpx
 import psutil
 import typer
 from paho.mqtt.client import Client, MQTTMessage
-from paho.mqtt.enums import CallbackAPIVersion
 from rich import box
 from rich.console import Console
 from rich.table import Table
@@ -29,6 +28,7 @@ from streamproof.bench.ground import CONTRACT, START, Watch, memory_of_parts, pr
 from streamproof.chain.late_rows import late_rows
 from streamproof.core.command import console, new_app, run_app
 from streamproof.core.errors import StreamproofError
+from streamproof.core.mqtt import new_client
 from streamproof.core.run import load_run, new_run_id
 from streamproof.core.settings import HomeSettings, KafkaSettings, MqttSettings, NifiSettings
 from streamproof.core.wait import wait_until
@@ -66,7 +66,7 @@ class Pressure(Watch):
         self._stack, self._replayer = stack, replayer
         self._home, mqtt, self._nifi = HomeSettings(), MqttSettings(), NifiSettings()
         self._stored = 0.0
-        self._client = Client(CallbackAPIVersion.VERSION2)
+        self._client = new_client(mqtt)
         self._client.on_message = self._on_message
         self._client.connect(mqtt.host, mqtt.port)
         self._client.subscribe("$SYS/broker/store/messages/bytes")  # told every 10 s
@@ -104,7 +104,11 @@ class Pressure(Watch):
         return found
 
     def _queued(self) -> float:
-        status = httpx.get(f"{self._nifi.endpoints[0]}/flow/process-groups/root/status", trust_env=False).json()
+        status = httpx.get(
+            f"{self._nifi.endpoints[0]}/flow/process-groups/root/status",
+            trust_env=False,
+            verify=self._nifi.tls.context() or True,
+        ).json()
         return float(status["processGroupStatus"]["aggregateSnapshot"]["bytesQueued"]) / MEGABYTE
 
     def _content(self) -> float:

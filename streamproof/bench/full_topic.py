@@ -90,7 +90,7 @@ def fill_topic(manifest: Run) -> Run:
 
 def remove_topics(run: Run) -> None:
     """Remove the topics of a run that ``fill_topic`` made, and those that others named after them."""
-    admin, name = AdminClient({"bootstrap.servers": KafkaSettings().servers}), run.contract.topics.rows
+    admin, name = AdminClient(KafkaSettings().client), run.contract.topics.rows
     topics = [topic for topic in admin.list_topics(timeout=_TIMEOUT_S).topics if name in topic]
     for done in admin.delete_topics(topics).values() if topics else ():
         done.result(_TIMEOUT_S)
@@ -145,7 +145,7 @@ class _ToKafka:
         )
         self._producer = Producer(
             {
-                "bootstrap.servers": kafka.servers,
+                **kafka.client,
                 "enable.idempotence": True,
                 "partitioner": "murmur2_random",
                 "compression.type": "lz4",

@@ -31,7 +31,7 @@ from streamproof.core.kafka import ends_of, new_consumer
 from streamproof.core.question import load_question
 from streamproof.core.question_text import used_fields
 from streamproof.core.run import Run, load_run
-from streamproof.core.settings import HomeSettings, KafkaSettings
+from streamproof.core.settings import FlinkSettings, HomeSettings, KafkaSettings
 from streamproof.core.topics import partitions_of
 from streamproof.core.window import Window
 from streamproof.generator.declaration import load_generator
@@ -152,7 +152,9 @@ def checkpoint_sizes(job: str) -> dict[str, float]:
 
 
 def _flink(job: str) -> httpx.Client:
-    return httpx.Client(base_url=f"http://{Cluster().address}/jobs/{job}", trust_env=False)
+    return httpx.Client(
+        base_url=f"{Cluster().url}/jobs/{job}", trust_env=False, verify=FlinkSettings().tls.context() or True
+    )
 
 
 def prove(run: str, job: str) -> Run:

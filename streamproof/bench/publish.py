@@ -4,14 +4,12 @@ import subprocess
 import time
 from collections.abc import Callable
 
-from paho.mqtt.client import Client
-from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
-
 from edge_replayer.csv_rows import CsvRows
 from edge_replayer.payload import Payloads
 from streamproof.bench.ground import CATEGORIES, CONTRACT, START, contract_file, refuse, replay, sample_files
 from streamproof.bench.measure import Benchmark, Once
 from streamproof.core.errors import StreamproofError
+from streamproof.core.mqtt import new_client
 from streamproof.core.run import load_run, new_run_id
 from streamproof.core.settings import HomeSettings, MqttSettings
 
@@ -42,7 +40,7 @@ def _qos_0(batch_rows: int) -> Callable[[int], Once]:
     def once(rows: int) -> Once:
         messages = _messages(rows, batch_rows)
         mqtt = MqttSettings()
-        client = Client(CallbackAPIVersion.VERSION2, protocol=MQTTProtocolVersion.MQTTv5)
+        client = new_client(mqtt)
         client.connect(mqtt.host, mqtt.port)
         client.loop_start()
         began = time.monotonic()

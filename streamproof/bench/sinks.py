@@ -108,7 +108,7 @@ def _cpu(server: psutil.Process) -> float:
 
 
 def _fill(topic: str, label: str, rows: int, kafka: KafkaSettings) -> None:
-    producer = Producer({"bootstrap.servers": kafka.servers, "linger.ms": 50, "compression.type": "lz4"})
+    producer = Producer(kafka.client | {"linger.ms": 50, "compression.type": "lz4"})
     for number in range(rows):
         window, product = divmod(number, _PER_WINDOW)
         start, end = (

@@ -9,9 +9,11 @@ import flink_jobs.cli
 from nifi_templates.extensions import install_extensions
 from streamproof.chain.ended_runs import EndedRuns
 from streamproof.chain.lost_jobs import resubmit_lost_jobs
+from streamproof.chain.secured import named_edge, secure
 from streamproof.chain.start_servers import WithOption, extensions_folder, look_after, named_sinks, start_servers
 from streamproof.core.command import console
 from streamproof.core.settings import HomeSettings
+from streamproof.stack.authority import Authority
 from streamproof.stack.kafka import keep_brokers
 from streamproof.stack.nifi import keep_nodes
 from streamproof.stack.servers import Stack
@@ -25,6 +27,17 @@ def setup() -> None:
 
 def up(
     sinks: WithOption = "",
+    secured: Annotated[
+        bool, typer.Option("--secured", help="Let in only who has a certificate, which is made and renewed by this.")
+    ] = False,
+    edges: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--edge",
+            metavar="NAME=STREAM/CATEGORY,…",
+            help="Make a certificate for an edge, which may send these categories. Can be given several times.",
+        ),
+    ] = None,
     brokers: Annotated[
         int | None,
         typer.Option(help="Kafka brokers: 1, or 3, of which one may be away. A home keeps the number it began with."),
@@ -38,11 +51,14 @@ def up(
 
     What ends by itself from then on is started again.
     """
+    named = named_sinks(sinks)
     if brokers is not None:
         keep_brokers(HomeSettings().home, brokers)
     if nifi_nodes is not None:
         keep_nodes(HomeSettings().home, nifi_nodes)
-    start_servers(Stack.from_environment(), extensions_folder(), named_sinks(sinks))
+    if secured or edges or Authority(HomeSettings().home / "tls").exists:
+        secure([named_edge(text) for text in edges or []])
+    start_servers(Stack.from_environment(), extensions_folder(), named)
 
 
 @wraps(flink_jobs.cli.submit)

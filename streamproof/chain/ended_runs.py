@@ -112,7 +112,7 @@ def _mark_end(run: Run, kafka: KafkaSettings) -> None:
     category, *_ = run.sources
     mark = Payloads(run.run, run.contract, [category]).mark(category, END_SEQ, run.end or 0)
     topic = run.contract.topics.rows
-    producer = Producer({"bootstrap.servers": kafka.servers, "acks": "all", "delivery.timeout.ms": _TIMEOUT_MS})
+    producer = Producer(kafka.client | {"acks": "all", "delivery.timeout.ms": _TIMEOUT_MS})
     errors: list[object] = []
     try:
         for partition in partitions_of(topic, kafka):

@@ -9,6 +9,7 @@ import typer
 
 from nifi_templates.extensions import install_extensions
 from streamproof.chain.lost_jobs import resubmit_lost_jobs
+from streamproof.chain.secured import give_rights
 from streamproof.core.errors import UsageError
 from streamproof.core.settings import HomeSettings, PostgresSettings
 from streamproof.stack.live_sinks import LAKE, keep_live
@@ -49,6 +50,8 @@ def start_servers(stack: Stack, extensions: Path, sinks: Collection[str] = ()) -
     install_extensions(extensions)
     with_postgres = POSTGRES in sinks and PostgresSettings().is_own
     stack.up(extensions=extensions, parts=stack.all_parts if with_postgres else stack.parts)
+    if stack.authority:
+        give_rights()
     if sinks:
         keep_live(sinks)
     look_after(stack)

@@ -27,11 +27,10 @@ def new_consumer(kafka: KafkaSettings, group: str = "streamproof", **more: str |
     """Return a consumer that reads what is committed, and itself commits nothing; ``more``: a dot is written ``_``."""
     return Consumer(
         {
-            "bootstrap.servers": kafka.servers,
+            **kafka.client,
             "group.id": group,  # required, and mostly unused: nothing is subscribed or committed
             "enable.auto.commit": False,
             "isolation.level": "read_committed",
-            "log_level": 0,
         }
         | {name.replace("_", "."): value for name, value in more.items()}
     )
@@ -61,7 +60,7 @@ def topics_of(kafka: KafkaSettings) -> set[str]:
 
     """
     try:
-        return set(AdminClient({"bootstrap.servers": kafka.servers, "log_level": 0}).list_topics(timeout=15).topics)
+        return set(AdminClient(kafka.client).list_topics(timeout=15).topics)
     except KafkaException as error:
         raise StreamproofError(f"Kafka at {kafka_at(kafka)}: {error.args[0].str()}") from error
 

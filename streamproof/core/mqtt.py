@@ -27,6 +27,8 @@ def new_client(mqtt: MqttSettings, client_id: str = "", *, manual_ack: bool = Fa
 
 def log_in_as(client: Client, mqtt: MqttSettings) -> None:
     """Let a client say who it is."""
+    if context := mqtt.tls.context():
+        client.tls_set_context(context)
     if mqtt.username:
         client.username_pw_set(mqtt.username, mqtt.password.get_secret_value() or None)
 
@@ -43,7 +45,16 @@ def why_refused(mqtt: MqttSettings, code: ReasonCode) -> str:
     """Say that the broker does not let a client in."""
     return (
         f"{broker_at(mqtt)} refuses the connection: {code}. "
-        "Check STREAMPROOF_MQTT_USERNAME and STREAMPROOF_MQTT_PASSWORD"
+        "Check STREAMPROOF_MQTT_USERNAME and STREAMPROOF_MQTT_PASSWORD, or STREAMPROOF_TLS_CERT"
+    )
+
+
+def breaks_off(mqtt: MqttSettings) -> str:
+    """Say that a secured broker does not let a client in: with TLS 1.3 it looks at certificates after the handshake."""
+    shown = f"the certificate {mqtt.tls.cert} (STREAMPROOF_TLS_CERT)" if mqtt.tls.cert else "no certificate"
+    return (
+        f"{broker_at(mqtt)} ends the connection without an answer: it was shown {shown}, and may let in others only at "
+        "this port"
     )
 
 
@@ -89,6 +100,8 @@ def connected(
         refusals.put(refused if codes[0].is_failure else "")
 
     client.on_connect, client.on_subscribe = on_connect, on_subscribe
+    if mqtt.tls.ca:
+        client.on_disconnect = lambda *_: refusals.put(breaks_off(mqtt))
     if on_message:
         client.on_message = lambda _c, _u, message: on_message(message)
     clean_start = MQTT_CLEAN_START_FIRST_ONLY if session is None else False

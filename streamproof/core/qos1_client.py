@@ -12,6 +12,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any, NamedTuple
 
 from paho.mqtt.client import Client, MQTTErrorCode, _ConnectionState
@@ -24,6 +25,8 @@ _PUBACK = 0x40
 _MOST_READ = 1 << 18
 _MOST_WRITTEN = 1 << 18
 """Bytes that are read or joined at once."""
+_RECORD, _MOST_RECORDS = 1 << 14, 256
+"""The bytes of a TLS record at most (RFC 8446, 5.1), and how many are read at once."""
 
 
 class Arrived(NamedTuple):
@@ -105,7 +108,7 @@ class Qos1Client(Client):
     def loop_read(self, *_: int) -> MQTTErrorCode:
         """Read what has come, and hand it on."""
         try:
-            data = self._sock_recv(_MOST_READ)
+            data = self._receive()
         except BlockingIOError:
             return MQTTErrorCode.MQTT_ERR_SUCCESS
         except OSError:
@@ -119,6 +122,16 @@ class Qos1Client(Client):
         except (IndexError, MalformedPacket):
             code = MQTTErrorCode.MQTT_ERR_PROTOCOL
         return self._loop_rc_handle(code) if code else code
+
+    def _receive(self) -> bytes:
+        """Return what has come. Over TLS a read returns one record, and brokers make one of each packet."""
+        if not self._ssl:
+            return self._sock_recv(_MOST_READ)
+        records = [self._sock_recv(_RECORD)]
+        with suppress(OSError):  # no more has come; or the connection has ended, as the next read finds again
+            while records[-1] and len(records) < _MOST_RECORDS:
+                records.append(self._sock_recv(_RECORD))
+        return b"".join(records)
 
     def _handle(self, data: bytes) -> MQTTErrorCode:
         acknowledged: list[tuple[int, int]] = []

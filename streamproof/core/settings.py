@@ -1,13 +1,15 @@
 """Where the servers are and where files go: one frozen object a part, from the environment and ``.env``."""
 
 from pathlib import Path
-from typing import Annotated, Any
+from ssl import SSLContext, TLSVersion, create_default_context
+from typing import Annotated, Any, Self
 
 from dotenv.parser import parse_stream
-from pydantic import AfterValidator, Field, SecretStr, ValidationError
+from pydantic import AfterValidator, Field, SecretStr, ValidationError, model_validator
 from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from streamproof.core.certificates import check_identity, read_certificates
 from streamproof.core.errors import UsageError
 
 _Absolute = Annotated[Path, AfterValidator(Path.absolute)]
@@ -110,6 +112,79 @@ class HomeSettings(Settings):
         return self.home / "runs"
 
 
+class TlsSettings(Settings):
+    """What secures each connection to a server: without ``ca`` all are plain, as on loopback.
+
+    Attributes:
+        ca: the authorities that the servers' certificates must be signed by, a PEM file.
+        cert, key: the certificate that is shown to the servers, and its key; they say who asks.
+        cluster: the folder, as NiFi and Flink see it, that has ``ca.pem``, NiFi's ``nifi.pem`` and ``nifi.key``, and
+            ``flink.keystore.pem``, Flink's key and certificate in one; by default that of ``ca``.
+
+    Raises:
+        UsageError: a file is missing, is not what it is said to be, has ended, or can be read by others.
+
+    """
+
+    model_config = SettingsConfigDict(env_prefix="STREAMPROOF_TLS_", env_ignore_empty=True)
+
+    ca: _Absolute | None = None
+    cert: _Absolute | None = None
+    key: _Absolute | None = None
+    cluster: _Absolute | None = None
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if self.ca and self.cert and self.key:
+            check_identity(self.ca, self.cert, self.key)
+        elif self.cert or self.key:
+            lacking = "CA" if not self.ca else "KEY" if self.cert else "CERT"
+            raise UsageError(f"STREAMPROOF_TLS_{lacking} is not set: a certificate, its key and the CA go together")
+        elif self.ca:
+            read_certificates(self.ca)
+        return self
+
+    def context(self) -> SSLContext | None:
+        """Return what Python's own clients need; None for plain connections."""
+        if self.ca is None:
+            return None
+        context = create_default_context(cafile=self.ca)
+        context.minimum_version = TLSVersion.TLSv1_3
+        if self.cert:
+            context.load_cert_chain(self.cert, self.key)
+        return context
+
+    @property
+    def librdkafka(self) -> dict[str, str]:
+        """What a client of librdkafka needs, by its own names; nothing for plain connections."""
+        if self.ca is None:
+            return {}
+        own = {"ssl.certificate.location": str(self.cert), "ssl.key.location": str(self.key)} if self.cert else {}
+        return {"security.protocol": "ssl", "ssl.ca.location": str(self.ca)} | own
+
+    @property
+    def for_cluster(self) -> Path | None:
+        """The folder with the certificates of NiFi and Flink, as these see it; None for plain connections."""
+        return self.cluster or (self.ca.parent if self.ca else None)
+
+    @property
+    def flink_kafka(self) -> dict[str, str]:
+        """What Flink's Kafka connector needs, as options of a table; nothing for plain connections."""
+        if self.for_cluster is None:
+            return {}
+        return {
+            "properties.security.protocol": "SSL",
+            "properties.ssl.truststore.type": "PEM",
+            "properties.ssl.truststore.location": str(self.for_cluster / "ca.pem"),
+            "properties.ssl.keystore.type": "PEM",
+            "properties.ssl.keystore.location": str(self.for_cluster / "flink.keystore.pem"),
+        }
+
+
+def _http(tls: TlsSettings) -> str:
+    return "https" if tls.ca else "http"
+
+
 class MqttSettings(Settings):
     """The MQTT broker. ``nifi_host``/``nifi_port`` are the broker as NiFi sees it, where that differs."""
 
@@ -121,6 +196,7 @@ class MqttSettings(Settings):
     nifi_port: int = Field(default=0, ge=0, le=65_535)
     username: str = ""
     password: SecretStr = SecretStr("")
+    tls: TlsSettings = Field(default_factory=TlsSettings)
 
     @property
     def address_for_nifi(self) -> str:
@@ -140,6 +216,12 @@ class KafkaSettings(Settings):
     cluster_servers: str = ""
     partitions: int = Field(default=4, ge=1)
     replication: int = Field(default_factory=lambda settings: min(3, len(_places(settings["servers"]))), ge=1)
+    tls: TlsSettings = Field(default_factory=TlsSettings)
+
+    @property
+    def client(self) -> dict[str, str | int | float | bool]:
+        """What every client of librdkafka begins with: where Kafka is, and who asks."""
+        return {"bootstrap.servers": self.servers, "log_level": 0, **self.tls.librdkafka}
 
     @property
     def brokers(self) -> list[str]:
@@ -161,7 +243,8 @@ class NifiSettings(Settings):
 
     model_config = SettingsConfigDict(env_prefix="NIFI_")
 
-    api_endpoint: str = "http://127.0.0.1:28080/nifi-api"
+    tls: TlsSettings = Field(default_factory=TlsSettings)
+    api_endpoint: str = Field(default_factory=lambda given: f"{_http(given['tls'])}://127.0.0.1:28080/nifi-api")
     username: str = ""
     password: SecretStr = SecretStr("")
 
@@ -177,6 +260,12 @@ class FlinkSettings(Settings):
     model_config = SettingsConfigDict(env_prefix="STREAMPROOF_FLINK_")
 
     jobmanager: HostPort = "127.0.0.1:28081"
+    tls: TlsSettings = Field(default_factory=TlsSettings)
+
+    @property
+    def url(self) -> str:
+        """The address of its REST interface and page."""
+        return f"{_http(self.tls)}://{self.jobmanager}"
 
 
 class PostgresSettings(Settings):

@@ -25,7 +25,7 @@ def partitions_of(topic: str, kafka: KafkaSettings) -> list[int]:
 
     """
     try:
-        about = AdminClient({"bootstrap.servers": kafka.servers}).list_topics(topic, _TIMEOUT_S).topics[topic]
+        about = AdminClient(kafka.client).list_topics(topic, _TIMEOUT_S).topics[topic]
     except KafkaException as error:
         raise StreamproofError(f"Kafka at {kafka_at(kafka)}: {error.args[0].str()}") from error
     if about.error:
@@ -48,7 +48,7 @@ def ensure_topics(names: Iterable[str], kafka: KafkaSettings, config: Mapping[st
     # A record is acknowledged when all replicas but one have it: one broker's loss loses nothing and stops nothing.
     own = {**_CONFIG, "min.insync.replicas": str(max(1, kafka.replication - 1)), **(config or {})}
     wanted = [NewTopic(name, kafka.partitions, kafka.replication, config=own) for name in names]
-    admin = AdminClient({"bootstrap.servers": kafka.servers})  # kept: it takes its pending answers with it
+    admin = AdminClient(kafka.client)  # kept: it takes its pending answers with it
     made = []
     for name, result in admin.create_topics(wanted, request_timeout=_TIMEOUT_S).items():
         try:

@@ -13,6 +13,7 @@ from streamproof.core.command import console, set_by, wait_for
 from streamproof.core.errors import UsageError
 from streamproof.core.run import load_run
 from streamproof.core.settings import HomeSettings, KafkaSettings
+from streamproof.dashboard.guarded_page import ask_for_token, page_context, speak_tls
 from validation.live.reader import Reader
 
 HOST, PORT = "127.0.0.1", 28050
@@ -36,20 +37,25 @@ def dashboard(
     home = HomeSettings()
     if run:
         load_run(run, home)
-    reader = Reader(run, home, KafkaSettings(), STAGES)
+    kafka = KafkaSettings()
+    context = page_context(kafka.tls)
+    reader = Reader(run, home, kafka, STAGES)
     watch = Watch(questions(), lambda: reader.picture.run)
     page = make_page(reader, watch.parts)
     try:
         server = make_server(HOST, port, page.server, threaded=True, request_handler=Quiet)
     except (OSError, SystemExit) as error:
         raise UsageError(f"port {port} of {HOST} cannot be used: choose another with --port") from error
+    if context:
+        speak_tls(server, context)
+    address = f"https://{HOST}:{port}/?token={ask_for_token(page.server)}" if context else f"http://{HOST}:{port}/"
     # An exception in the thread that serves would close the connection of a request that is being answered.
     stop = set_by(signal.SIGTERM, signal.SIGINT)
     reader.start()
     watch.start()
     serving = threading.Thread(target=server.serve_forever, daemon=True)
     serving.start()
-    console.print(f"the page: http://{HOST}:{port}/   (Ctrl-C ends it)", soft_wrap=True)
+    console.print(f"the page: {address}   (Ctrl-C ends it)", soft_wrap=True)
     wait_for(stop)
     server.shutdown()
     serving.join()

@@ -178,7 +178,7 @@ def _is_counted_on(broker: str) -> bool:
     """Return whether a partition waits for a broker, be it to lead it or to have its records."""
     kafka = KafkaSettings()
     node = broker_names(kafka).index(broker) + 1
-    topics = AdminClient({"bootstrap.servers": kafka.servers, "log_level": 0}).list_topics(timeout=_END_SECONDS).topics
+    topics = AdminClient(kafka.client).list_topics(timeout=_END_SECONDS).topics
     partitions = (partition for topic in topics.values() for partition in topic.partitions.values())
     return any(node in partition.isrs for partition in partitions)
 

@@ -132,7 +132,7 @@ class Scorer:
         self._job_in_json = job.encode()
         self._producer = Producer(
             {
-                "bootstrap.servers": kafka.servers,
+                **kafka.client,
                 "transactional.id": f"streamproof-scores-{job}-{question.name}",
                 "transaction.timeout.ms": _TRANSACTION_TIMEOUT_MS,
                 "log_level": 0,

@@ -1,6 +1,7 @@
 """Flink: one JobManager and two TaskManagers, run straight from the files of the PyPI package."""
 
 import os
+from dataclasses import replace
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
@@ -8,6 +9,7 @@ from pathlib import Path
 from streamproof.core.errors import StreamproofError
 from streamproof.core.settings import FlinkSettings
 from streamproof.stack.artifacts import Store, read_lock
+from streamproof.stack.authority import INTERNAL, OPERATOR, Authority
 from streamproof.stack.configuration import render
 from streamproof.stack.java import java_command
 from streamproof.stack.part import Part
@@ -37,7 +39,14 @@ _OPENED = (
 )
 
 
-def flink_parts(home: Path, cache: Path, store: Store, flink: FlinkSettings, settings: StackSettings) -> list[Part]:
+def flink_parts(  # noqa: PLR0917 - as the other parts have it
+    home: Path,
+    cache: Path,
+    store: Store,
+    flink: FlinkSettings,
+    settings: StackSettings,
+    authority: Authority | None = None,
+) -> list[Part]:
     """Describe the cluster whose JobManager's REST interface is at ``flink.jobmanager``."""
     folder = home / "flink"
     rest = loopback_address(flink.jobmanager, "STREAMPROOF_FLINK_JOBMANAGER")
@@ -66,6 +75,9 @@ def flink_parts(home: Path, cache: Path, store: Store, flink: FlinkSettings, set
             checkpoints=(folder / "checkpoints").as_uri(),
             savepoints=(folder / "savepoints").as_uri(),
             temporary=temporary,
+            tls=authority and authority.folder,
+            password=authority and authority.password,
+            fingerprints=authority and ",".join(authority.fingerprint(name) for name in (OPERATOR, "flink")),
         ).parent
         log4j = render("flink-log4j.properties", configuration / "log4j-console.properties")
         jars = os.pathsep.join(str(jar) for jar in sorted(flink_library(cache, store).glob("*.jar")))
@@ -84,7 +96,7 @@ def flink_parts(home: Path, cache: Path, store: Store, flink: FlinkSettings, set
         return program("jobmanager", main, settings.flink_jobmanager_heap)
 
     def jobmanager_healthy() -> bool:
-        return rest_client().get(f"http://{flink.jobmanager}/overview").is_success
+        return rest_client(flink.tls).get(f"{flink.url}/overview").is_success
 
     def taskmanager(name: str) -> Program:
         main = "org.apache.flink.runtime.taskexecutor.TaskManagerRunner"
@@ -94,19 +106,25 @@ def flink_parts(home: Path, cache: Path, store: Store, flink: FlinkSettings, set
         return program(name, main, heap, direct, f"-XX:MaxMetaspaceSize={_METASPACE}m", young)
 
     def taskmanager_healthy(name: str) -> bool:
-        answer = rest_client().get(f"http://{flink.jobmanager}/taskmanagers").raise_for_status()
+        answer = rest_client(flink.tls).get(f"{flink.url}/taskmanagers").raise_for_status()
         heard = {each["id"]: each["timeSinceLastHeartbeat"] for each in answer.json()["taskmanagers"]}
         # Despite its name it is a moment (ms since the epoch). One before the start is of a dead namesake.
         started = (folder / name / "config.yaml").stat().st_mtime * 1000
         return bool(heard.get(name, 0) > started)
 
-    return [
-        Part("jobmanager", ("flink",), (rest, rpc, *metrics("jobmanager")), 400, jobmanager, jobmanager_healthy),
+    addresses = (rest, rpc, *metrics("jobmanager"))
+    parts = [
+        Part("jobmanager", ("flink",), addresses, 400, jobmanager, jobmanager_healthy),
         *(
             Part(name, ("flink",), metrics(name), 500, partial(taskmanager, name), partial(taskmanager_healthy, name))
             for name in TASKMANAGERS
         ),
     ]
+    if authority is None:
+        return parts
+    # The operator's, too: the cluster lets it in by its digest.
+    certificates = tuple(authority.folder / f"{name}.pem" for name in ("flink", INTERNAL, OPERATOR))
+    return [replace(part, certificates=certificates) for part in parts]
 
 
 def flink_library(cache: Path, store: Store) -> Path:

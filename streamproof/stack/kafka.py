@@ -13,6 +13,7 @@ from streamproof.core.errors import StreamproofError, UsageError
 from streamproof.core.settings import KafkaSettings
 from streamproof.core.whole_file import write_whole
 from streamproof.stack.artifacts import Store, read_lock
+from streamproof.stack.authority import Authority
 from streamproof.stack.configuration import render
 from streamproof.stack.java import java_command
 from streamproof.stack.part import Part
@@ -34,7 +35,9 @@ def broker_names(kafka: KafkaSettings) -> tuple[str, ...]:
     return ("kafka",) if count == 1 else tuple(f"kafka-{number}" for number in range(1, count + 1))
 
 
-def kafka_parts(home: Path, store: Store, kafka: KafkaSettings, settings: StackSettings) -> list[Part]:
+def kafka_parts(
+    home: Path, store: Store, kafka: KafkaSettings, settings: StackSettings, authority: Authority | None = None
+) -> list[Part]:
     """Describe the brokers at ``kafka.servers``; one is healthy when it answers and all that it holds is up to date.
 
     Raises:
@@ -66,6 +69,7 @@ def kafka_parts(home: Path, store: Store, kafka: KafkaSettings, settings: StackS
             replication=len(names),
             in_sync=max(1, len(names) - 1),
             data=own / "data",
+            tls=authority and authority.folder,
         )
         java = java_command(settings, settings.kafka_heap, "-cp", os.pathsep.join(jars))
         if not (own / "data" / "meta.properties").exists():
@@ -73,7 +77,7 @@ def kafka_parts(home: Path, store: Store, kafka: KafkaSettings, settings: StackS
         return Program([*java, "kafka.Kafka", str(properties)], own)
 
     def healthy(place: int) -> bool:
-        client, node = AdminClient({"bootstrap.servers": kafka.brokers[place], "log_level": 0}), place + 1
+        client, node = AdminClient(kafka.client | {"bootstrap.servers": kafka.brokers[place]}), place + 1
         known = client.list_topics(timeout=3)
         replicas = [part for topic in known.topics.values() for part in topic.partitions.values()]
         return node in known.brokers and all(node in part.isrs for part in replicas if node in part.replicas)
@@ -86,6 +90,7 @@ def kafka_parts(home: Path, store: Store, kafka: KafkaSettings, settings: StackS
             450,
             partial(prepare, place),
             partial(healthy, place),
+            certificates=(authority.folder / "kafka.pem",) if authority else (),
         )
         for place, name in enumerate(names)
     ]

@@ -4,6 +4,7 @@ import getpass
 import os
 import shutil
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 from uuid import uuid4
 
@@ -11,20 +12,29 @@ from streamproof.core.command import console
 from streamproof.core.errors import StreamproofError, UsageError
 from streamproof.core.mqtt import connected, new_client
 from streamproof.core.settings import MqttSettings
+from streamproof.stack.authority import Authority
 from streamproof.stack.configuration import render
 from streamproof.stack.part import Part
 from streamproof.stack.process import Program
-from streamproof.stack.settings import StackSettings, loopback_address
+from streamproof.stack.settings import Address, StackSettings, loopback_address
 
 _OUTSIDE_PATH = ("/usr/sbin", "/usr/local/sbin", "/opt/homebrew/sbin")
 
 
-def mosquitto_part(home: Path, cache: Path, mqtt: MqttSettings, settings: StackSettings) -> Part:
-    """Describe the broker at ``mqtt.host:mqtt.port``."""
+def mosquitto_part(
+    home: Path, cache: Path, mqtt: MqttSettings, settings: StackSettings, authority: Authority | None = None
+) -> Part:
+    """Describe the broker at ``mqtt.host:mqtt.port``; with an authority it has a second listener, for edges."""
     folder = home / "mosquitto"
     address = loopback_address(f"{mqtt.host}:{mqtt.port}", "STREAMPROOF_MQTT_PORT")
+    edges = Address(address.host, settings.mosquitto_edge_port, "STREAMPROOF_STACK_MOSQUITTO_EDGE_PORT")
+    acl = folder / "acl"
+
+    def give_rights() -> None:
+        render("mosquitto.acl", acl, edges=authority.edges() if authority else ())
 
     def prepare() -> Program:
+        give_rights()
         configuration = render(
             "mosquitto.conf",
             folder / "mosquitto.conf",
@@ -32,6 +42,9 @@ def mosquitto_part(home: Path, cache: Path, mqtt: MqttSettings, settings: StackS
             user=getpass.getuser(),  # started as root it would otherwise become a user who cannot write here
             data=folder / "data",
             autosave=settings.mosquitto_autosave,
+            tls=authority and authority.folder,
+            edges=edges,
+            acl=acl,
         )
         (folder / "data").mkdir(exist_ok=True)
         program = find_mosquitto(cache)
@@ -43,7 +56,11 @@ def mosquitto_part(home: Path, cache: Path, mqtt: MqttSettings, settings: StackS
             environment["LD_LIBRARY_PATH"] = os.pathsep.join(libraries)
         return Program([str(program), "-c", str(configuration)], folder, environment)
 
-    return Part("mosquitto", (), (address,), 10, prepare, lambda: _accepts_connections(mqtt))
+    part = Part("mosquitto", (), (address,), 10, prepare, lambda: _accepts_connections(mqtt))
+    if authority is None:
+        return part
+    certificates = (authority.folder / "mosquitto.pem",)
+    return replace(part, addresses=(address, edges), reread=give_rights, certificates=certificates)
 
 
 def find_mosquitto(cache: Path) -> Path | None:

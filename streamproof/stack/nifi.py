@@ -16,6 +16,7 @@ import psutil
 from streamproof.core.errors import UsageError
 from streamproof.core.settings import NifiSettings
 from streamproof.stack.artifacts import Artifact, Store, read_lock
+from streamproof.stack.authority import Authority
 from streamproof.stack.configuration import render
 from streamproof.stack.java import java_command
 from streamproof.stack.part import Part
@@ -53,6 +54,7 @@ def nifi_parts(
     settings: StackSettings,
     processes: Processes,
     extensions: Path,
+    authority: Authority | None = None,
 ) -> list[Part]:
     """Describe the nodes at ``nifi.api_endpoint``; ``extensions`` holds their Python processors.
 
@@ -63,6 +65,8 @@ def nifi_parts(
     names = node_names(nifi)
     if len(names) not in NODES:
         raise UsageError(f"{_SETTING}={nifi.api_endpoint}: `up` starts one NiFi or two")
+    if authority and len(names) > 1:
+        raise UsageError("a secured NiFi has one node: leave out --secured or --nifi-nodes 2")
     return [
         _node(
             place,
@@ -73,6 +77,7 @@ def nifi_parts(
             settings=settings,
             processes=processes,
             extensions=extensions,
+            authority=authority,
         )
         for place, _ in enumerate(names)
     ]
@@ -107,7 +112,7 @@ def _refuse_other_number(home: Path, count: int) -> None:
 
 def _address_of(endpoint: str) -> Address:
     url = urlsplit(endpoint)
-    if url.scheme != "http" or url.path.rstrip("/") != "/nifi-api":
+    if url.scheme not in ("http", "https") or url.path.rstrip("/") != "/nifi-api":
         raise UsageError(
             f"{_SETTING}={endpoint}: `up` starts NiFi at an address like http://127.0.0.1:28080/nifi-api; leave `up` "
             "out for a NiFi that runs elsewhere"
@@ -125,11 +130,13 @@ def _node(
     settings: StackSettings,
     processes: Processes,
     extensions: Path,
+    authority: Authority | None = None,
 ) -> Part:
     names, whole = node_names(nifi), home / "nifi"
     name, is_one_of_several = names[place], len(names) > 1
     folder = whole / name if is_one_of_several else whole
     address = _address_of(nifi.endpoints[place])
+    scheme = "https" if authority else "http"
     # NiFi's second listener, for its own health page; its default is one fixed port for every NiFi of a machine.
     port = (settings.nifi_management_port or _address_of(nifi.endpoints[0]).port + _MANAGEMENT_PORT_AFTER) + (
         _STEP * place
@@ -141,6 +148,14 @@ def _node(
     ]
 
     zookeeper = zookeeper_address(settings)
+
+    def check() -> None:
+        if urlsplit(nifi.endpoints[place]).scheme != scheme:
+            secured = "is" if authority else "is not"
+            raise UsageError(
+                f"{_SETTING}={nifi.api_endpoint}: the stack {secured} secured (`up --secured`): write {scheme}://"
+                ", or leave `up` out for a NiFi that runs elsewhere"
+            )
 
     def prepare() -> Program:
         _refuse_other_number(home, len(names))
@@ -159,9 +174,20 @@ def _node(
             # NiFi runs this Python without site packages: a virtual environment's own path would mislead it
             python=Path(sys.executable).resolve(),
             extensions=extensions.resolve(),
+            tls=authority and authority.folder,
+            password=authority and authority.password,
         )
         for file in ("logback.xml", "state-management.xml", "authorizers.xml", "login-identity-providers.xml"):
-            render(f"nifi-{file}", configuration / file, is_cluster=is_one_of_several, zookeeper=zookeeper)
+            render(
+                f"nifi-{file}",
+                configuration / file,
+                is_cluster=is_one_of_several,
+                zookeeper=zookeeper,
+                tls=authority and authority.folder,
+            )
+        tls = []
+        if authority:
+            tls = [f"-Djava.security.properties={render('java-tls.security', configuration / 'java-tls.security')}"]
         command = java_command(
             settings,
             settings.nifi_heap,
@@ -169,15 +195,17 @@ def _node(
             f"-Dorg.apache.nifi.management.server.address={management.host}:{management.port}",
             "-Djavax.security.auth.useSubjectCredsOnly=true",
             "--enable-native-access=ALL-UNNAMED",
+            *tls,
             "-cp",
             os.pathsep.join((str(configuration), str(program / "lib" / "*"))),
         )
         return Program([*command, "org.apache.nifi.NiFi"], folder)
 
     def healthy() -> bool:
+        client = rest_client(nifi.tls)
         if not is_one_of_several:
-            return rest_client().get(f"{nifi.api_endpoint}/flow/status").is_success
-        answer = rest_client().get(f"{nifi.endpoints[place]}/flow/cluster/summary").raise_for_status()
+            return client.get(f"{nifi.api_endpoint}/flow/status").is_success
+        answer = client.get(f"{nifi.endpoints[place]}/flow/cluster/summary").raise_for_status()
         return bool(answer.json()["clusterSummary"]["connectedToCluster"])
 
     def clear() -> None:
@@ -190,7 +218,9 @@ def _node(
                 process.terminate()
                 end(process, 5)
 
-    return Part(name, ARTIFACTS, (address, management, *talking), 800, prepare, healthy, clear)
+    certificates = (authority.folder / "nifi.pem",) if authority else ()
+    addresses = (address, management, *talking)
+    return Part(name, ARTIFACTS, addresses, 800, prepare, healthy, clear, certificates=certificates, check=check)
 
 
 def nifi_program(cache: Path, store: Store) -> Path:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from signal import SIGTERM
 
 from streamproof.stack.process import Program
@@ -21,6 +22,9 @@ class Part:
         healthy: asks the server, in its own protocol, whether it works; may raise any error when it does not.
         clear: called when the part does not run, before its start and after its end.
         stop_signal: asks it to end.
+        check: raises the UsageError for which it cannot be started, before anything is.
+        certificates: what it reads at its start alone, so it must be started again when one is renewed.
+        reread: writes what the running server reads anew on SIGHUP; None where there is nothing such.
 
     """
 
@@ -32,3 +36,6 @@ class Part:
     healthy: Callable[[], bool]
     clear: Callable[[], None] = lambda: None
     stop_signal: int = SIGTERM
+    reread: Callable[[], None] | None = None
+    certificates: tuple[Path, ...] = ()
+    check: Callable[[], None] = lambda: None

@@ -17,11 +17,13 @@ def check_before_start(parts: Iterable[Part]) -> None:
     """Check that the parts can be started.
 
     Raises:
-        UsageError: two parts are to use one port.
+        UsageError: two parts are to use one port, or a part's own settings cannot be used.
         StreamproofError: a port is taken, or there is too little memory.
 
     """
     wanted = list(parts)
+    for part in wanted:
+        part.check()
     addresses = [address for part in wanted for address in part.addresses]
     for number, address in enumerate(addresses):
         for other in addresses[:number]:

@@ -1,6 +1,7 @@
 """The stack: Mosquitto, Kafka, NiFi and Flink on this machine, started together and stopped in order."""
 
 import re
+import signal
 import time
 from collections.abc import Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -22,6 +23,7 @@ from streamproof.core.settings import (
 )
 from streamproof.core.wait import wait_until
 from streamproof.stack.artifacts import Store, read_lock
+from streamproof.stack.authority import HEALTH, OPERATOR, Authority
 from streamproof.stack.flink import TASKMANAGERS, flink_library, flink_parts
 from streamproof.stack.kafka import broker_names, kafka_parts
 from streamproof.stack.live_sinks import end_live
@@ -90,6 +92,8 @@ class Stack:
         self._store = Store(self._cache)
         self.processes = Processes(self._home)
         self._extensions = self._home / "nifi" / "python_extensions"
+        own = Authority(self._home / "tls")
+        self.authority = own if kafka.tls.ca == own.folder / "ca.pem" else None
         self._servers = (mqtt, kafka, nifi, flink)
         self._postgres = postgres or PostgresSettings()
         nodes = node_names(nifi)
@@ -136,6 +140,7 @@ class Stack:
         self._extensions = extensions or self._extensions
         with _working_alone(self._home / "lock"):
             chosen = self._choose(parts or self.parts)
+            self._stop_what_has_old_certificates(chosen)
             missing = [part for part in chosen if self.processes.find(part.name) is None]
             for part in missing:
                 part.clear()
@@ -150,6 +155,10 @@ class Stack:
                     self.processes.start(part.name, program)
                 self._wait_until_healthy(chosen, {part.name for part in missing})
                 on_error.pop_all()
+            for part in chosen:
+                if part.reread and part not in missing and (process := self.processes.find(part.name)):
+                    part.reread()
+                    process.send_signal(signal.SIGHUP)
 
     def supervise(self, command: Sequence[str]) -> None:
         """Start the command that is to look after the parts and their jobs from now on, unless one does already."""
@@ -233,9 +242,12 @@ class Stack:
         if unknown := set(names) - set(self.all_parts):
             raise UsageError(f"there is no part {min(unknown)!r}: name one of {', '.join(self.all_parts)}")
         mqtt, kafka, nifi, flink = self._servers
+        if self.authority:  # who only asks whether a server answers needs no other right; NiFi and Flink know none such
+            asking = {"tls": self.authority.identity(HEALTH)}
+            mqtt, kafka = mqtt.model_copy(update=asking), kafka.model_copy(update=asking)
         parts = (
-            mosquitto_part(self._home, self._cache, mqtt, self.settings),
-            *kafka_parts(self._home, self._store, kafka, self.settings),
+            mosquitto_part(self._home, self._cache, mqtt, self.settings, self.authority),
+            *kafka_parts(self._home, self._store, kafka, self.settings, self.authority),
             zookeeper_part(self._home, self._cache, self._store, self.settings),
             *nifi_parts(
                 home=self._home,
@@ -245,8 +257,9 @@ class Stack:
                 settings=self.settings,
                 processes=self.processes,
                 extensions=self._extensions,
+                authority=self.authority,
             ),
-            *flink_parts(self._home, self._cache, self._store, flink, self.settings),
+            *flink_parts(self._home, self._cache, self._store, flink, self.settings, self.authority),
             postgres_part(self._home, self._postgres),
         )
         return [part for part in parts if part.name in names]
@@ -262,6 +275,25 @@ class Stack:
                 nifi_program(self._cache, self._store)
             if "jobmanager" in names:
                 flink_library(self._cache, self._store)
+
+    def _stop_what_has_old_certificates(self, parts: list[Part]) -> None:
+        """Stop what was started before its certificate was made, and so also what let in everybody until now."""
+        tls = self._home / "tls"
+        if self.authority is None:
+            if Authority(tls).exists:
+                raise UsageError(
+                    f"the servers of {self._home} are secured: `streamproof up --secured` names the settings that "
+                    f"commands need; without the folder {tls} they are not"
+                )
+            return
+
+        def is_older(name: str, certificates: Collection[Path]) -> bool:
+            process = self.processes.find(name)
+            return bool(process and any(file.stat().st_mtime > process.create_time() for file in certificates))
+
+        if is_older(SUPERVISOR, [tls / f"{OPERATOR}.pem", tls / f"{HEALTH}.pem"]):
+            self.processes.stop(SUPERVISOR, self.settings.stop_timeout)
+        self._stop([part for part in parts if is_older(part.name, part.certificates)])
 
     def _wait_until_healthy(self, parts: list[Part], started: Collection[str]) -> None:
         began, waiting = time.monotonic(), list(parts)

@@ -24,6 +24,7 @@ class StackSettings(Settings):
         nifi_cluster_port: the first of the ports by which NiFi's nodes talk; each takes two.
         zookeeper_port: where ZooKeeper listens, which is there with two nodes of NiFi.
         mosquitto_autosave: seconds between two savings of the broker's sessions and queues.
+        mosquitto_edge_port: where a secured broker listens for edges.
         flink_slots: task slots of each of the two TaskManagers.
         flink_managed, flink_network: memory outside the heap, of each TaskManager.
         flink_metrics_port: where the JobManager serves Prometheus; the TaskManagers take the two ports above it. Off
@@ -38,6 +39,7 @@ class StackSettings(Settings):
     java_home: JavaHome | None = None
     java_options: str = ""
     mosquitto_autosave: int = Field(default=5, ge=1)
+    mosquitto_edge_port: Port = 21884
     kafka_controller_port: Port = 29093
     kafka_heap: int = Field(default=384, ge=256)
     nifi_management_port: Port | None = None

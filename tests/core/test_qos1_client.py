@@ -39,7 +39,10 @@ class Fed(Qos1Client):
         self.on_acknowledged, self.on_arrived = self.acknowledged.extend, self.arrived.extend
 
     def _sock_recv(self, _size):
-        return self.pieces.pop(0)
+        piece = self.pieces.pop(0)
+        if isinstance(piece, Exception):
+            raise piece
+        return piece
 
     def _packet_handle(self):
         self.others.append((self._in_packet["command"], bytes(self._in_packet["packet"]), len(self.arrived)))
@@ -140,3 +143,17 @@ def test_what_waits_for_a_connection_that_broke_is_not_sent_over_the_next_one():
     except OSError:
         client._packet_queue(0x10, b"connect", 0, 0)
     assert [packet["packet"] for packet in client._out_packet] == [b"connect"]
+
+
+def test_over_tls_all_records_that_came_are_read_at_once_and_none_is_lost_to_what_comes_behind():
+    record = b"\x40\x02\x00"
+    for behind in (BlockingIOError(), ConnectionResetError(), b""):
+        fed = Fed([record + b"\x01", record + b"\x02", behind])
+        fed._ssl = True
+        assert fed.loop_read() == MQTTErrorCode.MQTT_ERR_SUCCESS
+        assert fed.acknowledged == [(1, 0), (2, 0)]
+    for nothing, closed in ((BlockingIOError(), []), (ConnectionResetError(), [MQTTErrorCode.MQTT_ERR_CONN_LOST])):
+        fed = Fed([nothing])
+        fed._ssl = True
+        fed.loop_read()
+        assert fed.closed == closed

@@ -14,8 +14,10 @@ from flink_jobs.tables import (
 from streamproof.core.contract import parse_contract
 from streamproof.core.errors import UsageError
 from streamproof.core.question import parse_question
+from streamproof.core.settings import KafkaSettings
 from streamproof.core.window import Window, parse_window
 
+KAFKA = KafkaSettings(servers="kafka:9092")
 READINGS = parse_contract(
     {
         "name": "readings",
@@ -48,7 +50,7 @@ def question(window=None):
 def statements(run=None, window=None):
     asked = [question(window)]
     start = {"scan.startup.mode": "earliest-offset"}
-    source = kafka_source(asked, READINGS, label="j1", servers="kafka:9092", options=start)
+    source = kafka_source(asked, READINGS, label="j1", kafka=KAFKA, options=start)
     return shared_statements(asked, ["sensor", "celsius"], READINGS, source, run)
 
 
@@ -119,7 +121,7 @@ def test_the_tables_take_names_and_types_from_the_contract_and_the_columns_from_
     messages, *_ = statements()
     assert "`low_watermark` BIGINT, `sensor` STRING, `celsius` DECIMAL(18, 3),\n" in messages
     assert "'topic' = 'plant.readings'" in messages
-    sink = kafka_sink(question(), READINGS, label="j1", servers="kafka:9092")
+    sink = kafka_sink(question(), READINGS, label="j1", kafka=KAFKA)
     results = results_table("r", {"hottest": "DECIMAL(18, 3)"}, sink)
     assert "window_kind STRING, `hottest` DECIMAL(18, 3)" in results
     assert "'topic' = 'readings.hottest'" in results
