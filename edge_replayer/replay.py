@@ -439,7 +439,8 @@ class _Replay:
             self._name_at = now + _COMPLAIN_EVERY
             self._say(
                 f"{_edges(silent)} said nothing for {_QUIET:.0f} s: windows wait, as rows from there may be to come. "
-                f"Where the process has ended: `streamproof replay --resume {self.id} --edge EDGE`"
+                f"Where the process has ended: `streamproof replay --resume {self.id} --edge EDGE`; where the edge is "
+                f"given up for ever: `streamproof expel {self.id} EDGE`"
             )
 
     def _say(self, text: str) -> None:

@@ -14,8 +14,8 @@ from rich.table import Column, Table
 
 from streamproof.chain.start_servers import extensions_folder, start_servers
 from streamproof.core.command import console
-from streamproof.core.errors import StreamproofError
-from streamproof.drills.drill import DrillOptions, DrillResult, drilled_chain
+from streamproof.core.errors import StreamproofError, UsageError
+from streamproof.drills.drill import MOST_EDGES, DrillOptions, DrillResult, drilled_chain
 from streamproof.drills.faults import FAULTS, faults_here, refuse_faults
 from streamproof.stack.servers import Stack
 
@@ -38,13 +38,23 @@ def drill(
         Literal["kafka", "broker"],
         typer.Option(help="broker: without the flow's confirmations; rows that the broker loses are then lost."),
     ] = "kafka",
+    edges: Annotated[
+        int,
+        typer.Option(
+            min=1,
+            max=MOST_EDGES,
+            help="Replayers that send the run together, a category each; what strikes the replayer strikes one.",
+        ),
+    ] = 1,
     output: Annotated[Path | None, typer.Option(help="Also write the table to this file, as Markdown.")] = None,
     json: Annotated[bool, typer.Option("--json", help="Print the results as JSON on standard output.")] = False,
 ) -> None:
     """Kill, restart or cut off a part of the running chain, and prove that it did no harm; exit code 0 if so."""
     refuse_faults({*names} - {_ALL})
+    if edges > 1 and confirm == "broker":
+        raise UsageError("--confirm broker does not go with --edges: each edge waits for what Kafka has of all")
     wanted = faults_here() if _ALL in names else names
-    options = DrillOptions(rounds, secrets.randbelow(10**6) if seed is None else seed, rate, clock, confirm)
+    options = DrillOptions(rounds, secrets.randbelow(10**6) if seed is None else seed, rate, clock, confirm, edges)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(_TERMINATED))  # so that its job and replayer end with it
     stack = Stack.from_environment()
     start_servers(stack, extensions_folder())

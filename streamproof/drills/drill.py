@@ -29,7 +29,7 @@ from streamproof.core.run import load_run, new_run_id
 from streamproof.core.settings import HomeSettings, KafkaSettings, MqttSettings
 from streamproof.core.wait import wait_until
 from streamproof.drills.faults import FAULTS, Target
-from streamproof.drills.programs import Deliverer, Replayer
+from streamproof.drills.programs import Deliverer, Edges, Replayer
 from streamproof.drills.proxy import Proxy
 from streamproof.generator.declaration import load_generator
 from streamproof.generator.make import make
@@ -44,6 +44,9 @@ STREAM = "drill"
 """A stream of its own: its topics are ``drill``, ``drill.dead-letter``, and those of answers and alerts."""
 
 _CATEGORIES = ("Books", "Music")
+_OF_EDGES = (*_CATEGORIES, "Games")
+MOST_EDGES = len(_OF_EDGES)
+_ENDLESS = 10**9
 _SAMPLE_ROWS = 20_000
 _SURGES = Path(__file__).with_name("surges.sql")
 """A question with an alert."""
@@ -66,6 +69,7 @@ class DrillOptions:
         rate: rows a second, of all categories together.
         clock: of the replay.
         confirm: whose word the replayer takes that a row has arrived.
+        edges: how many replayers send the run together, each a category.
 
     """
 
@@ -74,6 +78,7 @@ class DrillOptions:
     rate: int = 2000
     clock: Literal["wall", "virtual"] = "wall"
     confirm: Literal["kafka", "broker"] = "kafka"
+    edges: int = 1
 
 
 class DrillResult(BaseModel):
@@ -115,8 +120,6 @@ class DrilledChain:
         self._folder = self._home.home / "drills"
         self._stack, self._cluster = stack, Cluster()
         self._edge_side, self._flow_side = edge_side, flow_side
-        rows = _SAMPLE_ROWS * len(_CATEGORIES)
-        self._files = make(DEFAULT_STREAM, rows, self._folder, categories=_CATEGORIES).files
         self._question = load_question(load_generator(DEFAULT_STREAM).generator.demo.questions[0])
         self.contract_file = self._folder / f"{STREAM}.toml"
         copy_contract(DEFAULT_STREAM, STREAM, self.contract_file)
@@ -139,8 +142,8 @@ class DrilledChain:
             questions = [self._question, load_question(str(_SURGES))]
             job = submit(questions, JobOptions(run=run, contract=self.contract)).job
             cleanup.callback(_cancel, job)
-            replayer = Replayer(run, self._arguments(options), self._environment(), self._folder)
-            cleanup.callback(replayer.kill)
+            replayer = self._begin(run, options, chance)
+            cleanup.callback(replayer.kill_all)
             deliverer = Deliverer(run, self._folder)
             cleanup.callback(deliverer.kill)
             target = Target(
@@ -190,12 +193,23 @@ class DrilledChain:
             reasons=[*verdict.reasons, *([f"of {untold} events of alerts nobody was told"] if untold else [])],
         )
 
-    def _arguments(self, options: DrillOptions) -> list[str]:
+    def _begin(self, run: str, options: DrillOptions, chance: random.Random) -> Replayer | Edges:
+        categories = _CATEGORIES if options.edges == 1 else _OF_EDGES[: options.edges]
+        rows = _SAMPLE_ROWS * len(categories)
+        files = make(DEFAULT_STREAM, rows, self._folder, categories=categories).files
+        named = {category: f"{category}={file}" for category, file in files.items()}
+        told = self._arguments(options, options.rate / len(categories))
+        contract = str(self.contract_file)
+        if options.edges == 1:
+            return Replayer(run, [contract, *named.values(), *told], self._environment(), self._folder)
+        told += ["--limit", str(_ENDLESS)]
+        of_each = {f"edge-{place}": [contract, file, *told] for place, file in enumerate(named.values(), 1)}
+        return Edges(run, of_each, self._environment(), self._folder, chance)
+
+    def _arguments(self, options: DrillOptions, rate: float) -> list[str]:
         return [
-            str(self.contract_file),
-            *(f"{category}={file}" for category, file in self._files.items()),
             "--loop",
-            *("--rate", str(options.rate / len(_CATEGORIES))),
+            *("--rate", str(rate)),
             *("--clock", options.clock),
             *("--start", "2024-01-01T00:00:00Z"),
             *("--confirm", options.confirm),

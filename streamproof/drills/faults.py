@@ -18,7 +18,7 @@ from streamproof.chain.lost_jobs import resubmit_lost_jobs
 from streamproof.core.errors import StreamproofError, UsageError
 from streamproof.core.settings import KafkaSettings, NifiSettings
 from streamproof.core.wait import wait_until
-from streamproof.drills.programs import Deliverer, Program, Replayer
+from streamproof.drills.programs import Deliverer, Edges, Program, Replayer
 from streamproof.drills.proxy import Proxy
 from streamproof.stack.kafka import broker_names
 from streamproof.stack.nifi import node_names
@@ -42,7 +42,7 @@ class Target:
     Attributes:
         stack: its servers, looked after by a supervisor.
         edge_side, flow_side: what the replayer and NiFi reach Mosquitto through.
-        replayer: the program that sends the run.
+        replayer: what sends the run: one program, or one of each edge.
         deliverer: the program that tells of its alerts.
         job: the window job's label.
         chance: decides whatever is left to chance.
@@ -56,7 +56,7 @@ class Target:
     stack: Stack
     edge_side: Proxy
     flow_side: Proxy
-    replayer: Replayer
+    replayer: Replayer | Edges
     deliverer: Deliverer
     job: str
     chance: random.Random
@@ -65,7 +65,7 @@ class Target:
     brokers: Iterator[str] = field(default_factory=lambda: cycle(broker_names(KafkaSettings())))
     away: list[str] = field(default_factory=list)
 
-    def program(self, part: str) -> Program | None:
+    def program(self, part: str) -> Program | Edges | None:
         """Return the drill's own program of this name; None where it is a part of the chain."""
         return {"replayer": self.replayer, "deliverer": self.deliverer}.get(part)
 

@@ -1,6 +1,7 @@
 """The programs beside the servers of a drill, each a process of its own, which can be killed and goes on."""
 
 import os
+import random
 import signal
 import subprocess
 import sys
@@ -43,6 +44,10 @@ class Program:
     def terminate(self) -> None:
         """End the process with SIGTERM."""
         self._end(signal.SIGTERM)
+
+    def interrupt(self) -> None:
+        """End the process as Ctrl-C does."""
+        self._end(signal.SIGINT)
 
     def resume(self) -> None:
         """Go on in a new process."""
@@ -98,7 +103,84 @@ class Replayer(Program):
     def finish(self) -> None:
         """End the run as Ctrl-C does: when all that was sent is confirmed."""
         self.check()
-        self._end(signal.SIGINT)
+        self.interrupt()
+
+    def kill_all(self) -> None:
+        """End the process with SIGKILL."""
+        self.kill()
+
+
+class Edges:
+    """Several edges that send one run together; what strikes, strikes one of them.
+
+    Args:
+        run: the run's id.
+        arguments: of ``replay``, but for the run and the edges, by the edge's name.
+        environment: in addition to this process's own.
+        folder: for what they say.
+        chance: decides which one is struck.
+
+    """
+
+    def __init__(
+        self,
+        run: str,
+        arguments: Mapping[str, Sequence[str]],
+        environment: Mapping[str, str],
+        folder: Path,
+        chance: random.Random,
+    ) -> None:
+        self.run, self.log = run, folder / f"{run}-expel.log"
+        self._environment, self._chance = environment, chance
+        self._edges: dict[str, Program] = {}
+        self._struck = min(arguments)
+        for name, of_one in arguments.items():
+            begin = ["-m", "edge_replayer", *of_one, "--run", run, "--edge", name, "--edges", ",".join(arguments)]
+            again = ["-m", "edge_replayer", "--resume", run, "--edge", name]
+            self._edges[name] = Program(begin, again, environment, folder / f"{run}-{name}.log")
+
+    def kill(self) -> None:
+        """End one edge's process with SIGKILL."""
+        self._struck = self._chance.choice(sorted(self._edges))
+        self._edges[self._struck].kill()
+
+    def terminate(self) -> None:
+        """End one edge's process with SIGTERM."""
+        self._struck = self._chance.choice(sorted(self._edges))
+        self._edges[self._struck].terminate()
+
+    def resume(self) -> None:
+        """Go on with that edge in a new process."""
+        self._edges[self._struck].resume()
+
+    def kill_all(self) -> None:
+        """End all edges' processes with SIGKILL."""
+        for edge in self._edges.values():
+            edge.kill()
+
+    def check(self) -> None:
+        """Raise a StreamproofError when a process has ended."""
+        for edge in self._edges.values():
+            edge.check()
+
+    def finish(self) -> None:
+        """End the run when all that was sent is confirmed: its edges have more rows to send, so each is expelled."""
+        for edge in self._edges.values():
+            edge.check()
+            edge.interrupt()
+        for name in self._edges:
+            with self.log.open("ab") as log:
+                done = subprocess.run(
+                    [sys.executable, "-m", "streamproof", "expel", self.run, name],
+                    env=os.environ | self._environment,
+                    stdin=subprocess.DEVNULL,
+                    stdout=log,
+                    stderr=log,
+                    timeout=_END_SECONDS,
+                    check=False,
+                )
+            if done.returncode:
+                raise StreamproofError(f"the edge {name} of the run {self.run} cannot be expelled: see {self.log}")
 
 
 class Deliverer(Program):

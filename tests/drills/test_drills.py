@@ -36,6 +36,16 @@ def test_each_part_killed_once_in_one_run_loses_nothing_and_every_window_is_righ
 
 @pytest.mark.timeout(900)
 @pytest.mark.long
+@pytest.mark.parametrize("fault", ["kill-replayer", "kill-mosquitto"])
+def test_of_three_edges_one_is_killed_or_their_broker_and_every_window_is_right(drilled, fault):
+    result = drilled.drill(fault, DrillOptions(rounds=2, seed=secrets.randbelow(10**6), edges=3))
+    assert result.proven, result.reasons
+    assert (result.rows.lost, result.windows.missing, result.windows.wrong) == (0, 0, 0)
+    assert result.windows.right > 0
+
+
+@pytest.mark.timeout(900)
+@pytest.mark.long
 def test_without_the_confirmations_a_killed_broker_loses_rows_and_the_audit_names_them(drilled, monkeypatch):
     monkeypatch.setattr(drill, "_WAIT_FOR_WINDOWS", 10.0)  # lost rows never come
     result = drilled.drill("kill-mosquitto", DrillOptions(rounds=2, seed=1, confirm="broker"))
