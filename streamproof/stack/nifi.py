@@ -11,6 +11,7 @@ import zipfile
 from pathlib import Path
 from urllib.parse import urlsplit
 
+import httpx
 import psutil
 
 from streamproof.core.errors import UsageError
@@ -202,11 +203,11 @@ def _node(
         return Program([*command, "org.apache.nifi.NiFi"], folder)
 
     def healthy() -> bool:
-        client = rest_client(nifi.tls)
         if not is_one_of_several:
-            return client.get(f"{nifi.api_endpoint}/flow/status").is_success
-        answer = client.get(f"{nifi.endpoints[place]}/flow/cluster/summary").raise_for_status()
-        return bool(answer.json()["clusterSummary"]["connectedToCluster"])
+            return rest_client(nifi.tls).get(f"{nifi.api_endpoint}/flow/status").is_success
+        # While another one still takes it for connecting, that one refuses each change of the flow.
+        views = [_state_of(address, endpoint) for endpoint in nifi.endpoints]
+        return views[place] == "CONNECTED" and "CONNECTING" not in views
 
     def clear() -> None:
         # A killed NiFi leaves its Python processes behind, and they keep their MQTT client ids.
@@ -221,6 +222,14 @@ def _node(
     certificates = (authority.folder / "nifi.pem",) if authority else ()
     addresses = (address, management, *talking)
     return Part(name, ARTIFACTS, addresses, 800, prepare, healthy, clear, certificates=certificates, check=check)
+
+
+def _state_of(node: Address, endpoint: str) -> str:
+    """Return a node's state in the cluster, as the node at an endpoint knows it; nothing where that one is away."""
+    with contextlib.suppress(httpx.HTTPError):
+        answer = rest_client().get(f"{endpoint}/controller/cluster").raise_for_status()
+        return next((each["status"] for each in answer.json()["cluster"]["nodes"] if each["apiPort"] == node.port), "")
+    return ""
 
 
 def nifi_program(cache: Path, store: Store) -> Path:

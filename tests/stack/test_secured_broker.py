@@ -150,6 +150,14 @@ def test_an_edge_writes_its_own_category_alone(broker):
         assert arrived.get(timeout=60) == ("ratings/Books", "own")
 
 
+def test_an_edge_says_its_own_low_watermark_alone_and_hears_those_of_others(broker):
+    topic = "ratings/r1/low_watermark/{}".format
+    with broker.client("books", topic("+")) as (_, arrived), broker.client("games") as (publish, _):
+        assert publish(topic("books"), "made up") == NOT_AUTHORISED
+        assert publish(topic("games"), "own") < NOT_AUTHORISED
+        assert arrived.get(timeout=60) == (topic("games"), "own")
+
+
 @pytest.mark.parametrize("name", ["books", "games", "operator", "observer", "health"])
 def test_nobody_but_nifi_confirms(broker, name):
     confirmations = "ratings/Books/confirmed/r1"
