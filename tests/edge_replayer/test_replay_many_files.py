@@ -8,6 +8,7 @@ import sys
 import threading
 from fractions import Fraction
 
+import psutil
 import pytest
 from checkout import CHECKOUT
 from typer.testing import CliRunner
@@ -125,6 +126,7 @@ def test_a_file_that_changes_while_it_is_replayed_ends_the_run_as_failed(broker,
     replaying = threading.Thread(target=run)
     replaying.start()
     until(lambda: (home.runs / "R" / "manifest.json").exists() and load_run("R", home).began)
+    until(lambda: str(file) in [each.path for each in psutil.Process().open_files()])  # its rows are being read
     change(file)
     replaying.join(60)
     with pytest.raises(StreamproofError, match=text):
