@@ -204,7 +204,8 @@ def _end(result: Run, *, as_json: bool) -> None:
 def _positive(option: str, text: str) -> Fraction:
     number = Fraction(text) if re.fullmatch(r"[0-9]{1,18}(\.[0-9]{1,9})?", text) else Fraction(0)
     if number <= 0:
-        raise UsageError(f"{option} {text}: expected a number above 0{', or max' if option == '--rate' else ''}")
+        or_max = ", or max" if option == "--rate" else ""
+        raise UsageError(f"{option} {text}: expected a number above 0, with 9 decimals at most{or_max}")
     return number
 
 

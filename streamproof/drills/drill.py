@@ -198,7 +198,7 @@ class DrilledChain:
         rows = _SAMPLE_ROWS * len(categories)
         files = make(DEFAULT_STREAM, rows, self._folder, categories=categories).files
         named = {category: f"{category}={file}" for category, file in files.items()}
-        told = self._arguments(options, options.rate / len(categories))
+        told = self._arguments(options, options.rate // len(categories))
         contract = str(self.contract_file)
         if options.edges == 1:
             return Replayer(run, [contract, *named.values(), *told], self._environment(), self._folder)
@@ -206,7 +206,7 @@ class DrilledChain:
         of_each = {f"edge-{place}": [contract, file, *told] for place, file in enumerate(named.values(), 1)}
         return Edges(run, of_each, self._environment(), self._folder, chance)
 
-    def _arguments(self, options: DrillOptions, rate: float) -> list[str]:
+    def _arguments(self, options: DrillOptions, rate: int) -> list[str]:
         return [
             "--loop",
             *("--rate", str(rate)),

@@ -15,7 +15,7 @@ import httpx
 import psutil
 
 from streamproof.core.errors import UsageError
-from streamproof.core.settings import NifiSettings
+from streamproof.core.settings import NifiSettings, TlsSettings
 from streamproof.stack.artifacts import Artifact, Store, read_lock
 from streamproof.stack.authority import Authority
 from streamproof.stack.configuration import render
@@ -206,7 +206,7 @@ def _node(
         if not is_one_of_several:
             return rest_client(nifi.tls).get(f"{nifi.api_endpoint}/flow/status").is_success
         # While another one still takes it for connecting, that one refuses each change of the flow.
-        views = [_state_of(address, endpoint) for endpoint in nifi.endpoints]
+        views = [_state_of(address, endpoint, nifi.tls) for endpoint in nifi.endpoints]
         return views[place] == "CONNECTED" and "CONNECTING" not in views
 
     def clear() -> None:
@@ -224,10 +224,10 @@ def _node(
     return Part(name, ARTIFACTS, addresses, 800, prepare, healthy, clear, certificates=certificates, check=check)
 
 
-def _state_of(node: Address, endpoint: str) -> str:
+def _state_of(node: Address, endpoint: str, tls: TlsSettings) -> str:
     """Return a node's state in the cluster, as the node at an endpoint knows it; nothing where that one is away."""
     with contextlib.suppress(httpx.HTTPError):
-        answer = rest_client().get(f"{endpoint}/controller/cluster").raise_for_status()
+        answer = rest_client(tls).get(f"{endpoint}/controller/cluster").raise_for_status()
         return next((each["status"] for each in answer.json()["cluster"]["nodes"] if each["apiPort"] == node.port), "")
     return ""
 
