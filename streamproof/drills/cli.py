@@ -20,7 +20,7 @@ from streamproof.drills.faults import FAULTS, faults_here, refuse_faults
 from streamproof.stack.servers import Stack
 
 _ALL = "all"
-_WIDTH = 160
+_WIDTH = 200
 _TERMINATED = 128 + signal.SIGTERM
 
 
