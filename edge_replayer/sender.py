@@ -228,8 +228,9 @@ class Sender:
         return self.edges.least(own) if self.edges else own
 
     def _say(self, edges: Edges) -> None:
-        self._said = (self._low_watermark(), time.monotonic())
-        self.publisher.say(edges.say(self._low_watermark()))
+        own = self._low_watermark()
+        self._said = (own, time.monotonic())
+        self.publisher.say(edges.say(own))
 
     def _serve(self) -> None:
         """Do what is to be done beside the rows: errors, lost messages, heartbeats, progress."""

@@ -141,17 +141,19 @@ class Edges:
 
     def kill(self) -> None:
         """End one edge's process with SIGKILL."""
-        self._struck = self._chance.choice(sorted(self._edges))
-        self._edges[self._struck].kill()
+        self._choose().kill()
 
     def terminate(self) -> None:
         """End one edge's process with SIGTERM."""
-        self._struck = self._chance.choice(sorted(self._edges))
-        self._edges[self._struck].terminate()
+        self._choose().terminate()
 
     def resume(self) -> None:
         """Go on with that edge in a new process."""
         self._edges[self._struck].resume()
+
+    def _choose(self) -> Program:
+        self._struck = self._chance.choice(sorted(self._edges))
+        return self._edges[self._struck]
 
     def kill_all(self) -> None:
         """End all edges' processes with SIGKILL."""

@@ -18,7 +18,7 @@ from streamproof.stack.configuration import render
 from streamproof.stack.java import java_command
 from streamproof.stack.part import Part
 from streamproof.stack.process import Program
-from streamproof.stack.servers_file import keep_servers
+from streamproof.stack.servers_file import keep_servers, part_names, refuse_other_number
 from streamproof.stack.settings import Address, StackSettings, loopback_address
 
 BROKERS = (1, 3)
@@ -31,8 +31,7 @@ _STEP = 2
 
 def broker_names(kafka: KafkaSettings) -> tuple[str, ...]:
     """Return the parts that are Kafka's brokers: ``kafka``, or ``kafka-1`` and so on where there are several."""
-    count = len(kafka.brokers)
-    return ("kafka",) if count == 1 else tuple(f"kafka-{number}" for number in range(1, count + 1))
+    return part_names("kafka", len(kafka.brokers))
 
 
 def kafka_parts(
@@ -114,13 +113,8 @@ def keep_brokers(home: Path, count: int) -> None:
 
 def _refuse_other_number(home: Path, count: int) -> None:
     """Refuse to start a Kafka with more or fewer brokers than it began with: its topics are not spread anew."""
-    one, several = home / "kafka" / "data", home / "kafka" / "kafka-1"
-    if (one if count > 1 else several).exists():
-        began = "one broker" if count > 1 else "three brokers"
-        raise UsageError(
-            f"the Kafka of {home} began with {began}, which cannot be changed: use another STREAMPROOF_HOME, or "
-            f"remove {home / 'kafka'}, all topics with it, and what this home's runs say of them is lost"
-        )
+    lost = "all topics with it, and what this home's runs say of them is lost"
+    refuse_other_number(home / "kafka" / "data", count, ("one broker", "three brokers"), f"the Kafka of {home}", lost)
 
 
 def _cluster_id(folder: Path) -> str:

@@ -23,14 +23,13 @@ from streamproof.stack.java import java_command
 from streamproof.stack.part import Part
 from streamproof.stack.process import Processes, Program, end
 from streamproof.stack.rest import rest_client
-from streamproof.stack.servers_file import keep_servers
+from streamproof.stack.servers_file import keep_servers, part_names, refuse_other_number
 from streamproof.stack.settings import Address, StackSettings, loopback_address
 from streamproof.stack.zookeeper import zookeeper_address
 
 ARTIFACTS = ("nifi", "nifi-standard", "nifi-python")
 _CONTROLLER = "framework/Controller.py"
 _MANAGEMENT_PORT_AFTER = 3
-
 
 NODES = (1, 2)
 """How many nodes there may be."""
@@ -42,8 +41,7 @@ _STEP = 10
 
 def node_names(nifi: NifiSettings) -> tuple[str, ...]:
     """Return the parts that are NiFi's nodes: ``nifi``, or ``nifi-1`` and ``nifi-2``."""
-    count = len(nifi.endpoints)
-    return ("nifi",) if count == 1 else tuple(f"nifi-{number}" for number in range(1, count + 1))
+    return part_names("nifi", len(nifi.endpoints))
 
 
 def nifi_parts(
@@ -102,21 +100,16 @@ def keep_nodes(home: Path, count: int) -> None:
 
 def _refuse_other_number(home: Path, count: int) -> None:
     """Refuse to start a NiFi with more or fewer nodes than it began with: what is queued in one stays there."""
-    one, several = home / "nifi" / "conf", home / "nifi" / "nifi-1"
-    if (one if count > 1 else several).exists():
-        began = "one node" if count > 1 else "two nodes"
-        raise UsageError(
-            f"the NiFi of {home} began with {began}, which cannot be changed: use another STREAMPROOF_HOME, or remove "
-            f"{home / 'nifi'}, all flows with it, and `deploy` them anew"
-        )
+    lost = "all flows with it, and `deploy` them anew"
+    refuse_other_number(home / "nifi" / "conf", count, ("one node", "two nodes"), f"the NiFi of {home}", lost)
 
 
-def _address_of(endpoint: str) -> Address:
+def _address_of(endpoint: str, scheme: str = "http") -> Address:
     url = urlsplit(endpoint)
     if url.scheme not in ("http", "https") or url.path.rstrip("/") != "/nifi-api":
         raise UsageError(
-            f"{_SETTING}={endpoint}: `up` starts NiFi at an address like http://127.0.0.1:28080/nifi-api; leave `up` "
-            "out for a NiFi that runs elsewhere"
+            f"{_SETTING}={endpoint}: `up` starts NiFi at an address like {scheme}://127.0.0.1:28080/nifi-api; leave "
+            "`up` out for a NiFi that runs elsewhere"
         )
     return loopback_address(url.netloc, _SETTING)
 
@@ -136,8 +129,8 @@ def _node(
     names, whole = node_names(nifi), home / "nifi"
     name, is_one_of_several = names[place], len(names) > 1
     folder = whole / name if is_one_of_several else whole
-    address = _address_of(nifi.endpoints[place])
     scheme = "https" if authority else "http"
+    address = _address_of(nifi.endpoints[place], scheme)
     # NiFi's second listener, for its own health page; its default is one fixed port for every NiFi of a machine.
     port = (settings.nifi_management_port or _address_of(nifi.endpoints[0]).port + _MANAGEMENT_PORT_AFTER) + (
         _STEP * place

@@ -1,4 +1,7 @@
-"""What `up` is told of a home's servers by its options: settings in ``HOME/servers.env``, for every command."""
+"""Servers of several processes: their parts' names, and how many of them a home has.
+
+What `up` is told of that by its options are settings in ``HOME/servers.env``, for every command.
+"""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -6,6 +9,34 @@ from pathlib import Path
 from streamproof.core.errors import UsageError
 from streamproof.core.settings import SERVERS_FILE
 from streamproof.core.whole_file import write_whole
+
+
+def part_names(server: str, count: int) -> tuple[str, ...]:
+    """Return the parts that are a server's processes: its own name, or with a number where there are several."""
+    return (server,) if count == 1 else tuple(f"{server}-{number}" for number in range(1, count + 1))
+
+
+def refuse_other_number(alone: Path, count: int, began_with: tuple[str, str], what: str, instead: str) -> None:
+    """Refuse to start a server with more or fewer processes than it began with.
+
+    Args:
+        alone: what there is in the server's folder when it began with one process; of several each has a folder.
+        count: how many are to be started.
+        began_with: one of them and several, in words.
+        what: the server, with its home, in words.
+        instead: what is lost with the server's folder, and what to do then.
+
+    Raises:
+        UsageError: it began with another number.
+
+    """
+    folder = alone.parent
+    several = folder / part_names(folder.name, 2)[0]
+    if (alone if count > 1 else several).exists():
+        raise UsageError(
+            f"{what} began with {began_with[count == 1]}, which cannot be changed: use another STREAMPROOF_HOME, or "
+            f"remove {folder}, {instead}"
+        )
 
 
 def keep_servers(

@@ -21,6 +21,12 @@ def tools(tmp_path):
     return add
 
 
+def only(tmp_path, *names):
+    """Put some of the system's programs among the tools, for a set-up that finds no others."""
+    for name in names:
+        (tmp_path / "tools" / name).symlink_to(f"/bin/{name}")
+
+
 def set_up(tmp_path, *arguments, path=None):
     return subprocess.run(
         [CHECKOUT / "set-up", arguments[0], tmp_path / "venv", *arguments[1:]],
@@ -71,8 +77,7 @@ def test_another_python_is_refused_before_anything_is_made(tmp_path, tools):
 
 def test_a_browser_that_cannot_be_installed_is_one_to_install_by_hand(tmp_path, tools):
     tools("id", "echo 1000")
-    for name in ("mkdir", "sh"):
-        (tmp_path / "tools" / name).symlink_to(f"/bin/{name}")
+    only(tmp_path, "mkdir", "sh")
     done = set_up(tmp_path, "browser", path=str(tmp_path / "tools"))
     assert done.returncode == 2
     assert "sudo apt-get install chromium" in done.stderr
@@ -88,8 +93,7 @@ def test_a_browser_that_is_there_is_not_installed_again(tmp_path, tools):
 def test_a_model_checker_that_cannot_be_installed_stops_nothing(tmp_path, tools):
     tools("id", "echo 0")
     tools("apt-get", 'echo "$*"; exit 1')
-    for name in ("mkdir", "sh", "date", "sed", "wc", "tail"):
-        (tmp_path / "tools" / name).symlink_to(f"/bin/{name}")
+    only(tmp_path, "mkdir", "sh", "date", "sed", "wc", "tail")
     done = set_up(tmp_path, "checker", path=str(tmp_path / "tools"))
     assert done.returncode == 0
     assert done.stderr.startswith("installing spin gcc libc6-dev with apt … failed")
@@ -98,8 +102,7 @@ def test_a_model_checker_that_cannot_be_installed_stops_nothing(tmp_path, tools)
 def test_root_gets_the_browser_from_the_package_manager(tmp_path, tools):
     tools("id", "echo 0")
     tools("apt-get", 'echo "$*"')
-    for name in ("mkdir", "sh", "date", "sed", "wc", "tail"):
-        (tmp_path / "tools" / name).symlink_to(f"/bin/{name}")
+    only(tmp_path, "mkdir", "sh", "date", "sed", "wc", "tail")
     done = set_up(tmp_path, "browser", path=str(tmp_path / "tools"))
     assert done.returncode == 0, done.stderr
     assert done.stderr.startswith("installing chromium with apt …")
