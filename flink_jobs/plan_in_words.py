@@ -6,11 +6,15 @@ from dataclasses import dataclass, field
 
 _LINE = re.compile(r"^(?P<depth>[\s:]*(?:[+:]- )?)(?P<operator>\w+)\((?P<details>.*)\)$", re.MULTILINE)
 _TEXT = re.compile(r"""_UTF-16LE'([^']*)'(?::VARCHAR\(\d+\) CHARACTER SET "UTF-16LE")?""")
+_FIRST_COPIES = "keep the first copy of each row; copies are told apart in panes of {size}"
 _SENTENCES = (
     ("TableSourceScan", "", "read the stream's messages; their low watermarks are the clock"),
-    ("WindowDeduplicate", "", "keep the first copy of each row; copies are told apart in panes of {size}"),
+    ("WindowDeduplicate", "", _FIRST_COPIES),
     ("WindowTableFunction", "time_col=[event_ts]", ""),  # the panes
     ("WindowTableFunction", "", "put each row into all of its {windows}"),
+    ("LocalWindowAggregate", "ARRAY_AGG(", ""),
+    ("GlobalWindowAggregate", "ARRAY_AGG(", _FIRST_COPIES),
+    ("Correlate", "UNNEST", ""),
     ("LocalWindowAggregate", "time_col=", "before the shuffle, aggregate slices of {slide}{by}"),
     ("LocalWindowAggregate", "", "before the shuffle, aggregate each window{by}"),
     ("GlobalWindowAggregate", "slice_end=", "put slices together into {windows}{by}"),

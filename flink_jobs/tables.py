@@ -6,6 +6,7 @@ from math import gcd
 from streamproof.core.contract import Contract
 from streamproof.core.message import BEFORE_ALL_TIME, END_SEQ, ENVELOPE
 from streamproof.core.question import TALLY, Question
+from streamproof.core.question_text import has_subquery
 from streamproof.core.settings import KafkaSettings
 from streamproof.core.sql_quoting import literal
 from streamproof.core.window import Window
@@ -26,6 +27,10 @@ _JSON = {
 _LONGEST_PANE, _SHORTEST_PANE = 10_000, 100
 """Milliseconds, where the slides of the job's windows leave a choice: what is remembered to tell copies apart are the
 rows of a pane, and each pane has its cost."""
+
+
+_BUCKET = 64
+"""Rows of a category, neighbours by their numbers, whose copies are told apart together; each is compared with each."""
 
 
 def pane_of(questions: Collection[Question]) -> int:
@@ -101,7 +106,8 @@ def shared_statements(
     return [
         _messages_table(contract, fields, max(question.reach for question in questions), run, source),
         _rows_view([name for name in fields if not contract.fields[name].optional], run),
-        _first_copies_view(contract, fields, pane_of(questions)),
+        # Flink's planner cannot take arrays apart below an EXISTS or IN.
+        _first_copies_view(contract, fields, pane_of(questions), one_by_one=any(map(has_subquery, questions))),
     ]
 
 
@@ -258,22 +264,38 @@ def _rows_view(fields: Sequence[str], run: str | None) -> str:
     return f"CREATE TEMPORARY VIEW stream_rows AS SELECT * FROM messages WHERE seq > 0{whole}{followed}"
 
 
-def _first_copies_view(contract: Contract, fields: Sequence[str], pane: int) -> str:
+def _first_copies_view(contract: Contract, fields: Sequence[str], pane: int, *, one_by_one: bool) -> str:
     # At-least-once delivery may bring a row several times: only the first copy counts. Copies have the same event
     # time, so they meet in the same pane, a tumbling window. The watermark closes panes and clears their state, so what
     # is remembered does not grow with the run. Windows are whole numbers of panes.
-    times = {name for name, field in contract.fields.items() if field.type == "time"}
-    own = "".join(
-        f", CAST(TO_TIMESTAMP_LTZ(`{name}`, 3) AS TIMESTAMP(3)) AS `{name}`" if name in times else f", `{name}`"
-        for name in fields
-    )
-    return f"""CREATE TEMPORARY VIEW first_copies AS
-SELECT run, category, seq, CAST(event_ts AS TIMESTAMP(3)) AS event_time{own}, window_time AS pane_time
+    wire = {"seq": "BIGINT", "event_time": "TIMESTAMP(3)"}
+    values = {"seq": "seq", "event_time": "CAST(event_ts AS TIMESTAMP(3))"}
+    for name in fields:
+        is_time = contract.fields[name].type == "time"
+        wire[name] = "TIMESTAMP(3)" if is_time else contract.fields[name].flink_type
+        values[name] = f"CAST(TO_TIMESTAMP_LTZ(`{name}`, 3) AS TIMESTAMP(3))" if is_time else f"`{name}`"
+    panes = f"TABLE(TUMBLE(TABLE stream_rows, DESCRIPTOR(event_ts), {interval(pane)}))"
+    if one_by_one:
+        columns = ", ".join(f"{value} AS `{name}`" for name, value in values.items())
+        return f"""CREATE TEMPORARY VIEW first_copies AS
+SELECT run, category, {columns}, window_time AS pane_time
 FROM (
     SELECT *, ROW_NUMBER() OVER (
         PARTITION BY window_start, window_end, run, category, seq ORDER BY event_ts) AS copy
-    FROM TABLE(TUMBLE(TABLE stream_rows, DESCRIPTOR(event_ts), {interval(pane)})))
+    FROM {panes})
 WHERE copy = 1"""
+    # The rows of a bucket travel and are kept as one array: one key and one timer for all of them. Copies are alike in
+    # all but the low watermark, which no question reads.
+    types = ", ".join(f"`{name}` {kind}" for name, kind in wire.items())
+    columns = ", ".join(f"r.`{name}`" for name in wire)
+    return f"""CREATE TEMPORARY VIEW first_copies AS
+SELECT run, category, {columns}, pane_time
+FROM (
+    SELECT run, category, window_time AS pane_time,
+        ARRAY_DISTINCT(ARRAY_AGG(CAST(ROW({", ".join(values.values())}) AS ROW<{types}>))) AS first_copies
+    FROM {panes}
+    GROUP BY window_start, window_end, window_time, run, category, seq / {_BUCKET})
+CROSS JOIN UNNEST(first_copies) AS r ({", ".join(f"`{name}`" for name in wire)})"""
 
 
 def _windows(table: str, time: str, window: Window) -> str:

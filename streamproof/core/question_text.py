@@ -110,6 +110,12 @@ def looks_across_windows(question: Question) -> bool:
     )
 
 
+def has_subquery(question: Question) -> bool:
+    """Whether a question asks EXISTS, or IN, of a SELECT."""
+    trees = _trees(question, "flink", strict=False)
+    return "" not in trees or any(node.get("class") == "SUBQUERY" for tree in trees.values() for node in _nodes(tree))
+
+
 def _trees(question: Question, engine: Engine, *, strict: bool) -> dict[str, Node]:
     """Return what DuckDB's parser makes of each view, by its name, and of the SELECT, by no name.
 

@@ -28,7 +28,7 @@ def test_questions_with_windows_of_one_shape_share_the_first_copies_and_each_cou
         sink=lambda _: NOWHERE,
     )
     plan = session._inserts.explain().split("== Optimized Execution Plan ==")[1]
-    assert plan.count("WindowDeduplicate(") == 1
+    assert plan.count("ARRAY_DISTINCT(") == 1
     assert plan.count("LocalWindowAggregate(") == len(asked)
     # A window function beside the panes' own would copy each row into all of its windows.
     assert plan.count("WindowTableFunction(") == 1
