@@ -18,6 +18,8 @@ from streamproof.bench.ground import (
 )
 from streamproof.bench.measure import Once
 from streamproof.core.run import Run, new_run_id
+from streamproof.core.settings import KafkaSettings
+from streamproof.core.topics import ensure_topics
 from streamproof.core.window import Window
 
 
@@ -61,6 +63,7 @@ def measure_job(run: Run, *, window: Window = WINDOW, start: Start | None = None
         NotProvenError: a row or a window is not right.
 
     """
+    ensure_topics([QUESTION.topic(run.contract)], KafkaSettings())  # it is watched before the job is there
     with (
         TopicWatch(QUESTION.topic(run.contract), run.run, keep=False) as windows,
         PartsWatch() as parts,
