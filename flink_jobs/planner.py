@@ -21,7 +21,7 @@ from streamproof.core.duration import format_duration
 from streamproof.core.errors import StreamproofError, UsageError
 from streamproof.core.model_rule import SCORE, ModelRule
 from streamproof.core.question import RESULT_COLUMNS, Question
-from streamproof.core.question_text import check_text, used_fields
+from streamproof.core.question_text import check_text, has_subquery, used_fields
 
 PLANNING = {
     "pipeline.object-reuse": "true",
@@ -151,7 +151,9 @@ def plan_job(
     used = {name for question in questions for name in used_fields(question, contract.fields)}
     fields = [name for name in contract.fields if name in used]
     batch = [check_question(question, contract) for question in questions]
-    for statement in shared_statements(questions, fields, contract, source, run):
+    # Flink's planner cannot take arrays apart below an EXISTS or IN: "unexpected correlate variable".
+    one_by_one = any(map(has_subquery, questions))
+    for statement in shared_statements(questions, fields, contract, source, run, one_by_one=one_by_one):
         session.execute(statement)
     planned = []
     for number, (question, in_batch) in enumerate(zip(questions, batch, strict=True)):

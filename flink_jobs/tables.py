@@ -6,7 +6,6 @@ from math import gcd
 from streamproof.core.contract import Contract
 from streamproof.core.message import BEFORE_ALL_TIME, END_SEQ, ENVELOPE
 from streamproof.core.question import TALLY, Question
-from streamproof.core.question_text import has_subquery
 from streamproof.core.settings import KafkaSettings
 from streamproof.core.sql_quoting import literal
 from streamproof.core.window import Window
@@ -92,6 +91,8 @@ def shared_statements(
     contract: Contract,
     source: Mapping[str, str],
     run: str | None,
+    *,
+    one_by_one: bool = False,
 ) -> list[str]:
     """Return the statements that make what all questions of a job share: the messages and the first copies of rows.
 
@@ -101,13 +102,13 @@ def shared_statements(
         contract: the stream.
         source: the options of the table of messages.
         run: the run to follow, or None for all runs as they come.
+        one_by_one: whether copies are told apart row by row, which costs more, and not in arrays of rows.
 
     """
     return [
         _messages_table(contract, fields, max(question.reach for question in questions), run, source),
         _rows_view([name for name in fields if not contract.fields[name].optional], run),
-        # Flink's planner cannot take arrays apart below an EXISTS or IN.
-        _first_copies_view(contract, fields, pane_of(questions), one_by_one=any(map(has_subquery, questions))),
+        _first_copies_view(contract, fields, pane_of(questions), one_by_one=one_by_one),
     ]
 
 

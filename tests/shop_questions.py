@@ -302,7 +302,7 @@ FROM windowed GROUP BY window_start, window_end, city""",
 ]
 
 ALWAYS = {
-    *("bots", "visitors", "lost_carts_with", "top_products", "brands_or_null", "sales", "surges", "surges_in_one"),
+    *("bots", "lost_carts_with", "top_products", "brands_or_null", "surges_in_one"),
     *("grouping_sets", "either", "shares", "who_does_not_buy", "against_the_minute_before", "variants"),
 }
 """Those of the questions that stand for the others where there is little time."""

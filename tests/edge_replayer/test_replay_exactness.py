@@ -386,7 +386,10 @@ def test_windows_are_exact_whatever_is_lost_doubled_delayed_or_reordered(kinds, 
         pytest.param(Kinds(edges=EndsAlone, begun=True), 2, id="an edge's own end mark too early"),
         pytest.param(Kinds(edges=DoesNotWaitForTheIdle, begun=True), 2, id="no waiting for an idle edge", marks=LONG),
         pytest.param(
-            Kinds(expels_at_confirmed=True, begun=True), 2, id="an expelled edge's unconfirmed rows forgotten"
+            Kinds(expels_at_confirmed=True, begun=True),
+            2,
+            id="an expelled edge's unconfirmed rows forgotten",
+            marks=LONG,
         ),
         pytest.param(Kinds(late_joiner=JoinsAtAnyTime, begun=True), 3, id="an edge that joins late"),
         pytest.param(

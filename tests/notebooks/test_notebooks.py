@@ -87,6 +87,7 @@ def test_a_command_that_fails_shows_what_it_said(tmp_path):
     assert "RuntimeError: streamproof validate: exit code 2\nerror: there is no run 'never'" in done.stderr
 
 
+@pytest.mark.long
 def test_every_surge_that_was_put_in_is_found_and_pandas_finds_the_same(surges):
     put_in = number(r"([\d,]+) surges were put in", surges.printed)
     assert put_in >= 4
