@@ -42,6 +42,7 @@ def test_batch_programs_give_exactly_the_windows_of_the_validation(home, program
     assert said.seconds > 0
 
 
+@pytest.mark.long
 def test_windows_that_are_wrong_missing_or_extra_are_counted(home):
     run = new_run("r", ROWS, keys=5)
     (home / "manifest.json").write_text(run.model_dump_json())
