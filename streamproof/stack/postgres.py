@@ -72,7 +72,9 @@ def _as_another_user(*places: Path) -> list[str]:
     become = [setpriv, f"--reuid={nobody.pw_uid}", f"--regid={nobody.pw_gid}", "--clear-groups"]
     tests = ([*become, "test", "-x", str(place.resolve())] for place in places)
     can_enter = all(subprocess.run(test, check=False).returncode == 0 for test in tests)
-    return become if can_enter else [*become, "--inh-caps=+dac_override", "--ambient-caps=+dac_override"]
+    # Without no_setuid_fixup, access(2), by which initdb looks at its programs, would leave the right out.
+    keep = ("--inh-caps=+dac_override", "--ambient-caps=+dac_override", "--securebits=+no_setuid_fixup")
+    return become if can_enter else [*become, *keep]
 
 
 def _make(data: Path, as_user: list[str], programs: Path, password: Path) -> None:
