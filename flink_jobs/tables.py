@@ -92,7 +92,7 @@ def shared_statements(
     source: Mapping[str, str],
     run: str | None,
     *,
-    one_by_one: bool = False,
+    one_by_one: bool,
 ) -> list[str]:
     """Return the statements that make what all questions of a job share: the messages and the first copies of rows.
 
@@ -269,11 +269,11 @@ def _first_copies_view(contract: Contract, fields: Sequence[str], pane: int, *, 
     # At-least-once delivery may bring a row several times: only the first copy counts. Copies have the same event
     # time, so they meet in the same pane, a tumbling window. The watermark closes panes and clears their state, so what
     # is remembered does not grow with the run. Windows are whole numbers of panes.
-    wire = {"seq": "BIGINT", "event_time": "TIMESTAMP(3)"}
+    types = {"seq": "BIGINT", "event_time": "TIMESTAMP(3)"}
     values = {"seq": "seq", "event_time": "CAST(event_ts AS TIMESTAMP(3))"}
     for name in fields:
         is_time = contract.fields[name].type == "time"
-        wire[name] = "TIMESTAMP(3)" if is_time else contract.fields[name].flink_type
+        types[name] = "TIMESTAMP(3)" if is_time else contract.fields[name].flink_type
         values[name] = f"CAST(TO_TIMESTAMP_LTZ(`{name}`, 3) AS TIMESTAMP(3))" if is_time else f"`{name}`"
     panes = f"TABLE(TUMBLE(TABLE stream_rows, DESCRIPTOR(event_ts), {interval(pane)}))"
     if one_by_one:
@@ -286,17 +286,15 @@ FROM (
     FROM {panes})
 WHERE copy = 1"""
     # The rows of a bucket travel and are kept as one array: one key and one timer for all of them. Copies are alike in
-    # all but the low watermark, which no question reads.
-    types = ", ".join(f"`{name}` {kind}" for name, kind in wire.items())
-    columns = ", ".join(f"r.`{name}`" for name in wire)
+    # all but the low watermark, which no question reads. The type names the columns, as a plan shows them.
+    row = f"CAST(ROW({', '.join(values.values())}) AS ROW<{', '.join(f'`{n}` {kind}' for n, kind in types.items())}>)"
     return f"""CREATE TEMPORARY VIEW first_copies AS
-SELECT run, category, {columns}, pane_time
+SELECT run, category, r.*, pane_time
 FROM (
-    SELECT run, category, window_time AS pane_time,
-        ARRAY_DISTINCT(ARRAY_AGG(CAST(ROW({", ".join(values.values())}) AS ROW<{types}>))) AS first_copies
+    SELECT run, category, window_time AS pane_time, ARRAY_DISTINCT(ARRAY_AGG({row})) AS first_copies
     FROM {panes}
     GROUP BY window_start, window_end, window_time, run, category, seq / {_BUCKET})
-CROSS JOIN UNNEST(first_copies) AS r ({", ".join(f"`{name}`" for name in wire)})"""
+CROSS JOIN UNNEST(first_copies) AS r"""
 
 
 def _windows(table: str, time: str, window: Window) -> str:

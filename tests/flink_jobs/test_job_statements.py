@@ -51,7 +51,7 @@ def statements(run=None, window=None):
     asked = [question(window)]
     start = {"scan.startup.mode": "earliest-offset"}
     source = kafka_source(asked, READINGS, label="j1", kafka=KAFKA, options=start)
-    return shared_statements(asked, ["sensor", "celsius"], READINGS, source, run)
+    return shared_statements(asked, ["sensor", "celsius"], READINGS, source, run, one_by_one=False)
 
 
 @pytest.mark.parametrize(
